@@ -1,0 +1,407 @@
+//! The lazy array: a cheap handle to a node of the computation graph.
+//!
+//! A node has a shape and an element type from birth, and either its values, or the recipe that makes them (a
+//! primitive and its inputs), or — while a trace is alive — both. Values arrive once and are then read without
+//! a lock; a node that has values and is not part of a live trace drops its recipe, which frees what it came from.
+
+use crate::buffer::Data;
+use crate::error::{Error, Result};
+use crate::primitive::{Op, Primitive};
+use crate::shape::{Shape, ShapeText};
+use crate::trace::{self, TraceSet};
+use covector_kernels::{Dtype, Element};
+use smallvec::{SmallVec, smallvec};
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+/// What is known of an array without computing it: its element type and shape (JAX calls this the abstract value).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Aval {
+    /// The element type.
+    pub dtype: Dtype,
+    /// The extents.
+    pub shape: Shape,
+}
+
+impl Aval {
+    /// An abstract value.
+    pub fn new(dtype: Dtype, shape: impl AsRef<[usize]>) -> Self {
+        Self { dtype, shape: Shape::from_slice(shape.as_ref()) }
+    }
+}
+
+/// The inputs of a node.
+pub type Inputs = SmallVec<[Array; 2]>;
+pub(crate) type Outs<T> = SmallVec<[T; 1]>;
+
+/// How to make a node's values.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    pub(crate) op: Op,
+    pub(crate) inputs: Inputs,
+}
+
+/// How much unevaluated work hangs behind a node, for bounded laziness.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Pending {
+    /// The longest chain of unevaluated nodes.
+    pub(crate) depth: u32,
+    /// KiB of evaluated arrays held along such a chain.
+    pub(crate) kib: u32,
+}
+
+pub(crate) struct Node {
+    pub(crate) avals: Outs<Aval>,
+    data: OnceLock<Outs<Data>>,
+    recipe: Mutex<Option<Recipe>>,
+    /// The traces this node is part of: it depends on a leaf of each.
+    pub(crate) traces: Option<Arc<TraceSet>>,
+    pub(crate) pending: Pending,
+}
+
+impl Node {
+    fn lock(&self) -> MutexGuard<'_, Option<Recipe>> {
+        self.recipe.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The values, if they were computed.
+    pub(crate) fn data(&self) -> Option<&Outs<Data>> {
+        self.data.get()
+    }
+
+    /// The recipe, if it is still there.
+    pub(crate) fn recipe(&self) -> Option<Recipe> {
+        self.lock().clone()
+    }
+
+    /// Whether the values or a recipe for them exist; otherwise the node is a placeholder.
+    pub(crate) fn is_placeholder(&self) -> bool {
+        self.data.get().is_none() && self.lock().is_none()
+    }
+
+    /// Stores computed values; the recipe goes unless a live trace may still differentiate through it.
+    pub(crate) fn fill(&self, data: Outs<Data>) {
+        debug_assert!(
+            data.iter().zip(&self.avals).all(|(d, a)| d.shape() == &a.shape[..] && d.dtype() == a.dtype),
+            "evaluation disagrees with infer: {:?} against {:?}",
+            data.iter().map(|d| (d.dtype(), d.shape().to_vec())).collect::<Vec<_>>(),
+            self.avals
+        );
+        // A second thread may have been faster; both computed the same values.
+        let _ = self.data.set(data);
+        self.settle();
+    }
+
+    /// Drops the recipe of a node that has values and is not traced.
+    pub(crate) fn settle(&self) {
+        if self.data.get().is_some() && !self.is_live() {
+            let recipe = self.lock().take();
+            if let Some(recipe) = recipe {
+                bury(recipe);
+            }
+        }
+    }
+
+    /// Whether the node depends on a leaf of a trace that is still going on.
+    pub(crate) fn is_live(&self) -> bool {
+        self.traces.as_ref().is_some_and(|t| t.is_live())
+    }
+}
+
+thread_local! {
+    static GRAVES: RefCell<Vec<Recipe>> = const { RefCell::new(Vec::new()) };
+    static DIGGING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops a recipe without recursing: a chain of a million nodes goes in one loop, and so do graphs that
+/// primitives hold inside themselves, because whatever dies meanwhile is queued here too.
+fn bury(recipe: Recipe) {
+    let mut waiting = Some(recipe);
+    let queued = GRAVES.try_with(|g| g.borrow_mut().push(waiting.take().expect("set above"))).is_ok();
+    if !queued {
+        // The thread is being torn down and its queue is gone: drop in place.
+        drop(waiting);
+        return;
+    }
+    if DIGGING.replace(true) {
+        return;
+    }
+    while let Some(recipe) = GRAVES.with(|g| g.borrow_mut().pop()) {
+        drop(recipe);
+    }
+    DIGGING.set(false);
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let slot = self.recipe.get_mut().unwrap_or_else(|e| e.into_inner());
+        if let Some(recipe) = slot.take() {
+            bury(recipe);
+        }
+    }
+}
+
+/// An n-dimensional array, computed when its values are asked for.
+///
+/// Cloning copies a pointer. Arrays are immutable, `Send` and `Sync`; operations make new arrays. Operators and
+/// methods panic at the caller's line on a shape or type mistake, as indexing does; each has a `try_` form that
+/// returns a [`Result`].
+///
+/// ```
+/// use covector_core::Array;
+/// let x = Array::new([1.0f32, 2.0, 3.0]);
+/// let y = (&x * 2.0 + 1.0).sum();
+/// assert_eq!(y.item::<f32>(), 15.0);
+/// ```
+#[derive(Clone)]
+pub struct Array {
+    pub(crate) node: Arc<Node>,
+    pub(crate) index: u32,
+}
+
+impl Array {
+    /// An array over values that exist.
+    pub fn from_data(data: Data) -> Self {
+        let aval = Aval::new(data.dtype(), data.shape());
+        let cell = OnceLock::new();
+        let _ = cell.set(smallvec![data]);
+        Self::from_node(Node {
+            avals: smallvec![aval],
+            data: cell,
+            recipe: Mutex::new(None),
+            traces: None,
+            pending: Pending::default(),
+        })
+    }
+
+    fn from_node(node: Node) -> Self {
+        Self { node: Arc::new(node), index: 0 }
+    }
+
+    /// A row-major array of `values` with a given shape.
+    ///
+    /// # Errors
+    /// When the shape does not have as many elements as there are values.
+    pub fn from_slice<T: Element>(values: &[T], shape: &[usize]) -> Result<Self> {
+        Ok(Self::from_data(Data::from_slice(values, shape)?))
+    }
+
+    /// A zero-dimensional array.
+    pub fn scalar<T: Element>(value: T) -> Self {
+        Self::from_slice(&[value], &[]).expect("one value fills the shape ()")
+    }
+
+    /// A node without values or recipe: the abstract argument of a function that is traced, part of `traces`.
+    pub(crate) fn placeholder(aval: Aval, traces: Option<Arc<TraceSet>>) -> Self {
+        Self::from_node(Node {
+            avals: smallvec![aval],
+            data: OnceLock::new(),
+            recipe: Mutex::new(None),
+            traces,
+            pending: Pending::default(),
+        })
+    }
+
+    /// The first output of a new node: `op` applied to `inputs`.
+    pub(crate) fn apply(op: impl Into<Op>, inputs: Inputs) -> Result<Self> {
+        let op = op.into();
+        let avals = op.infer(&inputs)?;
+        debug_assert_eq!(avals.len(), 1, "{} has several outputs", op.name());
+        Ok(Self::build(op, inputs, avals, None))
+    }
+
+    /// All outputs of a new node: `op` applied to `inputs`.
+    pub(crate) fn apply_multi(op: impl Into<Op>, inputs: Inputs) -> Result<Vec<Self>> {
+        let op = op.into();
+        let avals = op.infer(&inputs)?;
+        let n = avals.len() as u32;
+        if n == 0 {
+            return Ok(Vec::new());
+        }
+        let first = Self::build(op, inputs, avals, None);
+        Ok((0..n).map(|index| Self { node: first.node.clone(), index }).collect())
+    }
+
+    /// Applies a primitive. What libraries with primitives of their own use; inside the crate, ops do it.
+    ///
+    /// # Errors
+    /// What the primitive's `infer` refuses.
+    pub fn from_primitive(primitive: Arc<dyn Primitive>, inputs: &[Array]) -> Result<Vec<Self>> {
+        Self::apply_multi(Op::Shared(primitive), inputs.into())
+    }
+
+    pub(crate) fn build(
+        op: Op,
+        inputs: Inputs,
+        avals: Outs<Aval>,
+        extra: Option<&Arc<TraceSet>>,
+    ) -> Self {
+        let traces = TraceSet::union(inputs.iter().map(|x| x.node.traces.as_ref()).chain([extra]));
+        let mut pending = Pending::default();
+        let mut leaves = 0u64;
+        for x in &inputs {
+            if let Some(data) = x.node.data() {
+                leaves += data.iter().map(|d| (d.size() * d.dtype().size()) as u64).sum::<u64>() >> 10;
+            } else {
+                pending.depth = pending.depth.max(x.node.pending.depth);
+                pending.kib = pending.kib.max(x.node.pending.kib);
+            }
+        }
+        pending.depth += 1;
+        pending.kib = pending.kib.saturating_add(u32::try_from(leaves).unwrap_or(u32::MAX));
+        let array = Self::from_node(Node {
+            avals,
+            data: OnceLock::new(),
+            recipe: Mutex::new(Some(Recipe { op, inputs })),
+            traces,
+            pending,
+        });
+        crate::eval::bound_laziness(&array);
+        array
+    }
+
+    /// Whether both are the same output of the same node.
+    pub fn is_same(&self, other: &Array) -> bool {
+        Arc::ptr_eq(&self.node, &other.node) && self.index == other.index
+    }
+
+    /// The abstract value: element type and shape.
+    pub fn aval(&self) -> &Aval {
+        &self.node.avals[self.index as usize]
+    }
+
+    /// The extent of each axis.
+    pub fn shape(&self) -> &[usize] {
+        &self.aval().shape
+    }
+
+    /// The extent of one axis, which may count from the end.
+    ///
+    /// # Panics
+    /// When the array has no such axis.
+    #[track_caller]
+    pub fn dim(&self, axis: isize) -> usize {
+        self.shape()[crate::error::expect(crate::shape::normalize_axis("dim", axis, self.ndim()))]
+    }
+
+    /// The number of axes.
+    pub fn ndim(&self) -> usize {
+        self.shape().len()
+    }
+
+    /// The number of elements.
+    pub fn size(&self) -> usize {
+        self.shape().iter().product()
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> Dtype {
+        self.aval().dtype
+    }
+
+    /// The bytes its elements take.
+    pub fn nbytes(&self) -> usize {
+        self.size() * self.dtype().size()
+    }
+
+    /// The values, if they were computed already.
+    pub fn data_if_ready(&self) -> Option<&Data> {
+        self.node.data().map(|d| &d[self.index as usize])
+    }
+
+    /// Whether the values exist already.
+    pub fn is_available(&self) -> bool {
+        self.node.data().is_some()
+    }
+
+    /// Whether the array is part of a transform that is still tracing.
+    pub fn is_tracer(&self) -> bool {
+        self.node.is_live()
+    }
+
+    /// Computes the values now.
+    ///
+    /// # Errors
+    /// [`Error::NoValue`] inside `vmap` or `compile`; an index out of bounds; memory that could not be had.
+    pub fn try_eval(&self) -> Result<&Data> {
+        if self.node.data().is_none() {
+            crate::eval::eval(std::slice::from_ref(self))?;
+        } else {
+            self.node.settle();
+        }
+        Ok(self.data_if_ready().expect("evaluation fills the node or fails"))
+    }
+
+    /// The single value of an array with one element.
+    ///
+    /// # Errors
+    /// When there is not exactly one element, when `T` is not the element type, and as [`Array::try_eval`].
+    pub fn try_item<T: Element>(&self) -> Result<T> {
+        if self.size() != 1 {
+            return Err(Error::value(
+                "item",
+                format!(
+                    "an array of shape {} has {} elements; item() needs exactly one. Reduce it or index it first",
+                    ShapeText(self.shape()),
+                    self.size()
+                ),
+            ));
+        }
+        Ok(self.try_to_vec::<T>()?[0])
+    }
+
+    /// The single value of an array with one element.
+    ///
+    /// # Panics
+    /// As [`Array::try_item`] fails.
+    #[track_caller]
+    pub fn item<T: Element>(&self) -> T {
+        crate::error::expect(self.try_item())
+    }
+
+    /// The values in row-major order.
+    ///
+    /// # Errors
+    /// When `T` is not the element type, and as [`Array::try_eval`].
+    pub fn try_to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        if T::DTYPE != self.dtype() {
+            return Err(Error::dtype(
+                "to_vec",
+                format!(
+                    "the array holds {}, not {}; convert it with .astype(Dtype::…) first",
+                    self.dtype(),
+                    T::DTYPE
+                ),
+            ));
+        }
+        let data = self.try_eval()?.row_major("to_vec")?;
+        Ok(data.view().as_slice::<T>().expect("row-major and of type T").to_vec())
+    }
+
+    /// The values in row-major order.
+    ///
+    /// # Panics
+    /// As [`Array::try_to_vec`] fails.
+    #[track_caller]
+    pub fn to_vec<T: Element>(&self) -> Vec<T> {
+        crate::error::expect(self.try_to_vec())
+    }
+
+    /// An alias of this array that is a leaf of `trace`: the same value, but what depends on it can be told apart.
+    pub(crate) fn tracer(&self, trace: &Arc<TraceSet>) -> Self {
+        let op = Op::Static(&crate::prim::basic::ALIAS);
+        let avals = smallvec![self.aval().clone()];
+        Self::build(op, smallvec![self.clone()], avals, Some(trace))
+    }
+
+    /// Whether the array depends on a leaf of this very trace.
+    pub(crate) fn depends_on(&self, trace: &trace::Trace) -> bool {
+        self.node.traces.as_ref().is_some_and(|t| t.contains(trace))
+    }
+}
+
+impl AsRef<Array> for Array {
+    fn as_ref(&self) -> &Array {
+        self
+    }
+}

@@ -1,0 +1,74 @@
+//! The one walk over a graph, iterative, that transforms, evaluation and printing share.
+
+use crate::array::{Array, Node, Recipe};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// The identity of a node while something holds it.
+pub(crate) type NodeId = usize;
+
+pub(crate) fn id(array: &Array) -> NodeId {
+    Arc::as_ptr(&array.node) as usize
+}
+
+/// One node of a walk, its inputs before it.
+pub(crate) struct Step {
+    pub(crate) node: Arc<Node>,
+    /// `None` for a node where the walk stopped.
+    pub(crate) recipe: Option<Recipe>,
+}
+
+impl Step {
+    /// Output `index` of this node.
+    pub(crate) fn output(&self, index: u32) -> Array {
+        Array { node: self.node.clone(), index }
+    }
+
+    pub(crate) fn outputs(&self) -> Vec<Array> {
+        (0..self.node.avals.len() as u32).map(|i| self.output(i)).collect()
+    }
+}
+
+/// Nodes in an order in which inputs come first, with the place of each.
+pub(crate) struct Walk {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) place: FxHashMap<NodeId, u32>,
+}
+
+/// Lists everything that `roots` are made from, inputs first, in a deterministic order.
+///
+/// `enter(node)` says whether to look behind a node; where it says no, or where there is no recipe, the node is
+/// listed without one. `visit(node)` says whether an input is listed at all.
+pub(crate) fn walk(
+    roots: &[Array],
+    visit: impl Fn(&Node) -> bool,
+    enter: impl Fn(&Node) -> bool,
+) -> Walk {
+    const OPEN: u32 = u32::MAX;
+    let mut out = Walk { steps: Vec::new(), place: FxHashMap::default() };
+    // A frame is a node whose inputs are being listed, with the number of the next input.
+    let mut stack: Vec<(Arc<Node>, Option<Recipe>, usize)> = Vec::new();
+    for root in roots {
+        if !visit(&root.node) || out.place.contains_key(&id(root)) {
+            continue;
+        }
+        let recipe = if enter(&root.node) { root.node.recipe() } else { None };
+        out.place.insert(id(root), OPEN);
+        stack.push((root.node.clone(), recipe, 0));
+        while let Some((_, recipe, next)) = stack.last_mut() {
+            let input = recipe.as_ref().and_then(|r| r.inputs.get(*next)).cloned();
+            *next += 1;
+            if let Some(input) = input {
+                if visit(&input.node) && !out.place.contains_key(&id(&input)) {
+                    let recipe = if enter(&input.node) { input.node.recipe() } else { None };
+                    out.place.insert(id(&input), OPEN);
+                    stack.push((input.node, recipe, 0));
+                }
+            } else if let Some((node, recipe, _)) = stack.pop() {
+                out.place.insert(Arc::as_ptr(&node) as usize, out.steps.len() as u32);
+                out.steps.push(Step { node, recipe });
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,29 @@
+//! Lazy arrays, derivative rules and composable function transforms.
+//!
+//! A program is a graph; a transform is a function from graph to graph; evaluation runs whatever graph is asked
+//! for. [`Array`] is a lazy handle to a node; [`ops`] makes nodes; [`transforms`] runs functions on tracers and
+//! builds more graph out of the same ops, which is why every composition works; [`eval()`] computes.
+
+mod array;
+pub mod buffer;
+pub mod dtype;
+mod error;
+mod eval;
+mod fmt;
+mod graph;
+pub mod ops;
+mod prim;
+pub mod primitive;
+mod rules;
+pub mod shape;
+mod trace;
+pub mod transforms;
+pub mod tree;
+
+pub use array::{Array, Aval, Inputs};
+pub use covector_kernels::{C64, Complex, Dtype, Element, bf16, f16};
+pub use error::{Error, Result};
+pub use eval::{async_eval, eval};
+pub use prim::{Row, Takes, rows};
+pub use trace::is_tracing;
+pub use tree::Tree;

@@ -1,0 +1,286 @@
+//! Arrays from nothing: constants, ranges, masks.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::prim::random::Arange;
+use crate::prim::shape::Broadcast;
+use crate::shape::Shape;
+use covector_kernels::{C64, Dtype, Element, bf16, f16};
+use smallvec::smallvec;
+
+/// A zero-dimensional array of any element type from a number.
+pub fn constant(value: f64, dtype: Dtype) -> Array {
+    match dtype {
+        Dtype::Bool => Array::scalar(value != 0.0),
+        Dtype::U8 => Array::scalar(value as u8),
+        Dtype::U16 => Array::scalar(value as u16),
+        Dtype::U32 => Array::scalar(value as u32),
+        Dtype::U64 => Array::scalar(value as u64),
+        Dtype::I8 => Array::scalar(value as i8),
+        Dtype::I16 => Array::scalar(value as i16),
+        Dtype::I32 => Array::scalar(value as i32),
+        Dtype::I64 => Array::scalar(value as i64),
+        Dtype::F16 => Array::scalar(f16::from_f64(value)),
+        Dtype::Bf16 => Array::scalar(bf16::from_f64(value)),
+        Dtype::F32 => Array::scalar(value as f32),
+        Dtype::F64 => Array::scalar(value),
+        Dtype::C64 => Array::scalar(C64::new(value as f32, 0.0)),
+    }
+}
+
+/// A zero-dimensional constant of `x`'s element type.
+pub fn constant_like(x: &Array, value: f64) -> Array {
+    constant(value, x.dtype())
+}
+
+pub(crate) fn zero_of(dtype: Dtype) -> Array {
+    constant(0.0, dtype)
+}
+
+/// An array filled with `value`, which broadcasts to the shape. It takes no memory until it is written.
+///
+/// # Errors
+/// When the value's shape does not broadcast to `shape`.
+pub fn try_full(shape: &[usize], value: &Array) -> Result<Array> {
+    ops::try_broadcast_to(value, shape)
+}
+
+/// An array filled with a number.
+pub fn full(shape: &[usize], value: f64, dtype: Dtype) -> Array {
+    let value = constant(value, dtype);
+    if shape.is_empty() {
+        return value;
+    }
+    crate::error::expect(Array::apply(Broadcast { shape: Shape::from_slice(shape) }, smallvec![value]))
+}
+
+pub(crate) fn full_i64(shape: &[usize], value: i64) -> Array {
+    full(shape, value as f64, Dtype::I64)
+}
+
+/// An array of zeros.
+pub fn zeros(shape: &[usize], dtype: Dtype) -> Array {
+    full(shape, 0.0, dtype)
+}
+
+/// An array of ones.
+pub fn ones(shape: &[usize], dtype: Dtype) -> Array {
+    full(shape, 1.0, dtype)
+}
+
+/// Zeros of another array's shape and type.
+pub fn zeros_like(x: &Array) -> Array {
+    zeros(x.shape(), x.dtype())
+}
+
+/// Ones of another array's shape and type.
+pub fn ones_like(x: &Array) -> Array {
+    ones(x.shape(), x.dtype())
+}
+
+/// `start, start + step, …` as far as `stop`, which is not included.
+///
+/// # Errors
+/// When `step` is zero, a bound is not finite, or the element type is `bool`.
+pub fn try_arange(start: f64, stop: f64, step: f64, dtype: Dtype) -> Result<Array> {
+    if dtype == Dtype::Bool {
+        return Err(Error::dtype("arange", "bool is not supported; make an integer range and compare"));
+    }
+    if step == 0.0 || ![start, stop, step].iter().all(|v| v.is_finite()) {
+        return Err(Error::value(
+            "arange",
+            format!("start {start}, stop {stop}, step {step}: all must be finite and the step not zero"),
+        ));
+    }
+    let count = ((stop - start) / step).ceil().max(0.0);
+    if count > (isize::MAX / 16) as f64 {
+        return Err(Error::value("arange", format!("a range of {count} numbers does not fit in memory")));
+    }
+    // An integer range counts in integers, from the truncated start by the truncated step.
+    let (start, step) = if dtype.is_integer() { (start.trunc(), step.trunc()) } else { (start, step) };
+    Array::apply(Arange { start, step, count: count as usize, dtype }, smallvec![])
+}
+
+/// `start, start + step, …` as far as `stop`, which is not included.
+///
+/// # Panics
+/// When `step` is zero, a bound is not finite, or the element type is `bool`.
+#[track_caller]
+pub fn arange(start: f64, stop: f64, step: f64, dtype: Dtype) -> Array {
+    crate::error::expect(try_arange(start, stop, step, dtype))
+}
+
+/// `0, 1, …, count − 1`.
+pub(crate) fn iota(count: usize, dtype: Dtype) -> Result<Array> {
+    Array::apply(Arange { start: 0.0, step: 1.0, count, dtype }, smallvec![])
+}
+
+/// The position along `axis`, as an `int32` array of `x`'s shape.
+pub(crate) fn iota_like(x: &Array, axis: usize) -> Result<Array> {
+    let mut line: Shape = smallvec![1; x.ndim()];
+    line[axis] = x.shape()[axis];
+    ops::try_broadcast_to(&ops::reshape_to(&iota(x.shape()[axis], Dtype::I32)?, &line)?, x.shape())
+}
+
+/// The row-major number of each element of a shape.
+pub(crate) fn iota_of(shape: &[usize], dtype: Dtype) -> Result<Array> {
+    ops::reshape_to(&iota(shape.iter().product(), dtype)?, shape)
+}
+
+/// `count` evenly spaced numbers from `start` to `stop`, both included.
+///
+/// # Errors
+/// When the element type is `bool`.
+pub fn try_linspace(start: f64, stop: f64, count: usize, dtype: Dtype) -> Result<Array> {
+    let float = if dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
+    if count == 1 {
+        return Ok(ops::full(&[1], start, dtype));
+    }
+    // Both ends exact: (1 − s)·start + s·stop.
+    let steps = (count.max(2) - 1) as f64;
+    let s = &iota(count, float)? / steps;
+    let points = (1.0 - &s) * start + &s * stop;
+    Ok(ops::to_dtype(&points, dtype))
+}
+
+/// `count` evenly spaced numbers from `start` to `stop`, both included.
+///
+/// # Panics
+/// When the element type is `bool`.
+#[track_caller]
+pub fn linspace(start: f64, stop: f64, count: usize, dtype: Dtype) -> Array {
+    crate::error::expect(try_linspace(start, stop, count, dtype))
+}
+
+/// Ones on the `k`-th diagonal (above the main one for positive `k`), zeros elsewhere.
+///
+/// # Errors
+/// When the shape is too large to address.
+pub fn try_eye(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Result<Array> {
+    let (i, j) = grid(rows, columns)?;
+    Ok(ops::to_dtype(&ops::try_equal(&(&i + k as f64), &j)?, dtype))
+}
+
+/// Ones on the `k`-th diagonal, zeros elsewhere.
+pub fn eye(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Array {
+    crate::error::expect(try_eye(rows, columns, k, dtype))
+}
+
+/// Ones at and below the `k`-th diagonal, zeros above.
+///
+/// # Errors
+/// When the shape is too large to address.
+pub fn try_tri(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Result<Array> {
+    let (i, j) = grid(rows, columns)?;
+    Ok(ops::to_dtype(&ops::try_greater_equal(&(&i + k as f64), &j)?, dtype))
+}
+
+/// Ones at and below the `k`-th diagonal, zeros above.
+pub fn tri(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Array {
+    crate::error::expect(try_tri(rows, columns, k, dtype))
+}
+
+/// Row numbers as a column and column numbers as a row.
+fn grid(rows: usize, columns: usize) -> Result<(Array, Array)> {
+    let i = ops::reshape_to(&iota(rows, Dtype::I64)?, &[rows, 1])?;
+    Ok((i, ops::reshape_to(&iota(columns, Dtype::I64)?, &[1, columns])?))
+}
+
+/// What [`Array::new`] takes: numbers, and arrays, slices and vectors of them.
+pub trait Values {
+    /// The element.
+    type Element: Element;
+    /// The extents, from the outermost.
+    fn shape(&self) -> Shape;
+    /// Appends the values in row-major order.
+    fn collect(&self, into: &mut Vec<Self::Element>);
+}
+
+macro_rules! numbers {
+    ($($t:ty),*) => {$(
+        impl Values for $t {
+            type Element = $t;
+            fn shape(&self) -> Shape {
+                Shape::new()
+            }
+            fn collect(&self, into: &mut Vec<$t>) {
+                into.push(*self);
+            }
+        }
+    )*};
+}
+numbers!(bool, u8, u16, u32, u64, i8, i16, i32, i64, f16, bf16, f32, f64, C64);
+
+impl<T: Values> Values for [T] {
+    type Element = T::Element;
+    fn shape(&self) -> Shape {
+        let mut shape: Shape = smallvec![self.len()];
+        if let Some(first) = self.first() {
+            shape.extend(first.shape());
+        }
+        shape
+    }
+    fn collect(&self, into: &mut Vec<T::Element>) {
+        for x in self {
+            x.collect(into);
+        }
+    }
+}
+
+macro_rules! like_slices {
+    ($({$($generics:tt)*} $t:ty),*) => {$(
+        impl<$($generics)*> Values for $t {
+            type Element = T::Element;
+            fn shape(&self) -> Shape {
+                self[..].shape()
+            }
+            fn collect(&self, into: &mut Vec<T::Element>) {
+                self[..].collect(into);
+            }
+        }
+    )*};
+}
+like_slices!({T: Values, const N: usize} [T; N], {T: Values} Vec<T>);
+
+impl<T: Values + ?Sized> Values for &T {
+    type Element = T::Element;
+    fn shape(&self) -> Shape {
+        (**self).shape()
+    }
+    fn collect(&self, into: &mut Vec<T::Element>) {
+        (**self).collect(into);
+    }
+}
+
+impl Array {
+    /// An array of nested Rust arrays, slices or vectors of numbers.
+    ///
+    /// ```
+    /// use covector_core::Array;
+    /// assert_eq!(Array::new([[1.0f32, 2.0], [3.0, 4.0]]).shape(), [2, 2]);
+    /// ```
+    ///
+    /// # Errors
+    /// When nested vectors have different lengths.
+    pub fn try_new(values: impl Values) -> Result<Self> {
+        let mut flat = Vec::new();
+        values.collect(&mut flat);
+        Self::from_slice(&flat, &values.shape())
+    }
+
+    /// An array of nested Rust arrays, slices or vectors of numbers.
+    ///
+    /// # Panics
+    /// When nested vectors have different lengths.
+    #[track_caller]
+    pub fn new(values: impl Values) -> Self {
+        crate::error::expect(Self::try_new(values))
+    }
+}
+
+impl<T: Element + Values<Element = T>> From<T> for Array {
+    fn from(value: T) -> Self {
+        Array::scalar(value)
+    }
+}

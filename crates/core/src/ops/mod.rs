@@ -1,0 +1,68 @@
+//! The public operations: free functions and methods, each in a form that panics at the caller's line and a
+//! `try_` form that returns a [`Result`](crate::Result).
+//!
+//! Operations check and normalise their arguments, convert element types, and apply primitives or other
+//! operations. Derivative rules are written in these functions too, which is why they differentiate to any
+//! order.
+
+/// Defines an operation once: the `try_` function as written, the panicking function, and both as methods of the
+/// first argument.
+macro_rules! op {
+    ($(
+        $(#[$meta:meta])*
+        pub fn $name:ident / $try_name:ident($x:ident: &Array $(, $arg:ident: $ty:ty)* $(,)?) $body:block
+    )*) => {
+        $(
+            $(#[$meta])*
+            ///
+            /// # Errors
+            /// When shapes, axes, element types or values do not fit.
+            pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> $body
+
+            $(#[$meta])*
+            ///
+            /// # Panics
+            /// When shapes, axes, element types or values do not fit.
+            #[track_caller]
+            pub fn $name($x: &Array $(, $arg: $ty)*) -> Array {
+                crate::error::expect($try_name($x $(, $arg)*))
+            }
+        )*
+        #[allow(clippy::same_name_method, reason = "the methods forward to the functions of the same name")]
+        impl Array {$(
+            $(#[$meta])*
+            ///
+            /// # Panics
+            /// When shapes, axes, element types or values do not fit.
+            #[track_caller]
+            pub fn $name(&self $(, $arg: $ty)*) -> Array {
+                crate::error::expect($try_name(self $(, $arg)*))
+            }
+
+            $(#[$meta])*
+            ///
+            /// # Errors
+            /// When shapes, axes, element types or values do not fit.
+            pub fn $try_name(&self $(, $arg: $ty)*) -> Result<Array> {
+                $try_name(self $(, $arg)*)
+            }
+        )*}
+    };
+}
+
+mod arith;
+mod create;
+mod index;
+mod linalg;
+mod operators;
+mod reduce;
+mod shape;
+
+pub use crate::prim::binary::*;
+pub use crate::prim::unary::*;
+pub use arith::*;
+pub use create::*;
+pub use index::*;
+pub use linalg::*;
+pub use reduce::*;
+pub use shape::*;

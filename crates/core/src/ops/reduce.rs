@@ -1,0 +1,253 @@
+//! Reductions, cumulative operations and sorting.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::prim::reduce::{ArgReduce, Reduce};
+use crate::prim::scan::Scan;
+use crate::prim::shape::Dims;
+use crate::prim::sort::Sort;
+use crate::shape::{ShapeText, normalize_axes, normalize_axis, reduced_shape};
+use covector_kernels::{Dtype, Reduce as Kind, Scan as ScanKind};
+use smallvec::smallvec;
+
+/// A reduction whose axes stay with extent 1.
+pub(crate) fn reduce_keeping(kind: Kind, x: &Array, axes: Dims, dtype: Dtype) -> Result<Array> {
+    if axes.is_empty() {
+        return Ok(ops::to_dtype(x, dtype));
+    }
+    Array::apply(Reduce { kind, axes, dtype }, smallvec![x.clone()])
+}
+
+fn reduce(op: &'static str, kind: Kind, x: &Array, axes: &[isize], keepdims: bool, dtype: Dtype) -> Result<Array> {
+    let axes = normalize_axes(op, axes, x.ndim())?;
+    let shape = reduced_shape(x.shape(), &axes, keepdims);
+    ops::reshape_to(&reduce_keeping(kind, x, axes, dtype)?, &shape)
+}
+
+/// The element type of a sum or product: integers count in at least 32 bits.
+fn sum_dtype(dtype: Dtype) -> Dtype {
+    match dtype {
+        Dtype::Bool | Dtype::I8 | Dtype::I16 => Dtype::I32,
+        Dtype::U8 | Dtype::U16 => Dtype::U32,
+        other => other,
+    }
+}
+
+/// All the axes of an array, as reductions without axes mean.
+fn every_axis(x: &Array) -> Vec<isize> {
+    (0..x.ndim() as isize).collect()
+}
+
+/// The cotangent of something that broadcast from `shape`: summed back to it.
+pub(crate) fn sum_to(x: &Array, shape: &[usize]) -> Result<Array> {
+    if x.shape() == shape {
+        return Ok(x.clone());
+    }
+    // A rule may give less than the full shape; then it still has to broadcast up.
+    if x.ndim() < shape.len() {
+        return ops::try_broadcast_to(x, shape);
+    }
+    let new = x.ndim() - shape.len();
+    let axes: Dims = (0..x.ndim()).filter(|&k| k < new || (shape[k - new] == 1 && x.shape()[k] != 1)).collect();
+    let sum = reduce_keeping(Kind::Sum, x, axes, x.dtype())?;
+    let sum = ops::reshape_to(&sum, &sum.shape()[new..])?;
+    ops::try_broadcast_to(&sum, shape)
+}
+
+fn refuse_empty(op: &'static str, x: &Array, axes: &[isize]) -> Result<()> {
+    for &axis in &normalize_axes(op, axes, x.ndim())? {
+        if x.shape()[axis] == 0 {
+            return Err(Error::value(op, format!("axis {axis} of shape {} is empty and has no extreme", ShapeText(x.shape()))));
+        }
+    }
+    Ok(())
+}
+
+macro_rules! reductions {
+    ($(
+        $(#[$meta:meta])*
+        $name:ident / $try_name:ident, $axes_name:ident / $try_axes_name:ident: |$x:ident, $axes:ident, $keep:ident| $body:block
+    )*) => {$(
+        op! {
+            $(#[$meta])*
+            /// Over the given axes, which are dropped unless `keepdims`.
+            pub fn $axes_name / $try_axes_name($x: &Array, $axes: &[isize], $keep: bool) $body
+
+            $(#[$meta])*
+            /// Over all elements.
+            pub fn $name / $try_name(x: &Array) {
+                $try_axes_name(x, &every_axis(x), false)
+            }
+        }
+    )*};
+}
+
+reductions! {
+    /// The sum. Small integers are counted in 32 bits.
+    sum / try_sum, sum_axes / try_sum_axes: |x, axes, keepdims| {
+        reduce("sum", Kind::Sum, x, axes, keepdims, sum_dtype(x.dtype()))
+    }
+    /// The product. Small integers are counted in 32 bits.
+    prod / try_prod, prod_axes / try_prod_axes: |x, axes, keepdims| {
+        let wide = ops::to_dtype(x, sum_dtype(x.dtype()));
+        reduce("prod", Kind::Prod, &wide, axes, keepdims, wide.dtype())
+    }
+    /// The largest element; NaN if there is one. Elements that tie share the gradient.
+    max / try_max, max_axes / try_max_axes: |x, axes, keepdims| {
+        refuse_empty("max", x, axes)?;
+        reduce("max", Kind::Max, x, axes, keepdims, x.dtype())
+    }
+    /// The smallest element; NaN if there is one. Elements that tie share the gradient.
+    min / try_min, min_axes / try_min_axes: |x, axes, keepdims| {
+        refuse_empty("min", x, axes)?;
+        reduce("min", Kind::Min, x, axes, keepdims, x.dtype())
+    }
+    /// Whether all elements are true (not zero).
+    all / try_all, all_axes / try_all_axes: |x, axes, keepdims| {
+        reduce("all", Kind::All, x, axes, keepdims, Dtype::Bool)
+    }
+    /// Whether any element is true (not zero).
+    any / try_any, any_axes / try_any_axes: |x, axes, keepdims| {
+        reduce("any", Kind::Any, x, axes, keepdims, Dtype::Bool)
+    }
+    /// The arithmetic mean.
+    mean / try_mean, mean_axes / try_mean_axes: |x, axes, keepdims| {
+        let x = ops::to_inexact(x);
+        let count: usize = normalize_axes("mean", axes, x.ndim())?.iter().map(|&k| x.shape()[k]).product();
+        let sum = reduce("mean", Kind::Sum, &x, axes, keepdims, x.dtype())?;
+        ops::try_multiply(&sum, &ops::constant_like(&x, 1.0 / count as f64))
+    }
+    /// `log Σ eˣ` without overflow.
+    logsumexp / try_logsumexp, logsumexp_axes / try_logsumexp_axes: |x, axes, keepdims| {
+        let x = ops::to_inexact(x);
+        refuse_empty("logsumexp", &x, axes)?;
+        let axes = normalize_axes("logsumexp", axes, x.ndim())?;
+        let shape = reduced_shape(x.shape(), &axes, keepdims);
+        let peak = ops::try_stop_gradient(&reduce_keeping(Kind::Max, &x, axes.clone(), x.dtype())?)?;
+        // An infinite peak would make ∞ − ∞; 0 in its place leaves the infinity to the sum.
+        let peak = ops::try_where_(&ops::try_isfinite(&peak)?, &peak, &ops::zero_of(x.dtype()))?;
+        let sum = reduce_keeping(Kind::Sum, &ops::try_exp(&ops::try_subtract(&x, &peak)?)?, axes, x.dtype())?;
+        ops::reshape_to(&ops::try_add(&ops::try_log(&sum)?, &peak)?, &shape)
+    }
+}
+
+op! {
+    /// The variance over the given axes: the mean squared distance from the mean, the sum divided by
+    /// `count − ddof`.
+    pub fn var_axes / try_var_axes(x: &Array, axes: &[isize], keepdims: bool, ddof: usize) {
+        let x = ops::to_inexact(x);
+        let away = ops::try_subtract(&x, &try_mean_axes(&x, axes, true)?)?;
+        let square = if x.dtype().is_complex() {
+            ops::try_square(&ops::try_abs(&away)?)?
+        } else {
+            ops::try_square(&away)?
+        };
+        let count: usize = normalize_axes("var", axes, x.ndim())?.iter().map(|&k| x.shape()[k]).product();
+        let sum = try_sum_axes(&square, axes, keepdims)?;
+        ops::try_multiply(&sum, &ops::constant_like(&sum, 1.0 / (count as f64 - ddof as f64).max(0.0)))
+    }
+
+    /// The variance of all elements.
+    pub fn var / try_var(x: &Array) {
+        try_var_axes(x, &every_axis(x), false, 0)
+    }
+
+    /// The standard deviation over the given axes: the root of the variance.
+    pub fn std_axes / try_std_axes(x: &Array, axes: &[isize], keepdims: bool, ddof: usize) {
+        ops::try_sqrt(&try_var_axes(x, axes, keepdims, ddof)?)
+    }
+
+    /// The standard deviation of all elements.
+    pub fn std / try_std(x: &Array) {
+        ops::try_sqrt(&try_var(x)?)
+    }
+
+    /// `eˣ / Σ eˣ` over the given axes, without overflow.
+    pub fn softmax / try_softmax(x: &Array, axes: &[isize]) {
+        let x = ops::to_inexact(x);
+        if x.size() == 0 {
+            normalize_axes("softmax", axes, x.ndim())?;
+            return Ok(x);
+        }
+        let axes = normalize_axes("softmax", axes, x.ndim())?;
+        let peak = ops::try_stop_gradient(&reduce_keeping(Kind::Max, &x, axes.clone(), x.dtype())?)?;
+        let exp = ops::try_exp(&ops::try_subtract(&x, &peak)?)?;
+        let sum = reduce_keeping(Kind::Sum, &exp, axes, x.dtype())?;
+        ops::try_divide(&exp, &sum)
+    }
+
+    /// The index of the largest element along an axis, the first if several tie.
+    pub fn argmax_axis / try_argmax_axis(x: &Array, axis: isize, keepdims: bool) {
+        arg_reduce("argmax", true, x, axis, keepdims)
+    }
+
+    /// The row-major index of the largest element.
+    pub fn argmax / try_argmax(x: &Array) {
+        try_argmax_axis(&ops::reshape_to(x, &[x.size()])?, 0, false)
+    }
+
+    /// The index of the smallest element along an axis, the first if several tie.
+    pub fn argmin_axis / try_argmin_axis(x: &Array, axis: isize, keepdims: bool) {
+        arg_reduce("argmin", false, x, axis, keepdims)
+    }
+
+    /// The row-major index of the smallest element.
+    pub fn argmin / try_argmin(x: &Array) {
+        try_argmin_axis(&ops::reshape_to(x, &[x.size()])?, 0, false)
+    }
+
+    /// The elements along an axis in ascending order, NaN last; equal elements keep their order.
+    pub fn sort / try_sort(x: &Array, axis: isize) {
+        let axis = normalize_axis("sort", axis, x.ndim())?;
+        Array::apply(Sort { axis, indices: false }, smallvec![x.clone()])
+    }
+
+    /// The `uint32` indices that put an axis in ascending order.
+    pub fn argsort / try_argsort(x: &Array, axis: isize) {
+        let axis = normalize_axis("argsort", axis, x.ndim())?;
+        Array::apply(Sort { axis, indices: true }, smallvec![x.clone()])
+    }
+
+    /// The cumulative sum along an axis; from the end if `reverse`, without the element itself if not `inclusive`.
+    pub fn cumsum / try_cumsum(x: &Array, axis: isize, reverse: bool, inclusive: bool) {
+        let x = if x.dtype() == Dtype::Bool { ops::to_dtype(x, Dtype::I32) } else { x.clone() };
+        scan("cumsum", ScanKind::Sum, &x, axis, reverse, inclusive)
+    }
+
+    /// The cumulative product along an axis.
+    pub fn cumprod / try_cumprod(x: &Array, axis: isize, reverse: bool, inclusive: bool) {
+        scan("cumprod", ScanKind::Prod, x, axis, reverse, inclusive)
+    }
+
+    /// The cumulative maximum along an axis.
+    pub fn cummax / try_cummax(x: &Array, axis: isize, reverse: bool, inclusive: bool) {
+        scan("cummax", ScanKind::Max, x, axis, reverse, inclusive)
+    }
+
+    /// The cumulative minimum along an axis.
+    pub fn cummin / try_cummin(x: &Array, axis: isize, reverse: bool, inclusive: bool) {
+        scan("cummin", ScanKind::Min, x, axis, reverse, inclusive)
+    }
+
+    /// The cumulative [`logsumexp`] along an axis.
+    pub fn logcumsumexp / try_logcumsumexp(x: &Array, axis: isize, reverse: bool, inclusive: bool) {
+        let x = ops::to_inexact(x);
+        if x.dtype().is_complex() {
+            return Err(Error::dtype("logcumsumexp", "complex arrays have no order to shift by; take the real part"));
+        }
+        scan("logcumsumexp", ScanKind::LogAddExp, &x, axis, reverse, inclusive)
+    }
+}
+
+fn arg_reduce(op: &'static str, max: bool, x: &Array, axis: isize, keepdims: bool) -> Result<Array> {
+    refuse_empty(op, x, &[axis])?;
+    let axis = normalize_axis(op, axis, x.ndim())?;
+    let out = Array::apply(ArgReduce { max, axis }, smallvec![x.clone()])?;
+    if keepdims { Ok(out) } else { ops::try_squeeze(&out, &[axis as isize]) }
+}
+
+fn scan(op: &'static str, kind: ScanKind, x: &Array, axis: isize, reverse: bool, inclusive: bool) -> Result<Array> {
+    let axis = normalize_axis(op, axis, x.ndim())?;
+    Array::apply(Scan { kind, axis, reverse, inclusive }, smallvec![x.clone()])
+}

@@ -1,0 +1,392 @@
+//! Operations that move elements.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::prim::shape::{Broadcast, Concatenate, Dims, Reshape, Slice, SliceUpdate, Transpose, Window};
+use crate::shape::{Shape, ShapeText, broadcast_shapes, normalize_axes, normalize_axis};
+use covector_kernels::Dtype;
+use smallvec::smallvec;
+
+/// Reshape to known extents; the array itself if it has them.
+pub(crate) fn reshape_to(x: &Array, shape: &[usize]) -> Result<Array> {
+    if x.shape() == shape {
+        return Ok(x.clone());
+    }
+    Array::apply(Reshape { shape: Shape::from_slice(shape) }, smallvec![x.clone()])
+}
+
+/// Axes in the order of `axes`, which is a permutation; the array itself if that changes nothing.
+pub(crate) fn permute(x: &Array, axes: Dims) -> Result<Array> {
+    if axes.iter().enumerate().all(|(i, &a)| i == a) {
+        return Ok(x.clone());
+    }
+    Array::apply(Transpose { axes }, smallvec![x.clone()])
+}
+
+/// The elements of a window that lies inside the array.
+pub(crate) fn slice_window(x: &Array, window: Window) -> Result<Array> {
+    let whole = window.extents[..] == *x.shape() && window.strides.iter().all(|&s| s == 1);
+    if whole {
+        return Ok(x.clone());
+    }
+    Array::apply(Slice(window), smallvec![x.clone()])
+}
+
+/// The array with a window of it replaced.
+pub(crate) fn update_window(x: &Array, update: &Array, window: Window) -> Result<Array> {
+    Array::apply(SliceUpdate(window), smallvec![x.clone(), update.clone()])
+}
+
+/// Elements `from..to` of one axis.
+pub(crate) fn slice_axis(x: &Array, axis: usize, from: usize, to: usize) -> Result<Array> {
+    let mut starts: Dims = smallvec![0; x.ndim()];
+    starts[axis] = from;
+    let mut extents = Shape::from_slice(x.shape());
+    extents[axis] = to - from;
+    slice_window(x, Window { starts, strides: smallvec![1; x.ndim()], extents })
+}
+
+/// The array repeated along a new axis 0.
+pub(crate) fn with_batch(x: &Array, size: usize) -> Result<Array> {
+    let mut shape: Shape = smallvec![size];
+    shape.extend_from_slice(x.shape());
+    try_broadcast_to(x, &shape)
+}
+
+op! {
+    /// The same elements in row-major order with another shape; one extent may be −1 and is worked out.
+    pub fn reshape / try_reshape(x: &Array, shape: &[isize]) {
+        let mut known = 1usize;
+        let mut open = None;
+        for (i, &n) in shape.iter().enumerate() {
+            if n == -1 && open.is_none() {
+                open = Some(i);
+            } else if n < 0 {
+                return Err(Error::value("reshape", format!("shape {shape:?} has more than one negative extent; only one −1 is worked out")));
+            } else {
+                known = known.saturating_mul(n as usize);
+            }
+        }
+        let mut full: Shape = shape.iter().map(|&n| n.max(0) as usize).collect();
+        if let Some(i) = open {
+            if known == 0 || !x.size().is_multiple_of(known) {
+                return Err(Error::shape("reshape", format!("{} elements do not fill shape {shape:?} with any extent for −1", x.size())));
+            }
+            full[i] = x.size() / known;
+        }
+        reshape_to(x, &full)
+    }
+
+    /// Axes in another order: axis `k` of the result is axis `axes[k]`. No axes: all of them reversed.
+    pub fn transpose / try_transpose(x: &Array, axes: &[isize]) {
+        if axes.is_empty() {
+            return permute(x, (0..x.ndim()).rev().collect());
+        }
+        if axes.len() != x.ndim() {
+            return Err(Error::axis("transpose", format!("{} axes were given for an array with {}; name each once", axes.len(), x.ndim())));
+        }
+        normalize_axes("transpose", axes, x.ndim())?;
+        permute(x, axes.iter().map(|&a| normalize_axis("transpose", a, x.ndim())).collect::<Result<_>>()?)
+    }
+
+    /// One axis moved to another place; the others keep their order.
+    pub fn moveaxis / try_moveaxis(x: &Array, from: isize, to: isize) {
+        let (from, to) = (normalize_axis("moveaxis", from, x.ndim())?, normalize_axis("moveaxis", to, x.ndim())?);
+        let mut axes: Dims = (0..x.ndim()).filter(|&a| a != from).collect();
+        axes.insert(to, from);
+        permute(x, axes)
+    }
+
+    /// Two axes exchanged.
+    pub fn swapaxes / try_swapaxes(x: &Array, a: isize, b: isize) {
+        let (a, b) = (normalize_axis("swapaxes", a, x.ndim())?, normalize_axis("swapaxes", b, x.ndim())?);
+        let mut axes: Dims = (0..x.ndim()).collect();
+        axes.swap(a, b);
+        permute(x, axes)
+    }
+
+    /// Axes of extent 1 inserted so that they stand at `axes` of the result.
+    pub fn expand_dims / try_expand_dims(x: &Array, axes: &[isize]) {
+        let axes = normalize_axes("expand_dims", axes, x.ndim() + axes.len())?;
+        let mut shape = Shape::from_slice(x.shape());
+        for &axis in &axes {
+            shape.insert(axis, 1);
+        }
+        reshape_to(x, &shape)
+    }
+
+    /// The given axes, which must have extent 1, removed.
+    pub fn squeeze / try_squeeze(x: &Array, axes: &[isize]) {
+        let axes = normalize_axes("squeeze", axes, x.ndim())?;
+        if let Some(&axis) = axes.iter().find(|&&a| x.shape()[a] != 1) {
+            return Err(Error::shape("squeeze", format!("axis {axis} of shape {} has extent {}, not 1", ShapeText(x.shape()), x.shape()[axis])));
+        }
+        reshape_to(x, &crate::shape::reduced_shape(x.shape(), &axes, false))
+    }
+
+    /// All axes of extent 1 removed.
+    pub fn squeeze_all / try_squeeze_all(x: &Array) {
+        reshape_to(x, &x.shape().iter().copied().filter(|&n| n != 1).collect::<Shape>())
+    }
+
+    /// Axes `start` to `end`, both included, made one.
+    pub fn flatten / try_flatten(x: &Array, start: isize, end: isize) {
+        if x.ndim() == 0 {
+            return reshape_to(x, &[1]);
+        }
+        let clamp = |a: isize| normalize_axis("flatten", a, x.ndim());
+        let (start, end) = (clamp(start)?, clamp(end)?);
+        if start > end {
+            return Err(Error::axis("flatten", format!("start axis {start} lies behind end axis {end}")));
+        }
+        let mut shape = Shape::from_slice(&x.shape()[..start]);
+        shape.push(x.shape()[start..=end].iter().product());
+        shape.extend_from_slice(&x.shape()[end + 1..]);
+        reshape_to(x, &shape)
+    }
+
+    /// One axis split into several; one of their extents may be −1 and is worked out.
+    pub fn unflatten / try_unflatten(x: &Array, axis: isize, shape: &[isize]) {
+        let axis = normalize_axis("unflatten", axis, x.ndim())?;
+        let all: Vec<isize> = x.shape()[..axis].iter().map(|&n| n as isize)
+            .chain(shape.iter().copied())
+            .chain(x.shape()[axis + 1..].iter().map(|&n| n as isize))
+            .collect();
+        try_reshape(x, &all)
+    }
+
+    /// The array repeated to a shape: new axes in front, and axes of extent 1 stretched. Takes no memory.
+    pub fn broadcast_to / try_broadcast_to(x: &Array, shape: &[usize]) {
+        if x.shape() == shape {
+            return Ok(x.clone());
+        }
+        Array::apply(Broadcast { shape: Shape::from_slice(shape) }, smallvec![x.clone()])
+    }
+
+    /// The array with its last two axes exchanged.
+    pub fn mt / try_mt(x: &Array) {
+        try_swapaxes(x, -1, -2)
+    }
+
+    /// `low[k]` and `high[k]` elements of `value` added in front of and behind axis `k`.
+    pub fn pad / try_pad(x: &Array, low: &[usize], high: &[usize], value: &Array) {
+        if low.len() != x.ndim() || high.len() != x.ndim() {
+            return Err(Error::value("pad", format!("{} and {} widths were given for an array with {} axes; give one each", low.len(), high.len(), x.ndim())));
+        }
+        if value.ndim() != 0 {
+            return Err(Error::shape("pad", format!("the padding value must be a scalar, not of shape {}", ShapeText(value.shape()))));
+        }
+        let shape: Shape = (0..x.ndim()).map(|k| x.shape()[k] + low[k] + high[k]).collect();
+        let base = try_broadcast_to(&ops::to_dtype(value, x.dtype()), &shape)?;
+        let window = Window { starts: Dims::from_slice(low), strides: smallvec![1; x.ndim()], extents: Shape::from_slice(x.shape()) };
+        update_window(&base, x, window)
+    }
+
+    /// The elements of the `k`-th diagonal of two axes, which go; the diagonal becomes the last axis.
+    pub fn diagonal / try_diagonal(x: &Array, k: isize, axis1: isize, axis2: isize) {
+        if x.ndim() < 2 {
+            return Err(Error::shape("diagonal", format!("an array of shape {} has no two axes", ShapeText(x.shape()))));
+        }
+        let (a, b) = (normalize_axis("diagonal", axis1, x.ndim())?, normalize_axis("diagonal", axis2, x.ndim())?);
+        if a == b {
+            return Err(Error::axis("diagonal", format!("axis {a} was given twice; a diagonal needs two")));
+        }
+        let (rows, columns) = (x.shape()[a], x.shape()[b]);
+        let (i0, j0) = ((-k).max(0) as usize, k.max(0) as usize);
+        let count = rows.saturating_sub(i0).min(columns.saturating_sub(j0));
+        let mut order: Dims = (0..x.ndim()).filter(|&n| n != a && n != b).collect();
+        order.extend([a, b]);
+        let x = permute(x, order)?;
+        // In row-major order neighbours on the diagonal lie columns + 1 apart.
+        let mut flat = Shape::from_slice(&x.shape()[..x.ndim() - 2]);
+        flat.push(rows * columns);
+        let line = reshape_to(&x, &flat)?;
+        let axis = flat.len() - 1;
+        let mut starts: Dims = smallvec![0; flat.len()];
+        let mut strides: crate::shape::Strides = smallvec![1; flat.len()];
+        (starts[axis], strides[axis]) = (if count == 0 { 0 } else { i0 * columns + j0 }, columns as isize + 1);
+        flat[axis] = count;
+        slice_window(&line, Window { starts, strides, extents: flat })
+    }
+
+    /// The `k`-th diagonal of a matrix, or a matrix with a vector on its `k`-th diagonal.
+    pub fn diag / try_diag(x: &Array, k: isize) {
+        match x.ndim() {
+            2 => try_diagonal(x, k, 0, 1),
+            1 => {
+                let n = x.size() + k.unsigned_abs();
+                let start = (-k).max(0) as usize * n + k.max(0) as usize;
+                let base = ops::zeros(&[n * n], x.dtype());
+                let window = Window { starts: smallvec![if x.size() == 0 { 0 } else { start }], strides: smallvec![n as isize + 1], extents: smallvec![x.size()] };
+                reshape_to(&update_window(&base, x, window)?, &[n, n])
+            }
+            _ => Err(Error::shape("diag", format!("an array of shape {} is neither a vector nor a matrix", ShapeText(x.shape())))),
+        }
+    }
+
+    /// The array with everything above the `k`-th diagonal of its last two axes zero.
+    pub fn tril / try_tril(x: &Array, k: isize) {
+        triangle("tril", x, k, true)
+    }
+
+    /// The array with everything below the `k`-th diagonal of its last two axes zero.
+    pub fn triu / try_triu(x: &Array, k: isize) {
+        triangle("triu", x, k - 1, false)
+    }
+
+    /// The whole array repeated `reps[k]` times along each axis.
+    pub fn tile / try_tile(x: &Array, reps: &[usize]) {
+        let rank = x.ndim().max(reps.len());
+        let pad = |v: &[usize]| std::iter::repeat_n(1, rank - v.len()).chain(v.iter().copied()).collect::<Shape>();
+        let (shape, reps) = (pad(x.shape()), pad(reps));
+        let (mut one, mut many, mut out) = (Shape::new(), Shape::new(), Shape::new());
+        for (&n, &r) in shape.iter().zip(&reps) {
+            one.extend([1, n]);
+            many.extend([r, n]);
+            out.push(r * n);
+        }
+        reshape_to(&try_broadcast_to(&reshape_to(x, &one)?, &many)?, &out)
+    }
+
+    /// Each element repeated `count` times along an axis.
+    pub fn repeat / try_repeat(x: &Array, count: usize, axis: isize) {
+        let axis = normalize_axis("repeat", axis, x.ndim())?;
+        let mut one = Shape::from_slice(x.shape());
+        one.insert(axis + 1, 1);
+        let mut many = one.clone();
+        many[axis + 1] = count;
+        let mut out = Shape::from_slice(x.shape());
+        out[axis] *= count;
+        reshape_to(&try_broadcast_to(&reshape_to(x, &one)?, &many)?, &out)
+    }
+
+    /// The elements moved `shift` places along an axis, those that fall off coming in again in front.
+    pub fn roll / try_roll(x: &Array, shift: isize, axis: isize) {
+        let axis = normalize_axis("roll", axis, x.ndim())?;
+        let n = x.shape()[axis];
+        if n == 0 {
+            return Ok(x.clone());
+        }
+        let by = shift.rem_euclid(n as isize) as usize;
+        try_concatenate(&[slice_axis(x, axis, n - by, n)?, slice_axis(x, axis, 0, n - by)?], axis as isize)
+    }
+}
+
+fn triangle(op: &'static str, x: &Array, k: isize, lower: bool) -> Result<Array> {
+    let &[.., rows, columns] = x.shape() else {
+        return Err(Error::shape(op, format!("an array of shape {} has no two axes", ShapeText(x.shape()))));
+    };
+    let mask = ops::try_tri(rows, columns, k, Dtype::Bool)?;
+    let zero = ops::zero_of(x.dtype());
+    if lower { ops::try_where_(&mask, x, &zero) } else { ops::try_where_(&mask, &zero, x) }
+}
+
+/// Arrays joined along an axis they have.
+///
+/// # Errors
+/// When there is none, or the other extents differ.
+pub fn try_concatenate(arrays: &[Array], axis: isize) -> Result<Array> {
+    let Some(first) = arrays.first() else {
+        return Err(Error::value("concatenate", "no arrays were given; give at least one"));
+    };
+    if first.ndim() == 0 {
+        return Err(Error::shape("concatenate", "zero-dimensional arrays have no axis to join; use stack"));
+    }
+    let axis = normalize_axis("concatenate", axis, first.ndim())?;
+    let dtype = common_dtype(arrays);
+    if arrays.len() == 1 {
+        return Ok(first.clone());
+    }
+    Array::apply(Concatenate { axis }, arrays.iter().map(|x| ops::to_dtype(x, dtype)).collect())
+}
+
+/// Arrays joined along an axis they have.
+///
+/// # Panics
+/// When there is none, or the other extents differ.
+#[track_caller]
+pub fn concatenate(arrays: &[Array], axis: isize) -> Array {
+    crate::error::expect(try_concatenate(arrays, axis))
+}
+
+/// Arrays of one shape joined along a new axis.
+///
+/// # Errors
+/// When there is none, or the shapes differ.
+pub fn try_stack(arrays: &[Array], axis: isize) -> Result<Array> {
+    let Some(first) = arrays.first() else {
+        return Err(Error::value("stack", "no arrays were given; give at least one"));
+    };
+    if let Some(other) = arrays.iter().find(|x| x.shape() != first.shape()) {
+        return Err(Error::shape(
+            "stack",
+            format!("all arrays must have one shape, but {} and {} differ", ShapeText(first.shape()), ShapeText(other.shape())),
+        ));
+    }
+    let axis = normalize_axis("stack", axis, first.ndim() + 1)? as isize;
+    let arrays: Vec<Array> = arrays.iter().map(|x| try_expand_dims(x, &[axis])).collect::<Result<_>>()?;
+    try_concatenate(&arrays, axis)
+}
+
+/// Arrays of one shape joined along a new axis.
+///
+/// # Panics
+/// When there is none, or the shapes differ.
+#[track_caller]
+pub fn stack(arrays: &[Array], axis: isize) -> Array {
+    crate::error::expect(try_stack(arrays, axis))
+}
+
+/// An axis cut at the given places.
+///
+/// # Errors
+/// When the axis is out of range.
+pub fn try_split_at(x: &Array, places: &[isize], axis: isize) -> Result<Vec<Array>> {
+    let axis = normalize_axis("split", axis, x.ndim())?;
+    let n = x.shape()[axis];
+    let place = |p: isize| (if p < 0 { p + n as isize } else { p }).clamp(0, n as isize) as usize;
+    let mut cuts: Vec<usize> = std::iter::once(0).chain(places.iter().map(|&p| place(p))).collect();
+    cuts.push(n);
+    cuts.windows(2).map(|w| slice_axis(x, axis, w[0], w[1].max(w[0]))).collect()
+}
+
+/// An axis cut into equal parts.
+///
+/// # Errors
+/// When the axis is out of range or its extent is not divisible.
+pub fn try_split(x: &Array, parts: usize, axis: isize) -> Result<Vec<Array>> {
+    let k = normalize_axis("split", axis, x.ndim())?;
+    let n = x.shape()[k];
+    if parts == 0 || !n.is_multiple_of(parts) {
+        return Err(Error::value("split", format!("axis {k} with extent {n} cannot be cut into {parts} equal parts")));
+    }
+    let places: Vec<isize> = (1..parts).map(|i| (i * (n / parts)) as isize).collect();
+    try_split_at(x, &places, axis)
+}
+
+/// An axis cut into equal parts.
+///
+/// # Panics
+/// When the axis is out of range or its extent is not divisible.
+#[track_caller]
+pub fn split(x: &Array, parts: usize, axis: isize) -> Vec<Array> {
+    crate::error::expect(try_split(x, parts, axis))
+}
+
+/// All the arrays broadcast to one shape.
+///
+/// # Errors
+/// When the shapes do not broadcast.
+pub fn try_broadcast_arrays(arrays: &[Array]) -> Result<Vec<Array>> {
+    let mut shape = Shape::new();
+    for x in arrays {
+        shape = broadcast_shapes("broadcast_arrays", &shape, x.shape())?;
+    }
+    arrays.iter().map(|x| try_broadcast_to(x, &shape)).collect()
+}
+
+/// The element type that all the arrays share.
+pub(crate) fn common_dtype(arrays: &[Array]) -> Dtype {
+    arrays.iter().map(Array::dtype).reduce(crate::dtype::promote).unwrap_or(Dtype::F32)
+}

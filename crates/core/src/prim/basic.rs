@@ -1,0 +1,137 @@
+//! Identities: aliases that mark tracer leaves, `stop_gradient`, conversion between element types, and the
+//! barrier that orders recomputation.
+
+use crate::array::{Array, Aval};
+use crate::buffer::Data;
+use crate::error::Result;
+use crate::ops;
+use crate::primitive::{Avals, Batch, Derivative, Linear, Param, Params, Primitive, Values};
+use covector_kernels::{self as kernels, Dtype};
+use smallvec::smallvec;
+
+/// The identity. A tracer leaf is an alias of what it stands for.
+pub(crate) struct Alias;
+pub(crate) static ALIAS: Alias = Alias;
+
+impl Primitive for Alias {
+    fn name(&self) -> &'static str {
+        "alias"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        Ok(smallvec![inputs[0].aval().clone()])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        Ok(batch.inputs.to_vec())
+    }
+    fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
+        Ok(inputs)
+    }
+}
+
+impl Linear for Alias {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, _i: usize, cotangents: &[Option<Array>], _x: &[Array]) -> Result<Option<Array>> {
+        Ok(cotangents[0].clone())
+    }
+}
+
+/// The identity with a derivative of zero.
+pub(crate) struct StopGradient;
+pub(crate) static STOP_GRADIENT: StopGradient = StopGradient;
+
+impl Primitive for StopGradient {
+    fn name(&self) -> &'static str {
+        "stop_gradient"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        Ok(smallvec![inputs[0].aval().clone()])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Zero
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        batch.again(batch.inputs)
+    }
+    fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
+        Ok(inputs)
+    }
+}
+
+/// The identity on the first `outs` inputs, computed after all the inputs are.
+pub(crate) struct Barrier {
+    pub(crate) outs: usize,
+}
+
+impl Primitive for Barrier {
+    fn name(&self) -> &'static str {
+        "barrier"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        Ok(inputs[..self.outs].iter().map(|x| x.aval().clone()).collect())
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        let inputs: Vec<Array> = (0..batch.inputs.len()).map(|i| batch.full(i)).collect::<Result<_>>()?;
+        batch.again(&inputs)
+    }
+    fn eval(&self, mut inputs: Values, _outs: &[Aval]) -> Result<Values> {
+        inputs.truncate(self.outs);
+        Ok(inputs)
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        params.put("outs", Param::Int(self.outs as i64));
+    }
+}
+
+impl Linear for Barrier {
+    fn is_linear_in(&self, i: usize) -> bool {
+        i < self.outs
+    }
+    fn transpose(&self, i: usize, cotangents: &[Option<Array>], _x: &[Array]) -> Result<Option<Array>> {
+        Ok(cotangents[i].clone())
+    }
+}
+
+/// Conversion to another element type. Linear between inexact types; zero derivative otherwise.
+pub(crate) struct AsType {
+    pub(crate) to: Dtype,
+}
+
+impl Primitive for AsType {
+    fn name(&self) -> &'static str {
+        "astype"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        Ok(smallvec![Aval::new(self.to, inputs[0].shape())])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        if self.to.is_inexact() { Derivative::Linear(self) } else { Derivative::Zero }
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        batch.again(batch.inputs)
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let mut out = Data::alloc("astype", self.to, &outs[0].shape)?;
+        kernels::cast(inputs[0].view(), out.out());
+        Ok(smallvec![out])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        params.put("to", Param::Text(self.to.name()));
+    }
+}
+
+impl Linear for AsType {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
+        Ok(cotangents[0].as_ref().map(|ct| ops::to_dtype(ct, x[i].dtype())))
+    }
+}

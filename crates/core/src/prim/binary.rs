@@ -1,0 +1,212 @@
+//! The table of binary elementwise operations. Rows are read as in [`unary`](super::unary); inputs are promoted
+//! to one type and broadcast, and the derivative has one expression for each input.
+
+use crate::array::Array;
+use crate::error::Result;
+use crate::ops;
+use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply2, gives_bool, tiles};
+use crate::prim::unary::{floor, log, negative, sigmoid, square};
+use covector_kernels::{C64, Dtype, math, tile2};
+
+macro_rules! partials {
+    (zero) => {
+        Partials::Zero
+    };
+    (($(|$t:ident, $a:ident, $b:ident, $y:ident| $e:expr),*)) => {
+        Partials::Two([$(|$t: &Array, $a: &Array, $b: &Array, $y: &Array| -> Array { $e }),*])
+    };
+}
+
+macro_rules! rows {
+    ($(
+        $(#[doc = $doc:literal])*
+        $name:ident $try_name:ident: $takes:ident => $gives:ident, on $lo:tt $hi:tt, d $d:tt, $tiles:tt;
+    )*) => {
+        #[allow(non_camel_case_types, reason = "the variants are the rows' names")]
+        #[derive(Clone, Copy)]
+        enum Id { $($name),* }
+
+        /// The rows, in the order of the file.
+        pub(crate) static ROWS: &[Row] = &[$(
+            Row {
+                name: stringify!($name),
+                doc: concat!($($doc, "\n"),*),
+                takes: Takes::$takes,
+                gives_bool: gives_bool!($gives),
+                tiles: Tiles::Two(tiles!(tile2, $gives, $tiles)),
+                partials: partials!($d),
+                domain: &[$lo, $hi],
+                function: RowFn::Two($try_name),
+            },
+        )*];
+
+        $(
+            $(#[doc = $doc])*
+            ///
+            /// # Errors
+            /// When the shapes do not broadcast or the element type is not supported.
+            pub fn $try_name(a: &Array, b: &Array) -> Result<Array> {
+                apply2(&ROWS[Id::$name as usize], a, b)
+            }
+
+            $(#[doc = $doc])*
+            ///
+            /// # Panics
+            /// When the shapes do not broadcast or the element type is not supported.
+            #[track_caller]
+            pub fn $name(a: &Array, b: &Array) -> Array {
+                crate::error::expect($try_name(a, b))
+            }
+        )*
+
+        /// Binary elementwise operations as methods.
+        impl Array {$(
+            $(#[doc = $doc])*
+            ///
+            /// # Panics
+            /// When the shapes do not broadcast or the element type is not supported.
+            #[track_caller]
+            pub fn $name(&self, other: &Array) -> Array {
+                crate::error::expect($try_name(self, other))
+            }
+        )*}
+    };
+}
+
+/// Lexicographic order of complex numbers, the real part first.
+fn before(a: C64, b: C64) -> bool {
+    a.re < b.re || (a.re == b.re && a.im < b.im)
+}
+
+fn where_(c: &Array, a: &Array, b: &Array) -> Array {
+    crate::error::expect(ops::try_where_(c, a, b))
+}
+
+fn zero(like: &Array) -> Array {
+    ops::zero_of(like.dtype())
+}
+
+rows! {
+    /// The sum; of truth values their disjunction.
+    add try_add: Same => Same, on (-2.0, 2.0) (-2.0, 2.0), d (|t, _a, _b, _y| t.clone(), |t, _a, _b, _y| t.clone()),
+        {[real |a, b| a + b] [int |a, b| a.wrapping_add(b)] [uint |a, b| a.wrapping_add(b)] [bool |a, b| a | b]
+         [c64 |a, b| a + b]};
+    /// The difference `a − b`.
+    subtract try_subtract: Same => Same, on (-2.0, 2.0) (-2.0, 2.0),
+        d (|t, _a, _b, _y| t.clone(), |t, _a, _b, _y| negative(t)),
+        {[real |a, b| a - b] [int |a, b| a.wrapping_sub(b)] [uint |a, b| a.wrapping_sub(b)] [bool |a, b| a ^ b]
+         [c64 |a, b| a - b]};
+    /// The product; of truth values their conjunction.
+    multiply try_multiply: Same => Same, on (-2.0, 2.0) (-2.0, 2.0), d (|t, _a, b, _y| t * b, |t, a, _b, _y| t * a),
+        {[real |a, b| a * b] [int |a, b| a.wrapping_mul(b)] [uint |a, b| a.wrapping_mul(b)] [bool |a, b| a & b]
+         [c64 |a, b| a * b]};
+    /// The quotient `a / b`, in floating point.
+    divide try_divide: Float => Same, on (-2.0, 2.0) (0.4, 2.0),
+        d (|t, _a, b, _y| t / b, |t, _a, b, y| negative(&(t * (y / b)))),
+        {[real |a, b| a / b] [c64 |a, b| a / b]};
+    /// The quotient rounded down. Integers: division by zero gives 0.
+    floor_divide try_floor_divide: Same => Same, on (0.2, 0.8) (1.0, 2.0), d zero,
+        {[real |a, b| (a / b).floor()]
+         [int |a, b| {
+             if b == 0 { 0 } else {
+                 let q = a.wrapping_div(b);
+                 if a.wrapping_rem(b) != 0 && (a < 0) != (b < 0) { q.wrapping_sub(1) } else { q }
+             }
+         }]
+         [uint |a, b| a.checked_div(b).unwrap_or(0)] [bool |a, b| a & b]};
+    /// The remainder of [`floor_divide`], with the sign of the divisor. Integers: `a` when the divisor is zero.
+    remainder try_remainder: Same => Same, on (0.2, 0.8) (1.0, 2.0),
+        d (|t, _a, _b, _y| t.clone(), |t, a, b, _y| negative(&(t * floor(&(a / b))))),
+        {[real |a, b| { let r = a % b; if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r } }]
+         [int |a, b| {
+             if b == 0 { a } else {
+                 let r = a.wrapping_rem(b);
+                 if r != 0 && (r < 0) != (b < 0) { r.wrapping_add(b) } else { r }
+             }
+         }]
+         [uint |a, b| a.checked_rem(b).unwrap_or(a)] [bool |a, b| a & !b]};
+    /// `a` to the power `b`. Integers: zero for a negative exponent, and wrapping.
+    power try_power: Same => Same, on (0.3, 2.0) (-2.0, 2.0),
+        d (
+            |t, a, b, _y| {
+                let zero_exponent = ops::equal(b, &zero(b));
+                t * where_(&zero_exponent, &zero(t), &(b * power(a, &(b - 1.0))))
+            },
+            |t, a, _b, y| {
+                let one = ops::constant_like(a, 1.0);
+                let safe = where_(&ops::equal(a, &zero(a)), &one, a);
+                t * (y * log(&safe))
+            }
+        ),
+        {[math pow] [int |a, b| if b < 0 { 0 } else { a.wrapping_pow(b as u32) }]
+         [uint |a, b| a.wrapping_pow(b as u32)] [bool |a, b| a | !b] [c64 |a, b| math::c64::pow(a, b)]};
+    /// The larger of the two, NaN if either is. Where they are equal the gradient goes to `b`.
+    maximum try_maximum: Same => Same, on (-2.0, 0.0) (0.1, 2.0),
+        d (
+            |t, a, b, _y| where_(&greater(a, b), t, &zero(t)),
+            |t, a, b, _y| where_(&greater(a, b), &zero(t), t)
+        ),
+        {[real |a, b| if a > b || a.is_nan() { a } else { b }] [int |a, b| a.max(b)] [uint |a, b| a.max(b)]
+         [bool |a, b| a | b] [c64 |a, b| if before(b, a) || a.is_nan() { a } else { b }]};
+    /// The smaller of the two, NaN if either is. Where they are equal the gradient goes to `b`.
+    minimum try_minimum: Same => Same, on (-2.0, 0.0) (0.1, 2.0),
+        d (
+            |t, a, b, _y| where_(&ops::less(a, b), t, &zero(t)),
+            |t, a, b, _y| where_(&ops::less(a, b), &zero(t), t)
+        ),
+        {[real |a, b| if a < b || a.is_nan() { a } else { b }] [int |a, b| a.min(b)] [uint |a, b| a.min(b)]
+         [bool |a, b| a & b] [c64 |a, b| if before(a, b) || a.is_nan() { a } else { b }]};
+    /// The angle of the point `(b, a)`: the inverse tangent of `a / b` in the right quadrant.
+    arctan2 try_arctan2: Float => Same, on (0.3, 2.0) (0.3, 2.0),
+        d (
+            |t, a, b, _y| t * (b / (square(a) + square(b))),
+            |t, a, b, _y| negative(&(t * (a / (square(a) + square(b)))))
+        ),
+        {[math atan2]};
+    /// `log(eᵃ + eᵇ)` without overflow.
+    logaddexp try_logaddexp: Float => Same, on (-2.0, 2.0) (-2.0, 2.0),
+        d (|t, a, b, _y| t * sigmoid(&(a - b)), |t, a, b, _y| t * sigmoid(&(b - a))),
+        {[real |a, b| {
+            let (hi, lo) = if a > b { (a, b) } else { (b, a) };
+            if hi.is_infinite() && (hi == lo || hi > 0.0) { hi } else { hi + (lo - hi).exp().ln_1p() }
+        }]};
+    /// Whether `a = b`.
+    equal try_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[real |a, b| a == b] [int |a, b| a == b] [uint |a, b| a == b] [bool |a, b| a == b] [c64 |a, b| a == b]};
+    /// Whether `a ≠ b`.
+    not_equal try_not_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[real |a, b| a != b] [int |a, b| a != b] [uint |a, b| a != b] [bool |a, b| a != b] [c64 |a, b| a != b]};
+    /// Whether `a < b`; complex numbers are ordered by their real part, then by their imaginary part.
+    less try_less: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[real |a, b| a < b] [int |a, b| a < b] [uint |a, b| a < b] [bool |a, b| !a & b] [c64 |a, b| before(a, b)]};
+    /// Whether `a ≤ b`.
+    less_equal try_less_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[real |a, b| a <= b] [int |a, b| a <= b] [uint |a, b| a <= b] [bool |a, b| a <= b]
+         [c64 |a, b| before(a, b) || a == b]};
+    /// Whether `a > b`.
+    greater try_greater: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[real |a, b| a > b] [int |a, b| a > b] [uint |a, b| a > b] [bool |a, b| a & !b] [c64 |a, b| before(b, a)]};
+    /// Whether `a ≥ b`.
+    greater_equal try_greater_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[real |a, b| a >= b] [int |a, b| a >= b] [uint |a, b| a >= b] [bool |a, b| a >= b]
+         [c64 |a, b| before(b, a) || a == b]};
+    /// Whether both are true (not zero).
+    logical_and try_logical_and: Bool => Bool, on (0.0, 1.0) (0.0, 1.0), d zero, {[bool |a, b| a & b]};
+    /// Whether at least one is true (not zero).
+    logical_or try_logical_or: Bool => Bool, on (0.0, 1.0) (0.0, 1.0), d zero, {[bool |a, b| a | b]};
+    /// The conjunction of each pair of bits.
+    bitwise_and try_bitwise_and: Same => Same, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[int |a, b| a & b] [uint |a, b| a & b] [bool |a, b| a & b]};
+    /// The disjunction of each pair of bits.
+    bitwise_or try_bitwise_or: Same => Same, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[int |a, b| a | b] [uint |a, b| a | b] [bool |a, b| a | b]};
+    /// The exclusive disjunction of each pair of bits.
+    bitwise_xor try_bitwise_xor: Same => Same, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[int |a, b| a ^ b] [uint |a, b| a ^ b] [bool |a, b| a ^ b]};
+    /// The bits of `a` moved up by `b`, taken modulo the width; truth values count as `uint8`.
+    left_shift try_left_shift: Same => Same, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[int |a, b| a.wrapping_shl(b as u32)] [uint |a, b| a.wrapping_shl(b as u32)]};
+    /// The bits of `a` moved down by `b`, taken modulo the width; truth values count as `uint8`.
+    right_shift try_right_shift: Same => Same, on (0.0, 1.0) (0.0, 1.0), d zero,
+        {[int |a, b| a.wrapping_shr(b as u32)] [uint |a, b| a.wrapping_shr(b as u32)]};
+}

@@ -1,0 +1,141 @@
+//! Between real and complex arrays. Transposes are written without conjugation; `rules` makes them adjoints.
+
+use crate::array::{Array, Aval};
+use crate::buffer::Data;
+use crate::error::Result;
+use crate::ops;
+use crate::prim::elementwise::batch_elementwise;
+use crate::primitive::{Avals, Batch, Derivative, Linear, MaybeArrays, Op, Primitive, Structured, Values};
+use crate::shape::broadcast_shapes;
+use covector_kernels::{self as kernels, C64, Dtype, tile1, tile2};
+use smallvec::smallvec;
+
+/// Real-linear maps with one complex side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Part {
+    Real,
+    Imag,
+    Conjugate,
+}
+pub(crate) static REAL: Part = Part::Real;
+pub(crate) static IMAG: Part = Part::Imag;
+pub(crate) static CONJUGATE: Part = Part::Conjugate;
+
+impl Primitive for Part {
+    fn name(&self) -> &'static str {
+        match self {
+            Part::Real => "real",
+            Part::Imag => "imag",
+            Part::Conjugate => "conjugate",
+        }
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let dtype = if *self == Part::Conjugate { Dtype::C64 } else { Dtype::F32 };
+        Ok(smallvec![Aval::new(dtype, inputs[0].shape())])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        batch.again(batch.inputs)
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let tile = match self {
+            Part::Real => tile1!(C64 => f32, |z| z.re),
+            Part::Imag => tile1!(C64 => f32, |z| z.im),
+            Part::Conjugate => tile1!(C64 => C64, |z| z.conj()),
+        };
+        let mut out = Data::alloc(self.name(), outs[0].dtype, &outs[0].shape)?;
+        kernels::map1(tile, inputs[0].view(), out.out());
+        Ok(smallvec![out])
+    }
+}
+
+impl Linear for Part {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, _i: usize, cotangents: &[Option<Array>], _x: &[Array]) -> Result<Option<Array>> {
+        let Some(ct) = &cotangents[0] else { return Ok(None) };
+        let zero = ops::zeros_like(ct);
+        Ok(Some(match self {
+            Part::Real => ops::make_complex(ct, &zero)?,
+            Part::Imag => ops::make_complex(&zero, &ops::try_negative(ct)?)?,
+            Part::Conjugate => ops::try_conjugate(ct)?,
+        }))
+    }
+}
+
+/// `re + i·im` of two `float32` arrays.
+pub(crate) struct MakeComplex;
+pub(crate) static MAKE_COMPLEX: MakeComplex = MakeComplex;
+
+impl Primitive for MakeComplex {
+    fn name(&self) -> &'static str {
+        "make_complex"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let shape = broadcast_shapes("make_complex", inputs[0].shape(), inputs[1].shape())?;
+        Ok(smallvec![Aval { dtype: Dtype::C64, shape }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        batch_elementwise(batch)
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let mut out = Data::alloc("make_complex", Dtype::C64, &outs[0].shape)?;
+        kernels::map2(tile2!(f32, f32 => C64, |re, im| C64::new(re, im)), inputs[0].view(), inputs[1].view(), out.out());
+        Ok(smallvec![out])
+    }
+}
+
+impl Linear for MakeComplex {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
+        let Some(ct) = &cotangents[0] else { return Ok(None) };
+        let part = if i == 0 { ops::try_real(ct)? } else { ops::try_negative(&ops::try_imag(ct)?)? };
+        ops::sum_to(&part, x[i].shape()).map(Some)
+    }
+}
+
+/// The modulus of a complex array.
+pub(crate) struct ComplexAbs;
+pub(crate) static COMPLEX_ABS: ComplexAbs = ComplexAbs;
+
+impl Primitive for ComplexAbs {
+    fn name(&self) -> &'static str {
+        "complex_abs"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        Ok(smallvec![Aval::new(Dtype::F32, inputs[0].shape())])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Structured(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        batch.again(batch.inputs)
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let mut out = Data::alloc("complex_abs", Dtype::F32, &outs[0].shape)?;
+        kernels::map1(tile1!(C64 => f32, |z| z.re.hypot(z.im)), inputs[0].view(), out.out());
+        Ok(smallvec![out])
+    }
+}
+
+impl Structured for ComplexAbs {
+    /// `Re(conj(z/|z|) · t)`, zero at zero.
+    fn jvp(&self, tangents: &[Option<Array>], x: &[Array], _y: &[Array]) -> Result<MaybeArrays> {
+        let Some(t) = &tangents[0] else { return Ok(vec![None]) };
+        let direction = ops::try_conjugate(&ops::complex_sign(&x[0])?)?;
+        Ok(vec![Some(ops::try_real(&ops::try_multiply(&direction, t)?)?)])
+    }
+}
+
+/// Shorthand for the ops of this file.
+pub(crate) fn apply1(primitive: &'static dyn Primitive, x: &Array) -> Result<Array> {
+    Array::apply(Op::Static(primitive), smallvec![x.clone()])
+}

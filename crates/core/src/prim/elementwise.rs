@@ -1,0 +1,346 @@
+//! Elementwise primitives: one row of a table each, and what all rows share.
+
+use crate::array::{Array, Aval, Inputs};
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::primitive::{Avals, Batch, Derivative, Elementwise, Op, Primitive, Values};
+use crate::buffer::Data;
+use crate::shape::{Shape, broadcast_shapes};
+use covector_kernels::{self as kernels, Dtype, Out, Tile1, Tile2, View};
+use smallvec::smallvec;
+
+/// What element types an operation works on, and so what its inputs are converted to first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takes {
+    /// The inputs' (promoted) type as it is.
+    Same,
+    /// Floating point or complex: booleans and integers become `float32`.
+    Float,
+    /// Truth values: anything else is compared with zero.
+    Bool,
+}
+
+/// The tile functions of a row, by input element type. Half precision uses those of `float32`.
+pub enum Tiles {
+    /// One input.
+    One([Option<Tile1>; 14]),
+    /// Two inputs of one type.
+    Two([Option<Tile2>; 14]),
+}
+
+/// The derivative of a row with respect to each input, as an expression for `t · ∂y/∂xᵢ`.
+pub enum Partials {
+    /// `(t, x, y)`.
+    One(fn(&Array, &Array, &Array) -> Array),
+    /// `(t, a, b, y)` for `a`, then for `b`.
+    Two([fn(&Array, &Array, &Array, &Array) -> Array; 2]),
+    /// Zero wherever it exists: steps and truth values.
+    Zero,
+}
+
+/// One elementwise operation: everything there is to know of it.
+pub struct Row {
+    /// The name, as in Python.
+    pub name: &'static str,
+    /// What it computes.
+    pub doc: &'static str,
+    /// What its inputs are converted to.
+    pub takes: Takes,
+    /// Whether it gives truth values instead of the input's type.
+    pub gives_bool: bool,
+    /// The kernels.
+    pub tiles: Tiles,
+    /// The derivative.
+    pub partials: Partials,
+    /// For each input an interval where it is smooth, for tests.
+    pub domain: &'static [(f64, f64)],
+    /// The fallible public function.
+    pub function: RowFn,
+}
+
+/// The public function of a row.
+pub enum RowFn {
+    /// One input.
+    One(fn(&Array) -> Result<Array>),
+    /// Two inputs.
+    Two(fn(&Array, &Array) -> Result<Array>),
+}
+
+impl Row {
+    /// How many inputs the row takes.
+    pub fn arity(&self) -> usize {
+        self.domain.len()
+    }
+
+    /// Whether there is a kernel for this element type, once inputs are converted as [`Row::takes`] says.
+    pub fn supports(&self, dtype: Dtype) -> bool {
+        let key = compute_dtype(self.convert(dtype)) as usize;
+        match &self.tiles {
+            Tiles::One(tiles) => tiles[key].is_some(),
+            Tiles::Two(tiles) => tiles[key].is_some(),
+        }
+    }
+
+    /// The type that inputs of `dtype` are converted to.
+    pub fn convert(&self, dtype: Dtype) -> Dtype {
+        match self.takes {
+            Takes::Same => dtype,
+            Takes::Float if dtype.is_inexact() => dtype,
+            Takes::Float => Dtype::F32,
+            Takes::Bool => Dtype::Bool,
+        }
+    }
+}
+
+/// The type arithmetic is done in.
+fn compute_dtype(dtype: Dtype) -> Dtype {
+    if is_half(dtype) { Dtype::F32 } else { dtype }
+}
+
+pub(crate) fn is_half(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F16 | Dtype::Bf16)
+}
+
+/// Applies a unary row: converts, checks, makes the node.
+pub(crate) fn apply1(row: &'static Row, x: &Array) -> Result<Array> {
+    let x = ops::to_dtype(x, row.convert(x.dtype()));
+    Array::apply(Op::Static(row), smallvec![x])
+}
+
+/// Applies a binary row: promotes, converts, checks, makes the node.
+pub(crate) fn apply2(row: &'static Row, a: &Array, b: &Array) -> Result<Array> {
+    let dtype = row.convert(crate::dtype::promote(a.dtype(), b.dtype()));
+    Array::apply(Op::Static(row), smallvec![ops::to_dtype(a, dtype), ops::to_dtype(b, dtype)])
+}
+
+impl Primitive for Row {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let dtype = inputs[0].dtype();
+        if !self.supports(dtype) {
+            return Err(Error::dtype(self.name, unsupported(self, dtype)));
+        }
+        let mut shape = Shape::from_slice(inputs[0].shape());
+        if let Some(b) = inputs.get(1)
+            && b.shape() != &shape[..]
+        {
+            shape = broadcast_shapes(self.name, &shape, b.shape())?;
+        }
+        let dtype = if self.gives_bool { Dtype::Bool } else { dtype };
+        Ok(smallvec![Aval { dtype, shape }])
+    }
+
+    fn derivative(&self) -> Derivative<'_> {
+        match self.partials {
+            Partials::Zero => Derivative::Zero,
+            _ => Derivative::Elementwise(self),
+        }
+    }
+
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        batch_elementwise(batch)
+    }
+
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let compute = compute_dtype(inputs[0].dtype()) as usize;
+        let wide = is_half(inputs[0].dtype());
+        in_place_or_new(self.name, inputs, &outs[0], |x, out| match &self.tiles {
+            Tiles::One(tiles) => {
+                let tile = tiles[compute].expect("infer checked the type");
+                if wide { kernels::map1_wide(tile, x[0], out) } else { kernels::map1(tile, x[0], out) }
+            }
+            Tiles::Two(tiles) => {
+                let tile = tiles[compute].expect("infer checked the type");
+                if wide {
+                    kernels::map2_wide(tile, x[0], x[1], out);
+                } else {
+                    kernels::map2(tile, x[0], x[1], out);
+                }
+            }
+        })
+    }
+}
+
+fn unsupported(row: &Row, dtype: Dtype) -> String {
+    let takes: Vec<&str> = Dtype::ALL.iter().filter(|&&d| row.supports(d)).map(|d| d.name()).collect();
+    format!("{dtype} arrays are not supported; it takes {}. Convert with astype first", takes.join(", "))
+}
+
+impl Elementwise for Row {
+    fn partial(&self, i: usize, t: &Array, x: &[Array], y: &Array) -> Result<Option<Array>> {
+        Ok(match &self.partials {
+            Partials::One(f) => Some(f(t, &x[0], y)),
+            Partials::Two(f) => Some(f[i](t, &x[0], &x[1], y)),
+            Partials::Zero => None,
+        })
+    }
+}
+
+/// The batching rule of everything that broadcasts: the batch stays in front, and inputs of lower rank get
+/// axes of extent 1 behind it.
+pub(crate) fn batch_elementwise(batch: &Batch<'_>) -> Result<Vec<Array>> {
+    let rank = |i: usize| batch.inputs[i].ndim() - usize::from(batch.batched[i]);
+    let most = (0..batch.inputs.len()).map(rank).max().unwrap_or(0);
+    let mut inputs = Vec::with_capacity(batch.inputs.len());
+    for (i, x) in batch.inputs.iter().enumerate() {
+        if batch.batched[i] && rank(i) < most {
+            let mut shape = Shape::from_slice(&x.shape()[..1]);
+            shape.extend(std::iter::repeat_n(1, most - rank(i)));
+            shape.extend_from_slice(&x.shape()[1..]);
+            inputs.push(ops::reshape_to(x, &shape)?);
+        } else {
+            inputs.push(x.clone());
+        }
+    }
+    batch.again(&inputs)
+}
+
+/// Runs an elementwise kernel into the memory of an input that nobody else holds, or into fresh memory.
+pub(crate) fn in_place_or_new(
+    op: &'static str,
+    mut inputs: Values,
+    aval: &Aval,
+    run: impl FnOnce(&[View<'_>], Out<'_>),
+) -> Result<Values> {
+    let reusable = |x: &Data| x.dtype() == aval.dtype && x.shape() == &aval.shape[..] && x.is_unique();
+    let reuse = inputs.iter().position(reusable);
+    let mut fresh = match reuse {
+        Some(_) => None,
+        None => Some(Data::alloc(op, aval.dtype, &aval.shape)?),
+    };
+    {
+        let views: smallvec::SmallVec<[View<'_>; 3]> = inputs.iter().map(Data::view).collect();
+        let out = match (&mut fresh, reuse) {
+            (Some(data), _) => data.out(),
+            (None, Some(k)) => inputs[k].out_in_place(),
+            (None, None) => unreachable!("one of them was chosen above"),
+        };
+        run(&views, out);
+    }
+    Ok(smallvec![match (fresh, reuse) {
+        (Some(data), _) => data,
+        (None, Some(k)) => inputs.swap_remove(k),
+        (None, None) => unreachable!("one of them was chosen above"),
+    }])
+}
+
+/// Chooses between two arrays by a condition, elementwise; the one row with three inputs.
+pub(crate) struct Select;
+pub(crate) static SELECT: Select = Select;
+
+impl Primitive for Select {
+    fn name(&self) -> &'static str {
+        "where"
+    }
+
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let [c, a, b] = inputs else { unreachable!("where takes three inputs") };
+        let shape = broadcast_shapes("where", a.shape(), b.shape())?;
+        let shape = broadcast_shapes("where", c.shape(), &shape)?;
+        Ok(smallvec![Aval { dtype: a.dtype(), shape }])
+    }
+
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Elementwise(self)
+    }
+
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        batch_elementwise(batch)
+    }
+
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let tile = covector_kernels::with_dtype!(outs[0].dtype, T => {
+            covector_kernels::tile3!(bool, T, T => T, |c, a, b| if c { a } else { b })
+        });
+        in_place_or_new("where", inputs, &outs[0], |x, out| kernels::map3(tile, x[0], x[1], x[2], out))
+    }
+}
+
+impl Elementwise for Select {
+    fn partial(&self, i: usize, t: &Array, x: &[Array], _y: &Array) -> Result<Option<Array>> {
+        let zero = ops::zero_of(t.dtype());
+        match i {
+            1 => ops::try_where_(&x[0], t, &zero).map(Some),
+            2 => ops::try_where_(&x[0], &zero, t).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Applies [`Select`] to a boolean condition and two arrays of one type.
+pub(crate) fn select(c: Array, a: Array, b: Array) -> Result<Array> {
+    let inputs: Inputs = smallvec![c, a, b];
+    Array::apply(Op::Static(&SELECT), inputs)
+}
+
+/// The output type of a tile.
+macro_rules! gives {
+    (Same, $t:ty) => { $t };
+    (Bool, $t:ty) => { bool };
+}
+pub(crate) use gives;
+
+/// Builds a table of tile functions from entries: `[math exp]` (the f32 and f64 functions of that name),
+/// `[real |x| …]`, `[int |x| …]`, `[uint |x| …]`, `[bool |x| …]`, `[c64 |z| …]`.
+macro_rules! tiles {
+    ($macro:ident, $gives:ident, { $([$kind:ident $($spec:tt)*])* }) => {{
+        let mut table: [Option<$crate::prim::elementwise::tile_fn!($macro)>; 14] = [None; 14];
+        $($crate::prim::elementwise::tile_entry!(table, $macro, $gives, $kind, $($spec)*);)*
+        table
+    }};
+}
+pub(crate) use tiles;
+
+macro_rules! tile_fn {
+    (tile1) => { covector_kernels::Tile1 };
+    (tile2) => { covector_kernels::Tile2 };
+}
+pub(crate) use tile_fn;
+
+macro_rules! tile_entry {
+    ($t:ident, tile1, $g:ident, math, $f:ident) => {
+        $t[Dtype::F32 as usize] = Some(tile1!(f32 => f32, |x| math::f32::$f(x)));
+        $t[Dtype::F64 as usize] = Some(tile1!(f64 => f64, |x| math::f64::$f(x)));
+    };
+    ($t:ident, tile2, $g:ident, math, $f:ident) => {
+        $t[Dtype::F32 as usize] = Some(tile2!(f32, f32 => f32, |x, y| math::f32::$f(x, y)));
+        $t[Dtype::F64 as usize] = Some(tile2!(f64, f64 => f64, |x, y| math::f64::$f(x, y)));
+    };
+    ($t:ident, $m:ident, $g:ident, real, $($e:tt)*) => {
+        $crate::prim::elementwise::tile_types!($t, $m, $g, {f32 F32, f64 F64}, $($e)*);
+    };
+    ($t:ident, $m:ident, $g:ident, int, $($e:tt)*) => {
+        $crate::prim::elementwise::tile_types!($t, $m, $g, {i8 I8, i16 I16, i32 I32, i64 I64}, $($e)*);
+    };
+    ($t:ident, $m:ident, $g:ident, uint, $($e:tt)*) => {
+        $crate::prim::elementwise::tile_types!($t, $m, $g, {u8 U8, u16 U16, u32 U32, u64 U64}, $($e)*);
+    };
+    ($t:ident, $m:ident, $g:ident, bool, $($e:tt)*) => {
+        $crate::prim::elementwise::tile_types!($t, $m, $g, {bool Bool}, $($e)*);
+    };
+    ($t:ident, $m:ident, $g:ident, c64, $($e:tt)*) => {
+        $crate::prim::elementwise::tile_types!($t, $m, $g, {C64 C64}, $($e)*);
+    };
+}
+pub(crate) use tile_entry;
+
+macro_rules! tile_types {
+    ($t:ident, tile1, $g:ident, {$($ty:ident $d:ident),*}, |$x:ident| $e:expr) => {$(
+        $t[Dtype::$d as usize] =
+            Some(tile1!($ty => $crate::prim::elementwise::gives!($g, $ty), |$x| $e));
+    )*};
+    ($t:ident, tile2, $g:ident, {$($ty:ident $d:ident),*}, |$x:ident, $y:ident| $e:expr) => {$(
+        $t[Dtype::$d as usize] =
+            Some(tile2!($ty, $ty => $crate::prim::elementwise::gives!($g, $ty), |$x, $y| $e));
+    )*};
+}
+pub(crate) use tile_types;
+
+macro_rules! gives_bool {
+    (Same) => { false };
+    (Bool) => { true };
+}
+pub(crate) use gives_bool;

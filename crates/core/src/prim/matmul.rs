@@ -1,0 +1,95 @@
+//! The matrix product.
+
+use crate::array::{Array, Aval};
+use crate::buffer::Data;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::primitive::{Avals, Batch, Bilinear, Derivative, Primitive, Values};
+use crate::shape::{Shape, ShapeText, broadcast_shapes};
+use covector_kernels as kernels;
+use smallvec::smallvec;
+
+/// `[…, m, k] × […, k, n] → […, m, n]`; axes in front broadcast.
+pub(crate) struct Matmul;
+pub(crate) static MATMUL: Matmul = Matmul;
+
+impl Primitive for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let (a, b) = (inputs[0].shape(), inputs[1].shape());
+        let (&[.., m, k], &[.., l, n]) = (a, b) else { unreachable!("ops give matmul two axes or more") };
+        if k != l {
+            return Err(Error::shape(
+                "matmul",
+                format!(
+                    "shapes {} and {} do not multiply: {k} ≠ {l}; the last axis of the first must equal the last \
+                     but one of the second",
+                    ShapeText(a),
+                    ShapeText(b)
+                ),
+            ));
+        }
+        let mut shape = broadcast_shapes("matmul", &a[..a.len() - 2], &b[..b.len() - 2])?;
+        shape.extend([m, n]);
+        Ok(smallvec![Aval { dtype: inputs[0].dtype(), shape }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Bilinear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        // The batch is one more axis in front; an operand of lower rank gets axes of extent 1 behind it.
+        let rank = |i: usize| batch.inputs[i].ndim() - usize::from(batch.batched[i]);
+        let most = rank(0).max(rank(1));
+        let mut inputs = Vec::with_capacity(2);
+        for (i, x) in batch.inputs.iter().enumerate() {
+            if batch.batched[i] {
+                let mut shape: Shape = smallvec![batch.size];
+                shape.extend(std::iter::repeat_n(1, most - rank(i)));
+                shape.extend_from_slice(&x.shape()[1..]);
+                inputs.push(ops::reshape_to(x, &shape)?);
+            } else {
+                inputs.push(x.clone());
+            }
+        }
+        batch.again(&inputs)
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let mut out = Data::alloc("matmul", outs[0].dtype, &outs[0].shape)?;
+        let rank = outs[0].shape.len();
+        let raise = |x: &Data| {
+            // The kernel takes operands of equal rank.
+            let new = rank - x.shape().len();
+            let mut shape: Shape = smallvec![1; new];
+            shape.extend_from_slice(x.shape());
+            let mut strides: crate::shape::Strides = smallvec![0; new];
+            strides.extend_from_slice(x.strides());
+            x.restrided(&shape, &strides, 0)
+        };
+        kernels::matmul(raise(&inputs[0]).view(), raise(&inputs[1]).view(), out.out());
+        Ok(smallvec![out])
+    }
+}
+
+impl Bilinear for Matmul {
+    fn transpose(&self, i: usize, ct: &Array, x: &[Array]) -> Result<Array> {
+        let swap = |x: &Array| ops::try_swapaxes(x, -1, -2);
+        // A matrix shared by a whole batch gets the sum over the batch: one product over the flattened batch.
+        if i == 1 && x[1].ndim() == 2 && x[0].ndim() > 2 {
+            let (k, n) = (x[1].shape()[0], x[1].shape()[1]);
+            let rows = x[0].size().checked_div(k).unwrap_or(0);
+            if k > 0 && n > 0 && ct.ndim() == x[0].ndim() {
+                let a = ops::reshape_to(&x[0], &[rows, k])?;
+                let ct = ops::reshape_to(ct, &[rows, n])?;
+                return ops::try_matmul(&swap(&a)?, &ct);
+            }
+        }
+        let full = if i == 0 {
+            ops::try_matmul(ct, &swap(&x[1])?)?
+        } else {
+            ops::try_matmul(&swap(&x[0])?, ct)?
+        };
+        ops::sum_to(&full, x[i].shape())
+    }
+}

@@ -1,0 +1,414 @@
+//! Primitives that only move elements: reshape, transpose, broadcast, slice, slice update, concatenate.
+//!
+//! All are linear; where the result can be a view of the input's memory, it is one.
+
+use crate::array::{Array, Aval};
+use crate::buffer::Data;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::primitive::{Avals, Batch, Derivative, Linear, Param, Params, Primitive, Values};
+use crate::shape::{Shape, ShapeText, Strides};
+use covector_kernels as kernels;
+use smallvec::{SmallVec, smallvec};
+
+/// Axes or starts, by axis.
+pub(crate) type Dims = SmallVec<[usize; 4]>;
+
+/// The same elements in row-major order with another shape.
+pub(crate) struct Reshape {
+    pub(crate) shape: Shape,
+}
+
+impl Primitive for Reshape {
+    fn name(&self) -> &'static str {
+        "reshape"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let size = crate::shape::checked_size("reshape", &self.shape)?;
+        if size != inputs[0].size() {
+            return Err(Error::shape(
+                "reshape",
+                format!(
+                    "an array of shape {} has {} elements and cannot take shape {}, which has {size}",
+                    ShapeText(inputs[0].shape()),
+                    inputs[0].size(),
+                    ShapeText(&self.shape)
+                ),
+            ));
+        }
+        Ok(smallvec![Aval { dtype: inputs[0].dtype(), shape: self.shape.clone() }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        let mut shape: Shape = smallvec![batch.size];
+        shape.extend_from_slice(&self.shape);
+        Ok(vec![ops::reshape_to(&batch.inputs[0], &shape)?])
+    }
+    fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
+        let data = match reshape_strides(inputs[0].shape(), inputs[0].strides(), &self.shape) {
+            Some(strides) => inputs[0].restrided(&self.shape, &strides, 0),
+            None => inputs[0].row_major("reshape")?.with_shape(&self.shape),
+        };
+        Ok(smallvec![data])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        params.put("shape", Param::Ints(&self.shape));
+    }
+}
+
+/// The strides with which the same memory has another shape, when there are such strides.
+fn reshape_strides(from: &[usize], strides: &[isize], to: &[usize]) -> Option<Strides> {
+    if from.contains(&0) {
+        return Some(crate::shape::row_major_strides(to));
+    }
+    // Runs of input axes that are as good as one axis.
+    let mut runs: SmallVec<[(usize, isize); 6]> = SmallVec::new();
+    for (&n, &s) in from.iter().zip(strides) {
+        if n == 1 {
+            continue;
+        }
+        match runs.last_mut() {
+            Some((m, t)) if *t == s * n as isize => {
+                *m *= n;
+                *t = s;
+            }
+            _ => runs.push((n, s)),
+        }
+    }
+    let mut out = Strides::from_elem(0, to.len());
+    let mut axis = to.len();
+    for &(n, s) in runs.iter().rev() {
+        let (mut left, mut step) = (n, s);
+        while left > 1 {
+            axis = axis.checked_sub(1)?;
+            let m = to[axis];
+            if m == 1 {
+                out[axis] = step;
+                continue;
+            }
+            if left % m != 0 {
+                return None;
+            }
+            out[axis] = step;
+            step *= m as isize;
+            left /= m;
+        }
+    }
+    Some(out)
+}
+
+impl Linear for Reshape {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
+        cotangents[0].as_ref().map(|ct| ops::reshape_to(ct, x[i].shape())).transpose()
+    }
+}
+
+/// Axes in another order: axis `k` of the output is axis `axes[k]` of the input.
+pub(crate) struct Transpose {
+    pub(crate) axes: Dims,
+}
+
+impl Primitive for Transpose {
+    fn name(&self) -> &'static str {
+        "transpose"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let shape = self.axes.iter().map(|&a| inputs[0].shape()[a]).collect();
+        Ok(smallvec![Aval { dtype: inputs[0].dtype(), shape }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        let axes: Dims = std::iter::once(0).chain(self.axes.iter().map(|a| a + 1)).collect();
+        Ok(vec![ops::permute(&batch.inputs[0], axes)?])
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let strides: Strides = self.axes.iter().map(|&a| inputs[0].strides()[a]).collect();
+        Ok(smallvec![inputs[0].restrided(&outs[0].shape, &strides, 0)])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        params.put("axes", Param::Ints(&self.axes));
+    }
+}
+
+impl Linear for Transpose {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, _i: usize, cotangents: &[Option<Array>], _x: &[Array]) -> Result<Option<Array>> {
+        let mut inverse: Dims = smallvec![0; self.axes.len()];
+        for (k, &a) in self.axes.iter().enumerate() {
+            inverse[a] = k;
+        }
+        cotangents[0].as_ref().map(|ct| ops::permute(ct, inverse)).transpose()
+    }
+}
+
+/// Repetition along new axes in front and along axes of extent 1.
+pub(crate) struct Broadcast {
+    pub(crate) shape: Shape,
+}
+
+impl Primitive for Broadcast {
+    fn name(&self) -> &'static str {
+        "broadcast_to"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        crate::shape::checked_size("broadcast_to", &self.shape)?;
+        let from = inputs[0].shape();
+        let fits = from.len() <= self.shape.len()
+            && from.iter().rev().zip(self.shape.iter().rev()).all(|(&n, &m)| n == m || n == 1);
+        if !fits {
+            return Err(Error::shape(
+                "broadcast_to",
+                format!("shape {} does not broadcast to {}", ShapeText(from), ShapeText(&self.shape)),
+            ));
+        }
+        Ok(smallvec![Aval { dtype: inputs[0].dtype(), shape: self.shape.clone() }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        let x = &batch.inputs[0];
+        let mut from: Shape = smallvec![batch.size];
+        from.extend(std::iter::repeat_n(1, self.shape.len() + 1 - x.ndim()));
+        from.extend_from_slice(&x.shape()[1..]);
+        let mut to: Shape = smallvec![batch.size];
+        to.extend_from_slice(&self.shape);
+        Ok(vec![ops::try_broadcast_to(&ops::reshape_to(x, &from)?, &to)?])
+    }
+    fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
+        let x = &inputs[0];
+        let new = self.shape.len() - x.shape().len();
+        let mut strides = Strides::from_elem(0, self.shape.len());
+        for (k, (&n, &s)) in x.shape().iter().zip(x.strides()).enumerate() {
+            if n != 1 || self.shape[new + k] == 1 {
+                strides[new + k] = s;
+            }
+        }
+        Ok(smallvec![x.restrided(&self.shape, &strides, 0)])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        params.put("shape", Param::Ints(&self.shape));
+    }
+}
+
+impl Linear for Broadcast {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
+        cotangents[0].as_ref().map(|ct| ops::sum_to(ct, x[i].shape())).transpose()
+    }
+}
+
+/// Every `strides[k]`-th element on axis `k`, from `starts[k]`; strides may be negative.
+#[derive(Clone)]
+pub(crate) struct Window {
+    pub(crate) starts: Dims,
+    pub(crate) strides: Strides,
+    pub(crate) extents: Shape,
+}
+
+impl Window {
+    /// The same window behind a batch axis.
+    fn batched(&self, size: usize) -> Self {
+        let mut w = self.clone();
+        w.starts.insert(0, 0);
+        w.strides.insert(0, 1);
+        w.extents.insert(0, size);
+        w
+    }
+
+    /// Offset in elements, and strides, of the window in memory with `strides`.
+    fn place(&self, strides: &[isize]) -> (isize, Strides) {
+        let shift = self.starts.iter().zip(strides).map(|(&i, &s)| i as isize * s).sum();
+        (shift, self.strides.iter().zip(strides).map(|(&w, &s)| w * s).collect())
+    }
+
+    fn params(&self, params: &mut Params<'_>) {
+        params.put("starts", Param::Ints(&self.starts));
+        params.put("strides", Param::Signed(&self.strides));
+        params.put("extents", Param::Ints(&self.extents));
+    }
+}
+
+/// The elements of a window.
+pub(crate) struct Slice(pub(crate) Window);
+
+impl Primitive for Slice {
+    fn name(&self) -> &'static str {
+        "slice"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        Ok(smallvec![Aval { dtype: inputs[0].dtype(), shape: self.0.extents.clone() }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        Ok(vec![ops::slice_window(&batch.inputs[0], self.0.batched(batch.size))?])
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let (shift, strides) = self.0.place(inputs[0].strides());
+        let shift = if outs[0].shape.contains(&0) { 0 } else { shift };
+        Ok(smallvec![inputs[0].restrided(&self.0.extents, &strides, shift)])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        self.0.params(params);
+    }
+}
+
+impl Linear for Slice {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
+        let Some(ct) = &cotangents[0] else { return Ok(None) };
+        ops::update_window(&ops::zeros_like(&x[i]), ct, self.0.clone()).map(Some)
+    }
+}
+
+/// Input 0 with the elements of a window replaced by input 1.
+pub(crate) struct SliceUpdate(pub(crate) Window);
+
+impl Primitive for SliceUpdate {
+    fn name(&self) -> &'static str {
+        "slice_update"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        debug_assert_eq!(inputs[1].shape(), &self.0.extents[..]);
+        Ok(smallvec![inputs[0].aval().clone()])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        Ok(vec![ops::update_window(&batch.full(0)?, &batch.full(1)?, self.0.batched(batch.size))?])
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let mut inputs = inputs;
+        let update = inputs.remove(1);
+        let target = inputs.remove(0);
+        let mut out = if target.is_unique() {
+            target
+        } else {
+            let mut out = Data::alloc("slice_update", outs[0].dtype, &outs[0].shape)?;
+            kernels::cast(target.view(), out.out());
+            out
+        };
+        write_window(&mut out, &update, &self.0);
+        Ok(smallvec![out])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        self.0.params(params);
+    }
+}
+
+impl Linear for SliceUpdate {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
+        let Some(ct) = &cotangents[0] else { return Ok(None) };
+        Ok(Some(if i == 1 {
+            ops::slice_window(ct, self.0.clone())?
+        } else {
+            ops::update_window(ct, &ops::zeros_like(&x[1]), self.0.clone())?
+        }))
+    }
+}
+
+/// Copies `x` into a window of row-major memory.
+fn write_window(out: &mut Data, x: &Data, window: &Window) {
+    if x.size() == 0 {
+        return;
+    }
+    let (shift, strides) = window.place(out.strides());
+    let size = x.dtype().size() as isize;
+    let start = out.out().ptr().wrapping_offset(shift * size);
+    // SAFETY: the window lies inside `out` (ops check it) and `out` is held by us alone.
+    unsafe { kernels::copy_into(x.view(), start, &strides) };
+}
+
+/// Arrays joined along an axis.
+pub(crate) struct Concatenate {
+    pub(crate) axis: usize,
+}
+
+impl Concatenate {
+    fn window(&self, i: usize, x: &[Array]) -> Window {
+        let mut starts: Dims = smallvec![0; x[i].ndim()];
+        starts[self.axis] = x[..i].iter().map(|x| x.shape()[self.axis]).sum();
+        Window {
+            starts,
+            strides: smallvec![1; x[i].ndim()],
+            extents: Shape::from_slice(x[i].shape()),
+        }
+    }
+}
+
+impl Primitive for Concatenate {
+    fn name(&self) -> &'static str {
+        "concatenate"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let first = inputs[0].shape();
+        let mut shape = Shape::from_slice(first);
+        for x in &inputs[1..] {
+            let same = x.ndim() == first.len()
+                && (0..first.len()).all(|k| k == self.axis || x.shape()[k] == first[k]);
+            if !same {
+                return Err(Error::shape(
+                    "concatenate",
+                    format!(
+                        "shapes {} and {} must be equal on every axis but axis {}",
+                        ShapeText(first),
+                        ShapeText(x.shape()),
+                        self.axis
+                    ),
+                ));
+            }
+            shape[self.axis] += x.shape()[self.axis];
+        }
+        Ok(smallvec![Aval { dtype: inputs[0].dtype(), shape }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        let inputs: Vec<Array> = (0..batch.inputs.len()).map(|i| batch.full(i)).collect::<Result<_>>()?;
+        Ok(vec![ops::try_concatenate(&inputs, self.axis as isize + 1)?])
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let mut out = Data::alloc("concatenate", outs[0].dtype, &outs[0].shape)?;
+        let mut at = 0;
+        for x in &inputs {
+            let mut starts: Dims = smallvec![0; x.shape().len()];
+            starts[self.axis] = at;
+            at += x.shape()[self.axis];
+            let strides = smallvec![1; x.shape().len()];
+            write_window(&mut out, x, &Window { starts, strides, extents: Shape::from_slice(x.shape()) });
+        }
+        Ok(smallvec![out])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        params.put("axis", Param::Int(self.axis as i64));
+    }
+}
+
+impl Linear for Concatenate {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
+        cotangents[0].as_ref().map(|ct| ops::slice_window(ct, self.window(i, x))).transpose()
+    }
+}

@@ -1,0 +1,246 @@
+//! The table of unary elementwise operations.
+//!
+//! A row is: documentation; name and name of the fallible form; what it takes and gives; an interval where it
+//! is smooth; the derivative as `t · dy/dx` in public ops; and the scalar kernels. Everything else — the free
+//! functions, the methods, both differentiation modes to any order, vmap, the Python function with its
+//! docstring, the tests — follows from the row.
+
+use crate::array::Array;
+use crate::error::Result;
+use crate::ops;
+use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply1, gives_bool, tiles};
+use covector_kernels::{C64, Dtype, math, tile1};
+use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
+
+macro_rules! partial {
+    (zero) => {
+        Partials::Zero
+    };
+    ((|$t:ident, $x:ident, $y:ident| $e:expr)) => {
+        Partials::One(|$t: &Array, $x: &Array, $y: &Array| -> Array { $e })
+    };
+}
+
+macro_rules! rows {
+    ($(
+        $(#[doc = $doc:literal])*
+        $name:ident $try_name:ident: $takes:ident => $gives:ident, on ($lo:expr, $hi:expr), d $d:tt, $tiles:tt;
+    )*) => {
+        #[allow(non_camel_case_types, reason = "the variants are the rows' names")]
+        #[derive(Clone, Copy)]
+        enum Id { $($name),* }
+
+        /// The rows, in the order of the file.
+        pub(crate) static ROWS: &[Row] = &[$(
+            Row {
+                name: stringify!($name),
+                doc: concat!($($doc, "\n"),*),
+                takes: Takes::$takes,
+                gives_bool: gives_bool!($gives),
+                tiles: Tiles::One(tiles!(tile1, $gives, $tiles)),
+                partials: partial!($d),
+                domain: &[($lo, $hi)],
+                function: RowFn::One($try_name),
+            },
+        )*];
+
+        $(
+            $(#[doc = $doc])*
+            ///
+            /// # Errors
+            /// When the element type is not supported.
+            pub fn $try_name(x: &Array) -> Result<Array> {
+                apply1(&ROWS[Id::$name as usize], x)
+            }
+
+            $(#[doc = $doc])*
+            ///
+            /// # Panics
+            /// When the element type is not supported.
+            #[track_caller]
+            pub fn $name(x: &Array) -> Array {
+                crate::error::expect($try_name(x))
+            }
+        )*
+
+        /// Elementwise operations as methods.
+        impl Array {$(
+            $(#[doc = $doc])*
+            ///
+            /// # Panics
+            /// When the element type is not supported.
+            #[track_caller]
+            pub fn $name(&self) -> Array {
+                crate::error::expect($try_name(self))
+            }
+        )*}
+    };
+}
+
+rows! {
+    /// Minus `x`.
+    negative try_negative: Same => Same, on (-2.0, 2.0), d (|t, _x, _y| negative(t)),
+        {[real |x| -x] [int |x| x.wrapping_neg()] [uint |x| x.wrapping_neg()] [c64 |z| -z]};
+    /// The absolute value of a real `x`; see `abs` for the one that also takes complex arrays.
+    real_abs try_real_abs: Same => Same, on (0.2, 2.0), d (|t, x, _y| t * sign(x)),
+        {[real |x| x.abs()] [int |x| x.wrapping_abs()] [uint |x| x] [bool |x| x]};
+    /// The sign of `x`: −1, 0 or 1; 0 for NaN.
+    real_sign try_real_sign: Same => Same, on (0.2, 2.0), d zero,
+        {[real |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }] [int |x| x.signum()]
+         [uint |x| x.min(1)] [bool |x| x]};
+    /// The square, `x²`.
+    square try_square: Same => Same, on (-2.0, 2.0), d (|t, x, _y| t * (x * 2.0)),
+        {[real |x| x * x] [int |x| x.wrapping_mul(x)] [uint |x| x.wrapping_mul(x)] [bool |x| x] [c64 |z| z * z]};
+    /// The square root, `√x`.
+    sqrt try_sqrt: Float => Same, on (0.3, 3.0), d (|t, _x, y| t / (y * 2.0)),
+        {[real |x| x.sqrt()] [c64 |z| math::c64::sqrt(z)]};
+    /// One over the square root, `1/√x`.
+    rsqrt try_rsqrt: Float => Same, on (0.3, 3.0), d (|t, x, y| t * (y / x * -0.5)),
+        {[math rsqrt] [c64 |z| math::c64::sqrt(z).inv()]};
+    /// One over `x`.
+    reciprocal try_reciprocal: Float => Same, on (0.3, 3.0), d (|t, _x, y| negative(&(t * square(y)))),
+        {[real |x| 1.0 / x] [c64 |z| z.inv()]};
+    /// The exponential, `eˣ`.
+    exp try_exp: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * y),
+        {[math exp] [c64 |z| math::c64::exp(z)]};
+    /// `eˣ − 1`, accurate near zero.
+    expm1 try_expm1: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * (y + 1.0)),
+        {[math expm1]};
+    /// The natural logarithm.
+    log try_log: Float => Same, on (0.3, 3.0), d (|t, x, _y| t / x),
+        {[math log] [c64 |z| math::c64::log(z)]};
+    /// The logarithm to base 2.
+    log2 try_log2: Float => Same, on (0.3, 3.0), d (|t, x, _y| t / (x * LN_2)),
+        {[math log2] [c64 |z| math::c64::log(z) / std::f32::consts::LN_2]};
+    /// The logarithm to base 10.
+    log10 try_log10: Float => Same, on (0.3, 3.0), d (|t, x, _y| t / (x * LN_10)),
+        {[math log10] [c64 |z| math::c64::log(z) / std::f32::consts::LN_10]};
+    /// `log(1 + x)`, accurate near zero.
+    log1p try_log1p: Float => Same, on (-0.6, 2.0), d (|t, x, _y| t / (x + 1.0)),
+        {[math log1p] [c64 |z| math::c64::log(z + 1.0)]};
+    /// The sine.
+    sin try_sin: Float => Same, on (-3.0, 3.0), d (|t, x, _y| t * cos(x)),
+        {[math sin] [c64 |z| math::c64::sin(z)]};
+    /// The cosine.
+    cos try_cos: Float => Same, on (-3.0, 3.0), d (|t, x, _y| negative(&(t * sin(x)))),
+        {[math cos] [c64 |z| math::c64::cos(z)]};
+    /// The tangent.
+    tan try_tan: Float => Same, on (-1.2, 1.2), d (|t, _x, y| t * (square(y) + 1.0)),
+        {[math tan] [c64 |z| math::c64::tan(z)]};
+    /// The hyperbolic sine.
+    sinh try_sinh: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * cosh(x)),
+        {[math sinh] [c64 |z| math::c64::sinh(z)]};
+    /// The hyperbolic cosine.
+    cosh try_cosh: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * sinh(x)),
+        {[math cosh] [c64 |z| math::c64::cosh(z)]};
+    /// The hyperbolic tangent.
+    tanh try_tanh: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * (1.0 - square(y))),
+        {[math tanh] [c64 |z| math::c64::tanh(z)]};
+    /// The inverse sine.
+    arcsin try_arcsin: Float => Same, on (-0.8, 0.8), d (|t, x, _y| t * rsqrt(&(1.0 - square(x)))),
+        {[math asin] [c64 |z| math::c64::asin(z)]};
+    /// The inverse cosine.
+    arccos try_arccos: Float => Same, on (-0.8, 0.8), d (|t, x, _y| negative(&(t * rsqrt(&(1.0 - square(x)))))),
+        {[math acos] [c64 |z| math::c64::acos(z)]};
+    /// The inverse tangent.
+    arctan try_arctan: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t / (square(x) + 1.0)),
+        {[math atan] [c64 |z| math::c64::atan(z)]};
+    /// The inverse hyperbolic sine.
+    arcsinh try_arcsinh: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * rsqrt(&(square(x) + 1.0))),
+        {[math asinh] [c64 |z| math::c64::asinh(z)]};
+    /// The inverse hyperbolic cosine.
+    arccosh try_arccosh: Float => Same, on (1.4, 4.0), d (|t, x, _y| t * (rsqrt(&(x - 1.0)) * rsqrt(&(x + 1.0)))),
+        {[math acosh] [c64 |z| math::c64::acosh(z)]};
+    /// The inverse hyperbolic tangent.
+    arctanh try_arctanh: Float => Same, on (-0.8, 0.8), d (|t, x, _y| t / (1.0 - square(x))),
+        {[math atanh] [c64 |z| math::c64::atanh(z)]};
+    /// The error function, `2/√π ∫₀ˣ e^(−s²) ds`.
+    erf try_erf: Float => Same, on (-2.0, 2.0),
+        d (|t, x, _y| t * (exp(&negative(&square(x))) * FRAC_2_SQRT_PI)),
+        {[math erf]};
+    /// The inverse of the error function.
+    erfinv try_erfinv: Float => Same, on (-0.8, 0.8),
+        d (|t, _x, y| t * (exp(&square(y)) * (PI.sqrt() / 2.0))),
+        {[math erfinv]};
+    /// The logistic function, `1/(1 + e⁻ˣ)`.
+    sigmoid try_sigmoid: Float => Same, on (-3.0, 3.0), d (|t, _x, y| t * (y * (1.0 - y))),
+        {[math sigmoid]};
+    /// The largest integer that is not above `x`.
+    floor try_floor: Same => Same, on (0.1, 0.9), d zero,
+        {[real |x| x.floor()] [int |x| x] [uint |x| x] [bool |x| x]};
+    /// The smallest integer that is not below `x`.
+    ceil try_ceil: Same => Same, on (0.1, 0.9), d zero,
+        {[real |x| x.ceil()] [int |x| x] [uint |x| x] [bool |x| x]};
+    /// `x` without its fraction.
+    trunc try_trunc: Same => Same, on (0.1, 0.9), d zero,
+        {[real |x| x.trunc()] [int |x| x] [uint |x| x] [bool |x| x]};
+    /// The nearest integer, halves to the even one.
+    rint try_rint: Same => Same, on (0.1, 0.4), d zero,
+        {[real |x| x.round_ties_even()] [int |x| x] [uint |x| x] [bool |x| x]
+         [c64 |z| C64::new(z.re.round_ties_even(), z.im.round_ties_even())]};
+    /// Whether `x` is zero (or `False`).
+    logical_not try_logical_not: Bool => Bool, on (0.0, 1.0), d zero, {[bool |x| !x]};
+    /// Every bit flipped; for truth values the logical negation.
+    bitwise_invert try_bitwise_invert: Same => Same, on (0.0, 1.0), d zero,
+        {[int |x| !x] [uint |x| !x] [bool |x| !x]};
+    /// Whether `x` is not a number.
+    isnan try_isnan: Same => Bool, on (0.0, 1.0), d zero,
+        {[real |x| x.is_nan()] [int |_x| false] [uint |_x| false] [bool |_x| false] [c64 |z| z.is_nan()]};
+    /// Whether `x` is infinite.
+    isinf try_isinf: Same => Bool, on (0.0, 1.0), d zero,
+        {[real |x| x.is_infinite()] [int |_x| false] [uint |_x| false] [bool |_x| false] [c64 |z| z.is_infinite()]};
+    /// Whether `x` is neither infinite nor NaN.
+    isfinite try_isfinite: Same => Bool, on (0.0, 1.0), d zero,
+        {[real |x| x.is_finite()] [int |_x| true] [uint |_x| true] [bool |_x| true] [c64 |z| z.is_finite()]};
+    /// Whether `x` is positive infinity.
+    isposinf try_isposinf: Same => Bool, on (0.0, 1.0), d zero,
+        {[real |x| x.is_infinite() && x > 0.0] [int |_x| false] [uint |_x| false] [bool |_x| false]};
+    /// Whether `x` is negative infinity.
+    isneginf try_isneginf: Same => Bool, on (0.0, 1.0), d zero,
+        {[real |x| x.is_infinite() && x < 0.0] [int |_x| false] [uint |_x| false] [bool |_x| false]};
+}
+
+/// The absolute value; for complex arrays the modulus, a `float32` array.
+///
+/// # Errors
+/// When the element type is not supported.
+pub fn try_abs(x: &Array) -> Result<Array> {
+    if x.dtype().is_complex() { ops::complex_abs(x) } else { try_real_abs(x) }
+}
+
+/// The absolute value; for complex arrays the modulus, a `float32` array.
+///
+/// # Panics
+/// When the element type is not supported.
+#[track_caller]
+pub fn abs(x: &Array) -> Array {
+    crate::error::expect(try_abs(x))
+}
+
+/// The sign: −1, 0 or 1; for complex arrays `z/|z|`, and 0 for 0.
+///
+/// # Errors
+/// When the element type is not supported.
+pub fn try_sign(x: &Array) -> Result<Array> {
+    if x.dtype().is_complex() { ops::complex_sign(x) } else { try_real_sign(x) }
+}
+
+/// The sign: −1, 0 or 1; for complex arrays `z/|z|`, and 0 for 0.
+///
+/// # Panics
+/// When the element type is not supported.
+#[track_caller]
+pub fn sign(x: &Array) -> Array {
+    crate::error::expect(try_sign(x))
+}
+
+impl Array {
+    /// The absolute value; for complex arrays the modulus, a `float32` array.
+    ///
+    /// # Panics
+    /// When the element type is not supported.
+    #[track_caller]
+    pub fn abs(&self) -> Array {
+        abs(self)
+    }
+}

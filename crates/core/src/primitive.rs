@@ -1,0 +1,241 @@
+//! The primitive: what a graph node does, and the families its derivative is written in.
+
+use crate::array::{Array, Aval, Outs};
+use crate::buffer::Data;
+use crate::error::Result;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Values handed to, or made by, a primitive's evaluation.
+pub type Values = SmallVec<[Data; 2]>;
+/// The abstract values of a primitive's outputs.
+pub type Avals = Outs<Aval>;
+/// One optional array per input or output: `None` is a structural zero.
+pub type MaybeArrays = Vec<Option<Array>>;
+
+/// An operation the graph knows: everything a transform, the planner and the evaluator need to know of it.
+pub trait Primitive: Send + Sync + 'static {
+    /// The name in error messages, printed graphs and the catalogue.
+    fn name(&self) -> &'static str;
+
+    /// The abstract values of the outputs, or why these inputs cannot be.
+    ///
+    /// # Errors
+    /// Shapes or element types that the primitive does not take.
+    fn infer(&self, inputs: &[Array]) -> Result<Avals>;
+
+    /// The derivative, in the one family it is written in.
+    fn derivative(&self) -> Derivative<'_>;
+
+    /// The batching rule: all outputs for a whole batch, each with the batch as axis 0.
+    ///
+    /// # Errors
+    /// What the ops it is written in refuse.
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>>;
+
+    /// Computes the outputs. Inputs come by value, so that one that nobody else holds can lend its memory.
+    ///
+    /// # Errors
+    /// What only the values show: an index out of bounds, memory that could not be had.
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values>;
+
+    /// Names and values of the static parameters; serves printing, equality and hashing.
+    fn params(&self, _params: &mut Params<'_>) {}
+}
+
+/// What a batching rule is given: inputs of which at least one has a batch, always as its axis 0.
+pub struct Batch<'a> {
+    /// The inputs.
+    pub inputs: &'a [Array],
+    /// Which of them have the batch as axis 0.
+    pub batched: &'a [bool],
+    /// The batch's extent.
+    pub size: usize,
+    pub(crate) op: &'a Op,
+}
+
+impl Batch<'_> {
+    /// The same primitive on other inputs: what a rule says that only rearranges.
+    ///
+    /// # Errors
+    /// What the primitive's `infer` refuses.
+    pub fn again(&self, inputs: &[Array]) -> Result<Vec<Array>> {
+        Array::apply_multi(self.op.clone(), inputs.into())
+    }
+
+    /// Input `i` with the batch as axis 0, repeated if it has none.
+    ///
+    /// # Errors
+    /// Never in practice; memory addressing could overflow.
+    pub fn full(&self, i: usize) -> Result<Array> {
+        if self.batched[i] {
+            Ok(self.inputs[i].clone())
+        } else {
+            crate::ops::with_batch(&self.inputs[i], self.size)
+        }
+    }
+}
+
+/// Receives a primitive's static parameters.
+pub struct Params<'a> {
+    sink: &'a mut dyn FnMut(&'static str, Param<'_>),
+}
+
+/// A static parameter.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Param<'a> {
+    /// A number or a truth value.
+    Int(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// A list of extents or axes.
+    Ints(&'a [usize]),
+    /// A list of signed numbers.
+    Signed(&'a [isize]),
+    /// A word.
+    Text(&'a str),
+    /// Something known only by its identity, such as a user's function.
+    Identity(usize),
+}
+
+impl<'a> Params<'a> {
+    /// Receives parameters with a closure.
+    pub fn new(sink: &'a mut dyn FnMut(&'static str, Param<'_>)) -> Self {
+        Self { sink }
+    }
+
+    /// Tells of one parameter.
+    pub fn put(&mut self, name: &'static str, value: Param<'_>) {
+        (self.sink)(name, value);
+    }
+}
+
+/// The primitive's name and parameters as a line of text: `reduce_sum axes=[0]`.
+pub fn describe(primitive: &dyn Primitive) -> String {
+    use std::fmt::Write;
+    let mut text = primitive.name().to_owned();
+    let mut sink = |name: &'static str, value: Param<'_>| {
+        // Writing to a String cannot fail.
+        let _ = match value {
+            Param::Int(v) => write!(text, " {name}={v}"),
+            Param::Float(v) => write!(text, " {name}={v}"),
+            Param::Ints(v) => write!(text, " {name}={v:?}"),
+            Param::Signed(v) => write!(text, " {name}={v:?}"),
+            Param::Text(v) => write!(text, " {name}={v}"),
+            Param::Identity(v) => write!(text, " {name}=#{v:x}"),
+        };
+    };
+    primitive.params(&mut Params::new(&mut sink));
+    text
+}
+
+/// A derivative, written once; `rules` makes forward and reverse mode from it.
+pub enum Derivative<'a> {
+    /// One output whose element depends on the same element of each input (inputs may broadcast).
+    Elementwise(&'a dyn Elementwise),
+    /// Linear in some inputs jointly: `f(a + b) = f(a) + f(b)`.
+    Linear(&'a dyn Linear),
+    /// Linear in input 0 and in input 1 separately.
+    Bilinear(&'a dyn Bilinear),
+    /// Anything whose tangent map can be written in public ops.
+    Structured(&'a dyn Structured),
+    /// Both directions written by hand.
+    Handwritten(&'a dyn Handwritten),
+    /// Piecewise constant or integer-valued: the derivative is zero wherever it exists, by convention silent.
+    Zero,
+    /// No derivative; the reason and the way out.
+    None(&'static str),
+}
+
+/// The rule of an elementwise primitive.
+pub trait Elementwise {
+    /// `t · ∂y/∂xᵢ` as public ops, elementwise; `None` where the partial derivative is zero everywhere.
+    ///
+    /// `t` is a tangent of input `i` or a cotangent of the output: an elementwise Jacobian is diagonal, so one
+    /// expression serves both directions.
+    ///
+    /// # Errors
+    /// What the ops it is written in refuse.
+    fn partial(&self, i: usize, t: &Array, x: &[Array], y: &Array) -> Result<Option<Array>>;
+}
+
+/// The rule of a primitive that is linear in some of its inputs jointly.
+pub trait Linear: Primitive {
+    /// Whether it is linear in input `i`; the others (indices, conditions) carry no derivative.
+    fn is_linear_in(&self, i: usize) -> bool;
+
+    /// The cotangent of input `i`: the transpose of the map from input `i` to the outputs, applied to the
+    /// outputs' cotangents (at least one is there).
+    ///
+    /// # Errors
+    /// What the ops it is written in refuse.
+    fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>>;
+}
+
+/// The rule of a product: linear in input 0 for a fixed input 1, and the other way round.
+pub trait Bilinear: Primitive {
+    /// The cotangent of input `i` (0 or 1), the other input held fixed.
+    ///
+    /// # Errors
+    /// What the ops it is written in refuse.
+    fn transpose(&self, i: usize, cotangent: &Array, x: &[Array]) -> Result<Array>;
+}
+
+/// The rule of a primitive whose tangent map is written in public ops; the pullback is its transpose.
+pub trait Structured {
+    /// The outputs' tangents. At least one input tangent is there; the result must be linear in them.
+    ///
+    /// # Errors
+    /// What the ops it is written in refuse.
+    fn jvp(&self, tangents: &[Option<Array>], x: &[Array], y: &[Array]) -> Result<MaybeArrays>;
+}
+
+/// Both directions by hand, for speed or because the user said so.
+pub trait Handwritten {
+    /// The outputs' tangents.
+    ///
+    /// # Errors
+    /// What the ops it is written in refuse.
+    fn jvp(&self, tangents: &[Option<Array>], x: &[Array], y: &[Array]) -> Result<MaybeArrays>;
+
+    /// The inputs' cotangents, where `wanted`.
+    ///
+    /// # Errors
+    /// What the ops it is written in refuse.
+    fn vjp(
+        &self,
+        cotangents: &[Option<Array>],
+        x: &[Array],
+        y: &[Array],
+        wanted: &[bool],
+    ) -> Result<MaybeArrays>;
+}
+
+/// A primitive as a node holds it: table rows are statics and cost nothing to hold.
+#[derive(Clone)]
+pub(crate) enum Op {
+    Static(&'static dyn Primitive),
+    Shared(Arc<dyn Primitive>),
+}
+
+impl std::ops::Deref for Op {
+    type Target = dyn Primitive;
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Op::Static(p) => *p,
+            Op::Shared(p) => &**p,
+        }
+    }
+}
+
+impl<P: Primitive> From<P> for Op {
+    fn from(primitive: P) -> Self {
+        Op::Shared(Arc::new(primitive))
+    }
+}
+
+impl From<&'static dyn Primitive> for Op {
+    fn from(primitive: &'static dyn Primitive) -> Self {
+        Op::Static(primitive)
+    }
+}

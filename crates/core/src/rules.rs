@@ -1,0 +1,173 @@
+//! From a derivative written once to forward and reverse mode.
+//!
+//! Conventions. A tangent or cotangent has the shape and element type of what it belongs to; `None` is a
+//! structural zero. Rules write the transpose *without* conjugation; here it becomes the adjoint, so that for
+//! complex arrays `Re⟨ct, J t⟩ = Re⟨Jᴴ ct, t⟩` and the gradient of a real loss is `∂L/∂re + i ∂L/∂im`, the
+//! direction of steepest ascent (the convention of MLX and PyTorch; JAX returns its conjugate).
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::primitive::{Derivative, MaybeArrays, Primitive, Structured};
+use crate::trace::TraceGuard;
+use crate::transforms::pullback;
+
+/// Tangents of the outputs `y` of `primitive` at `x`, for the tangents of its inputs.
+pub(crate) fn jvp(
+    primitive: &dyn Primitive,
+    tangents: &[Option<Array>],
+    x: &[Array],
+    y: &[Array],
+) -> Result<MaybeArrays> {
+    match primitive.derivative() {
+        Derivative::Elementwise(rule) => {
+            let mut sum: Option<Array> = None;
+            for (i, t) in tangents.iter().enumerate() {
+                let Some(t) = t else { continue };
+                if let Some(term) = rule.partial(i, t, x, &y[0])? {
+                    sum = Some(add(sum, term)?);
+                }
+            }
+            let sum = match sum {
+                Some(t) if t.shape() != y[0].shape() => Some(ops::try_broadcast_to(&t, y[0].shape())?),
+                other => other,
+            };
+            Ok(vec![sum])
+        }
+        Derivative::Linear(rule) => {
+            // The op itself on the tangents: zeros stand in for those that are missing.
+            let mut inputs = Vec::with_capacity(x.len());
+            for (i, xi) in x.iter().enumerate() {
+                inputs.push(match (&tangents[i], rule.is_linear_in(i)) {
+                    (Some(t), true) => t.clone(),
+                    (None, true) => ops::zeros_like(xi),
+                    (_, false) => xi.clone(),
+                });
+            }
+            if !tangents.iter().enumerate().any(|(i, t)| t.is_some() && rule.is_linear_in(i)) {
+                return Ok(vec![None; y.len()]);
+            }
+            Ok(reapply(y, inputs)?.into_iter().map(Some).collect())
+        }
+        Derivative::Bilinear(_) => {
+            let mut sum: Option<Array> = None;
+            for i in 0..2 {
+                if let Some(t) = &tangents[i] {
+                    let mut inputs = x.to_vec();
+                    inputs[i] = t.clone();
+                    sum = Some(add(sum, reapply(y, inputs)?.remove(0))?);
+                }
+            }
+            Ok(vec![sum])
+        }
+        Derivative::Structured(rule) => rule.jvp(tangents, x, y),
+        Derivative::Handwritten(rule) => rule.jvp(tangents, x, y),
+        Derivative::Zero => Ok(vec![None; y.len()]),
+        Derivative::None(why) => Err(Error::not_differentiable(primitive.name(), why)),
+    }
+}
+
+/// Cotangents of the inputs `x` that are `wanted`, for the cotangents of the outputs `y`.
+pub(crate) fn vjp(
+    primitive: &dyn Primitive,
+    cotangents: &[Option<Array>],
+    x: &[Array],
+    y: &[Array],
+    wanted: &[bool],
+) -> Result<MaybeArrays> {
+    match primitive.derivative() {
+        Derivative::Elementwise(rule) => {
+            let Some(ct) = &cotangents[0] else { return Ok(vec![None; x.len()]) };
+            let ct = conj(ct)?;
+            let mut out = Vec::with_capacity(x.len());
+            for (i, xi) in x.iter().enumerate() {
+                let term = if wanted[i] { rule.partial(i, &ct, x, &y[0])? } else { None };
+                out.push(match term {
+                    Some(term) => Some(conj(&ops::sum_to(&term, xi.shape())?)?),
+                    None => None,
+                });
+            }
+            Ok(out)
+        }
+        Derivative::Linear(rule) => {
+            let cotangents = conj_all(cotangents)?;
+            let mut out = Vec::with_capacity(x.len());
+            for (i, &wanted) in wanted.iter().enumerate() {
+                let term = if wanted && rule.is_linear_in(i) {
+                    rule.transpose(i, &cotangents, x)?
+                } else {
+                    None
+                };
+                out.push(term.map(|t| conj(&t)).transpose()?);
+            }
+            Ok(out)
+        }
+        Derivative::Bilinear(rule) => {
+            let Some(ct) = &cotangents[0] else { return Ok(vec![None; x.len()]) };
+            let ct = conj(ct)?;
+            let mut out = vec![None; x.len()];
+            for i in 0..2 {
+                if wanted[i] {
+                    out[i] = Some(conj(&rule.transpose(i, &ct, x)?)?);
+                }
+            }
+            Ok(out)
+        }
+        Derivative::Structured(rule) => transpose_jvp(rule, cotangents, x, y, wanted),
+        Derivative::Handwritten(rule) => rule.vjp(cotangents, x, y, wanted),
+        Derivative::Zero => Ok(vec![None; x.len()]),
+        Derivative::None(why) => Err(Error::not_differentiable(primitive.name(), why)),
+    }
+}
+
+/// The pullback of a primitive that only has a jvp: its tangent map, a linear graph over fresh leaves, walked
+/// backwards.
+pub(crate) fn transpose_jvp(
+    rule: &dyn Structured,
+    cotangents: &[Option<Array>],
+    x: &[Array],
+    y: &[Array],
+    wanted: &[bool],
+) -> Result<MaybeArrays> {
+    let guard = TraceGuard::new();
+    let tangents: MaybeArrays = x
+        .iter()
+        .zip(wanted)
+        .map(|(x, &w)| w.then(|| Array::placeholder(x.aval().clone(), Some(guard.set.clone()))))
+        .collect();
+    let outputs = rule.jvp(&tangents, x, y)?;
+    let (mut ends, mut cts) = (Vec::new(), Vec::new());
+    for (output, ct) in outputs.into_iter().zip(cotangents) {
+        if let (Some(output), Some(ct)) = (output, ct) {
+            ends.push(output);
+            cts.push(ct.clone());
+        }
+    }
+    let leaves: Vec<Array> = tangents.iter().flatten().cloned().collect();
+    let mut found = pullback(&guard, &ends, &cts, &leaves)?.into_iter();
+    Ok(tangents.iter().map(|t| t.as_ref().and_then(|_| found.next().flatten())).collect())
+}
+
+/// The node that made `y` applied to other inputs.
+fn reapply(y: &[Array], inputs: Vec<Array>) -> Result<Vec<Array>> {
+    let recipe = y[0].node.recipe().ok_or_else(|| {
+        Error::value("jvp", "the graph of this value is gone; differentiate inside of the transform that made it")
+    })?;
+    Array::apply_multi(recipe.op, inputs.into())
+}
+
+/// `a + b`, where a missing `a` is zero.
+pub(crate) fn add(a: Option<Array>, b: Array) -> Result<Array> {
+    match a {
+        None => Ok(b),
+        Some(a) => ops::try_add(&a, &b),
+    }
+}
+
+fn conj(x: &Array) -> Result<Array> {
+    if x.dtype().is_complex() { ops::try_conjugate(x) } else { Ok(x.clone()) }
+}
+
+fn conj_all(xs: &[Option<Array>]) -> Result<MaybeArrays> {
+    xs.iter().map(|x| x.as_ref().map(conj).transpose()).collect()
+}

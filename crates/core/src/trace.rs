@@ -1,0 +1,110 @@
+//! Traces: which transform a node belongs to, and whether that transform is still running.
+//!
+//! A transform makes fresh leaves, marks them with a [`Trace`] of its own, and runs the user's function. Every
+//! node that depends on a leaf carries the mark, so a walk over "what depends on my leaves" never looks at
+//! anything else, nested transforms cannot confuse their perturbations, and evaluation knows that a marked node
+//! must keep its recipe while the transform lives.
+
+use smallvec::{SmallVec, smallvec};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One run of a transform.
+#[derive(Debug)]
+pub struct Trace {
+    live: AtomicBool,
+}
+
+/// The traces a node depends on.
+#[derive(Debug)]
+pub struct TraceSet {
+    traces: SmallVec<[Arc<Trace>; 2]>,
+}
+
+impl TraceSet {
+    /// Whether any of the traces is still going on.
+    pub(crate) fn is_live(&self) -> bool {
+        self.traces.iter().any(|t| t.live.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn contains(&self, trace: &Trace) -> bool {
+        self.traces.iter().any(|t| std::ptr::eq(&**t, trace))
+    }
+
+    /// All the live traces of several sets, sharing an existing set where one says it all.
+    pub(crate) fn union<'a>(sets: impl Iterator<Item = Option<&'a Arc<TraceSet>>>) -> Option<Arc<TraceSet>> {
+        let mut union: Option<Arc<TraceSet>> = None;
+        for set in sets.flatten() {
+            match &union {
+                None => {
+                    if set.is_live() {
+                        union = Some(set.clone());
+                    }
+                }
+                Some(have) if Arc::ptr_eq(have, set) => {}
+                Some(have) => {
+                    let fresh: SmallVec<[Arc<Trace>; 2]> = set
+                        .traces
+                        .iter()
+                        .filter(|t| t.live.load(Ordering::Acquire) && !have.contains(t))
+                        .cloned()
+                        .collect();
+                    if !fresh.is_empty() {
+                        let traces = have.traces.iter().cloned().chain(fresh).collect();
+                        union = Some(Arc::new(TraceSet { traces }));
+                    }
+                }
+            }
+        }
+        union
+    }
+}
+
+thread_local! {
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether this thread is inside a function that some transform is tracing.
+pub fn is_tracing() -> bool {
+    DEPTH.get() > 0
+}
+
+/// Counts this thread as tracing until dropped, also when the function panics or fails.
+pub(crate) struct Tracing(std::marker::PhantomData<*const ()>);
+
+impl Tracing {
+    pub(crate) fn enter() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+/// Owns a trace: while this lives, nodes that depend on the trace's leaves keep their recipes.
+#[derive(Debug)]
+pub(crate) struct TraceGuard {
+    pub(crate) set: Arc<TraceSet>,
+}
+
+impl TraceGuard {
+    pub(crate) fn new() -> Self {
+        let trace = Arc::new(Trace { live: AtomicBool::new(true) });
+        Self { set: Arc::new(TraceSet { traces: smallvec![trace] }) }
+    }
+
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.set.traces[0]
+    }
+}
+
+impl Drop for TraceGuard {
+    fn drop(&mut self) {
+        self.set.traces[0].live.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,210 @@
+//! The transforms over flat lists of arrays: what the typed functions and the Python binding are built on.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::primitive::MaybeArrays;
+use crate::shape::{ShapeText, normalize_axis};
+use crate::trace::{TraceGuard, Tracing};
+use crate::transforms::walks::{batch, or_zeros, pullback, pushforward};
+
+/// A function that was run on tracers and can be differentiated: its outputs, and the way back to its inputs.
+#[derive(Debug)]
+pub struct Tracer {
+    guard: TraceGuard,
+    leaves: Vec<Array>,
+    outputs: Vec<Array>,
+}
+
+/// Runs `f` on tracers of `primals` and keeps its trace for pullbacks.
+///
+/// # Errors
+/// Whatever `f` fails with, unchanged.
+pub fn vjp_flat(primals: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>) -> Result<Tracer> {
+    let guard = TraceGuard::new();
+    let leaves: Vec<Array> = primals.iter().map(|x| x.tracer(&guard.set)).collect();
+    let tracing = Tracing::enter();
+    let outputs = f(&leaves)?;
+    drop(tracing);
+    Ok(Tracer { guard, leaves, outputs })
+}
+
+impl Tracer {
+    /// What `f` returned.
+    pub fn outputs(&self) -> &[Array] {
+        &self.outputs
+    }
+
+    /// The cotangents of the primals for cotangents of the outputs: `Jᴴ ct`, with zeros for what `f` did not use.
+    ///
+    /// # Errors
+    /// When a cotangent's count, shape or type is not its output's, or an operation has no derivative.
+    pub fn pullback(&self, cotangents: &[Array]) -> Result<Vec<Array>> {
+        check_like("vjp", "cotangent", "output", cotangents, &self.outputs)?;
+        let _tracing = Tracing::enter();
+        let found = pullback(&self.guard, &self.outputs, cotangents, &self.leaves)?;
+        Ok(or_zeros(found, &self.leaves))
+    }
+}
+
+/// The outputs of `f` at `primals` and their tangents: `J t`.
+///
+/// # Errors
+/// When a tangent's count, shape or type is not its primal's, an operation has no derivative, or `f` fails.
+pub fn jvp_flat(
+    primals: &[Array],
+    tangents: &[Array],
+    f: impl FnOnce(&[Array]) -> Result<Vec<Array>>,
+) -> Result<(Vec<Array>, Vec<Array>)> {
+    check_like("jvp", "tangent", "primal", tangents, primals)?;
+    let traced = vjp_flat(primals, f)?;
+    let seeds: MaybeArrays = tangents.iter().map(|t| t.dtype().is_inexact().then(|| t.clone())).collect();
+    let _tracing = Tracing::enter();
+    let found = pushforward(&traced.guard, &traced.outputs, &traced.leaves, &seeds)?;
+    let tangents = or_zeros(found, &traced.outputs);
+    Ok((traced.outputs, tangents))
+}
+
+fn check_like(op: &'static str, what: &str, of: &str, got: &[Array], like: &[Array]) -> Result<()> {
+    if got.len() != like.len() {
+        return Err(Error::value(
+            op,
+            format!("{} {what}s were given for {} {of}s; give one for each", got.len(), like.len()),
+        ));
+    }
+    for (i, (g, l)) in got.iter().zip(like).enumerate() {
+        if g.shape() != l.shape() {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "{what} {i} has shape {} but its {of} has shape {}; they must be equal",
+                    ShapeText(g.shape()),
+                    ShapeText(l.shape())
+                ),
+            ));
+        }
+        if g.dtype() != l.dtype() {
+            return Err(Error::dtype(
+                op,
+                format!("{what} {i} is {} but its {of} is {}; convert it with astype", g.dtype(), l.dtype()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A function that was vectorised: its outputs, with the batch at axis 0 where they have one.
+#[derive(Debug)]
+pub struct Batched {
+    outputs: Vec<(Array, bool)>,
+    size: usize,
+}
+
+impl Batched {
+    /// Number of outputs.
+    pub fn len(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Whether there is no output.
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+
+    /// The outputs with the batch moved to `axes`; an output that does not depend on the batch is repeated,
+    /// unless its axis is `None`.
+    ///
+    /// # Errors
+    /// When an axis is out of range, or `None` is asked of an output that has the batch.
+    pub fn at_axes(self, axes: &[Option<isize>]) -> Result<Vec<Array>> {
+        if axes.len() != self.outputs.len() {
+            return Err(Error::value(
+                "vmap",
+                format!("{} out_axes were given for {} outputs", axes.len(), self.outputs.len()),
+            ));
+        }
+        let size = self.size;
+        self.outputs
+            .into_iter()
+            .zip(axes)
+            .enumerate()
+            .map(|(i, ((out, batched), axis))| match axis {
+                None if batched => Err(Error::value(
+                    "vmap",
+                    format!("out_axes is None for output {i}, which depends on the batch; give it an axis"),
+                )),
+                None => Ok(out),
+                Some(axis) => {
+                    let ndim = out.ndim() + usize::from(!batched);
+                    let axis = normalize_axis("vmap out_axes", *axis, ndim)?;
+                    let out = if batched { out } else { ops::with_batch(&out, size)? };
+                    ops::try_moveaxis(&out, 0, axis as isize)
+                }
+            })
+            .collect()
+    }
+}
+
+/// Runs `f` once on abstract arguments without their batch axis, and replays what it did on whole batches.
+///
+/// # Errors
+/// When no argument has a batch axis, an axis is out of range, extents disagree, or `f` fails.
+pub fn vmap_flat(
+    args: &[Array],
+    axes: &[Option<isize>],
+    f: impl FnOnce(&[Array]) -> Result<Vec<Array>>,
+) -> Result<Batched> {
+    if args.len() != axes.len() {
+        return Err(Error::value("vmap", format!("{} in_axes for {} arrays", axes.len(), args.len())));
+    }
+    let mut size: Option<(usize, usize)> = None;
+    let mut values = Vec::with_capacity(args.len());
+    for (i, (x, axis)) in args.iter().zip(axes).enumerate() {
+        let Some(axis) = axis else {
+            values.push(x.clone());
+            continue;
+        };
+        let axis = normalize_axis("vmap", *axis, x.ndim()).map_err(|_| {
+            Error::axis(
+                "vmap",
+                format!("in_axes {axis} is out of range for array argument {i} of shape {}", ShapeText(x.shape())),
+            )
+        })?;
+        let n = x.shape()[axis];
+        match size {
+            None => size = Some((i, n)),
+            Some((_, m)) if m == n => {}
+            Some((j, m)) => {
+                return Err(Error::shape(
+                    "vmap",
+                    format!(
+                        "arrays disagree on the batch: array {j} has extent {m} and array {i} extent {n} on the mapped axis"
+                    ),
+                ));
+            }
+        }
+        values.push(ops::try_moveaxis(x, axis as isize, 0)?);
+    }
+    let Some((_, size)) = size else {
+        return Err(Error::value("vmap", "no array argument is mapped: at least one in_axes must not be None"));
+    };
+    let guard = TraceGuard::new();
+    let batched: Vec<bool> = axes.iter().map(Option::is_some).collect();
+    let leaves: Vec<Array> = values
+        .iter()
+        .zip(&batched)
+        .map(|(x, &b)| {
+            if b {
+                let mut aval = x.aval().clone();
+                aval.shape.remove(0);
+                Array::placeholder(aval, Some(guard.set.clone()))
+            } else {
+                x.clone()
+            }
+        })
+        .collect();
+    let _tracing = Tracing::enter();
+    let outputs = f(&leaves)?;
+    let outputs = batch(&guard, &outputs, &leaves, &values, &batched, size)?;
+    Ok(Batched { outputs, size })
+}

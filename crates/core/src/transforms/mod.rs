@@ -1,0 +1,21 @@
+//! The transforms: functions from graph to graph.
+//!
+//! `walks` holds the three walks everything else is made of: [`pullback`] (reverse), [`pushforward`] (forward)
+//! and [`batch`] (vmap). They work on flat lists of arrays; the Python binding uses them as they are, and the
+//! typed functions of this module wrap them for closures over [`Tree`](crate::tree::Tree)s.
+
+mod checkpoint;
+mod custom;
+mod flat;
+mod grad;
+mod vmap;
+mod walks;
+
+pub use checkpoint::checkpoint;
+pub use custom::{CustomFunction, JvpRule, VjpRule, VmapRule};
+pub use flat::{Tracer, jvp_flat, vjp_flat, vmap_flat};
+pub use grad::{Loss, grad, jvp, value_and_grad, vjp};
+pub use vmap::{Axes, vmap, vmap_axes};
+
+pub(crate) use custom::custom_call;
+pub(crate) use walks::{batch, pullback, pushforward};

@@ -1,0 +1,111 @@
+//! `vmap` over typed trees.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::transforms::flat::vmap_flat;
+use crate::tree::Tree;
+
+/// Which axis of each leaf is the batch: one for all, or one for each leaf; `None` leaves a leaf whole.
+#[derive(Clone, Debug)]
+pub enum Axes {
+    /// The same for every leaf.
+    All(Option<isize>),
+    /// One for each leaf, in the tree's order.
+    Each(Vec<Option<isize>>),
+}
+
+impl From<isize> for Axes {
+    fn from(axis: isize) -> Self {
+        Axes::All(Some(axis))
+    }
+}
+
+impl From<Option<isize>> for Axes {
+    fn from(axis: Option<isize>) -> Self {
+        Axes::All(axis)
+    }
+}
+
+impl<const N: usize> From<[Option<isize>; N]> for Axes {
+    fn from(axes: [Option<isize>; N]) -> Self {
+        Axes::Each(axes.to_vec())
+    }
+}
+
+impl Axes {
+    fn spread(&self, what: &str, leaves: usize) -> Result<Vec<Option<isize>>> {
+        match self {
+            Axes::All(axis) => Ok(vec![*axis; leaves]),
+            Axes::Each(axes) if axes.len() == leaves => Ok(axes.clone()),
+            Axes::Each(axes) => Err(Error::value(
+                "vmap",
+                format!("{what} names {} axes for {leaves} arrays; give one for each", axes.len()),
+            )),
+        }
+    }
+}
+
+/// Vectorises `f` over axis 0 of every leaf of its argument; the results are stacked on axis 0.
+///
+/// ```
+/// use covector_core::{Array, transforms::{grad, vmap}};
+/// let x = Array::new([1.0f32, 2.0, 3.0]);
+/// let slopes = vmap(grad(|x: &Array| x.square()))(&x).unwrap();
+/// assert_eq!(slopes.to_vec::<f32>(), [2.0, 4.0, 6.0]);
+/// ```
+pub fn vmap<P: Tree, R: Output>(f: impl Fn(&P) -> R) -> impl Fn(&P) -> Result<R::Tree> {
+    vmap_axes(f, 0, 0)
+}
+
+/// [`vmap`] with a choice of axes.
+pub fn vmap_axes<P: Tree, R: Output>(
+    f: impl Fn(&P) -> R,
+    in_axes: impl Into<Axes>,
+    out_axes: impl Into<Axes>,
+) -> impl Fn(&P) -> Result<R::Tree> {
+    let (in_axes, out_axes) = (in_axes.into(), out_axes.into());
+    move |args: &P| {
+        let leaves = args.leaves();
+        let axes = in_axes.spread("in_axes", leaves.len())?;
+        let mut out: Option<R::Tree> = None;
+        let batched = vmap_flat(&leaves, &axes, |xs| {
+            let tree = f(&args.with_leaves(xs)?).into_tree()?;
+            let leaves = tree.leaves();
+            out = Some(tree);
+            Ok(leaves)
+        })?;
+        let axes = out_axes.spread("out_axes", batched.len())?;
+        let leaves = batched.at_axes(&axes)?;
+        out.expect("f ran").with_leaves(&leaves)
+    }
+}
+
+/// What a function under a transform may return: a tree, or a `Result` of one.
+pub trait Output {
+    /// The tree.
+    type Tree: Tree;
+    /// The tree, or the function's own error.
+    ///
+    /// # Errors
+    /// The function's own.
+    fn into_tree(self) -> Result<Self::Tree>;
+}
+
+impl<T: Tree> Output for Result<T> {
+    type Tree = T;
+    fn into_tree(self) -> Result<T> {
+        self
+    }
+}
+
+macro_rules! outputs {
+    ($($({$($g:ident),*})? $t:ty),* $(,)?) => {$(
+        impl $(<$($g: Tree),*>)? Output for $t {
+            type Tree = $t;
+            fn into_tree(self) -> Result<$t> {
+                Ok(self)
+            }
+        }
+    )*};
+}
+outputs!(Array, {T} Vec<T>, {A, B} (A, B), {A, B, C} (A, B, C), {A, B, C, D} (A, B, C, D));

@@ -1,0 +1,402 @@
+//! `#[derive(Tree)]`.
+//!
+//! Structs and enums come out alike: a struct is an enum with one variant that is called `Self`, and `Self { 0: x }`
+//! is both a pattern and an expression for a tuple as well as for named fields. So there is one way to write an arm,
+//! not six.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt as _;
+use syn::spanned::Spanned as _;
+use syn::{Attribute, Data, DeriveInput, Fields, Generics, Ident, Member, Type, parse_quote};
+
+/// A field as the two walks need it.
+struct Field<'a> {
+    member: Member,
+    /// The name it is bound to in a pattern.
+    binding: Ident,
+    ty: &'a Type,
+    skip: bool,
+}
+
+/// One variant of an enum, or the whole of a struct.
+struct Variant<'a> {
+    /// `Self` or `Self::Name`.
+    path: TokenStream,
+    fields: Vec<Field<'a>>,
+}
+
+pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
+    let mut errors = Errors::default();
+    let krate = errors.take(crate_path(&input.attrs)).flatten().unwrap_or_else(|| parse_quote!(::covector));
+    let variants = match &input.data {
+        Data::Struct(data) => vec![Variant { path: quote!(Self), fields: fields(&data.fields, &mut errors) }],
+        Data::Enum(data) => data
+            .variants
+            .iter()
+            .map(|variant| {
+                errors.take(no_attribute(&variant.attrs));
+                let name = &variant.ident;
+                Variant { path: quote!(Self::#name), fields: fields(&variant.fields, &mut errors) }
+            })
+            .collect(),
+        Data::Union(data) => {
+            let message = "a union cannot be a `Tree`: nothing tells which of its fields holds the arrays. \
+                           Use an enum, whose variants say it";
+            errors.push(syn::Error::new(data.union_token.span, message));
+            Vec::new()
+        }
+    };
+    errors.finish()?;
+
+    // Names of our own, invisible to the tokens of the user's and the other way round.
+    let (path, f) = (Ident::new("__path", Span::mixed_site()), Ident::new("__f", Span::mixed_site()));
+    let visits = variants.iter().map(|variant| visit_arm(variant, &krate, &path, &f));
+    let maps = variants.iter().map(|variant| map_arm(variant, &krate, &f));
+    // A reference to an empty enum still counts as a value to match on; the enum itself does not.
+    let scrutinee = if variants.is_empty() { quote!(*self) } else { quote!(self) };
+
+    let name = &input.ident;
+    let generics = bounded(&input.generics, &variants, &krate);
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    Ok(quote! {
+        #[automatically_derived]
+        impl #impl_generics #krate::tree::Tree for #name #type_generics #where_clause {
+            fn visit<'__tree>(
+                &'__tree self,
+                #path: &mut #krate::tree::Path,
+                #f: &mut dyn ::core::ops::FnMut(&#krate::tree::Path, &'__tree #krate::Array),
+            ) {
+                match #scrutinee {
+                    #(#visits)*
+                }
+            }
+
+            fn try_map(
+                &self,
+                #f: &mut dyn ::core::ops::FnMut(&#krate::Array) -> #krate::Result<#krate::Array>,
+            ) -> #krate::Result<Self> {
+                match #scrutinee {
+                    #(#maps)*
+                }
+            }
+        }
+    })
+}
+
+fn visit_arm(variant: &Variant<'_>, krate: &syn::Path, path: &Ident, f: &Ident) -> TokenStream {
+    let visited = || variant.fields.iter().filter(|field| !field.skip);
+    let patterns = visited().map(|Field { member, binding, .. }| quote!(#member: #binding));
+    let calls = visited().map(|Field { member, binding, ty, .. }| {
+        let segment = match member {
+            Member::Named(name) => {
+                let name = name.unraw().to_string();
+                quote!(#krate::tree::Segment::Field(#name))
+            }
+            Member::Unnamed(index) => {
+                let index = index.index as usize;
+                quote!(#krate::tree::Segment::Index(#index))
+            }
+        };
+        // At the type's own place, so that "the trait `Tree` is not implemented" points to the field and not to the
+        // whole derive.
+        let visit = quote_spanned!(ty.span()=> <#ty as #krate::tree::Tree>::visit);
+        quote!(#krate::tree::Path::scope(#path, #segment, |#path| #visit(#binding, #path, &mut *#f));)
+    });
+    let variant_path = &variant.path;
+    quote!(#variant_path { #(#patterns,)* .. } => { #(#calls)* })
+}
+
+fn map_arm(variant: &Variant<'_>, krate: &syn::Path, f: &Ident) -> TokenStream {
+    let patterns = variant.fields.iter().map(|Field { member, binding, .. }| quote!(#member: #binding));
+    let values = variant.fields.iter().map(|Field { member, binding, ty, skip }| {
+        if *skip {
+            let clone = quote_spanned!(ty.span()=> <#ty as ::core::clone::Clone>::clone);
+            quote!(#member: #clone(#binding))
+        } else {
+            let try_map = quote_spanned!(ty.span()=> <#ty as #krate::tree::Tree>::try_map);
+            quote!(#member: #try_map(#binding, &mut *#f)?)
+        }
+    });
+    let variant_path = &variant.path;
+    quote!(#variant_path { #(#patterns),* } => ::core::result::Result::Ok(#variant_path { #(#values),* }),)
+}
+
+fn fields<'a>(fields: &'a Fields, errors: &mut Errors) -> Vec<Field<'a>> {
+    let fields = fields.members().zip(fields).enumerate();
+    fields
+        .map(|(i, (member, field))| Field {
+            member,
+            binding: format_ident!("__field{i}", span = Span::mixed_site()),
+            ty: &field.ty,
+            skip: errors.take(is_skipped(&field.attrs)).unwrap_or(false),
+        })
+        .collect()
+}
+
+/// The type's generics with the bounds that the fields ask for. A bound on the parameter rather than on each field's
+/// type, because `struct List<T> { head: T, tail: Option<Box<List<T>>> }` would otherwise ask for itself.
+fn bounded(generics: &Generics, variants: &[Variant<'_>], krate: &syn::Path) -> Generics {
+    let params: Vec<&Ident> = generics.type_params().map(|param| &param.ident).collect();
+    if params.is_empty() {
+        return generics.clone();
+    }
+    let mut bounded = generics.clone();
+    let predicates = &mut bounded.make_where_clause().predicates;
+    let mut trees: Vec<&Ident> = Vec::new();
+    for Field { ty, skip, .. } in variants.iter().flat_map(|variant| &variant.fields) {
+        let mut uses = Uses::default();
+        uses.look_through(ty.to_token_stream(), &params);
+        if *skip {
+            if uses.projected || !uses.whole.is_empty() {
+                predicates.push(parse_quote!(#ty: ::core::clone::Clone));
+            }
+        } else {
+            trees.extend(params.iter().filter(|param| uses.whole.contains(param)));
+            if uses.projected {
+                predicates.push(parse_quote!(#ty: #krate::tree::Tree));
+            }
+        }
+    }
+    for param in params.iter().filter(|param| trees.contains(param)) {
+        predicates.push(parse_quote!(#param: #krate::tree::Tree));
+    }
+    bounded
+}
+
+/// How a field's type uses the type parameters.
+#[derive(Default)]
+struct Uses {
+    /// The parameters it uses as types.
+    whole: Vec<Ident>,
+    /// Whether it uses something that belongs to one, like `T::Item` or `<T as Iterator>::Item`.
+    projected: bool,
+}
+
+impl Uses {
+    /// Tokens are enough: a parameter's name cannot mean anything else in its own type.
+    fn look_through(&mut self, tokens: TokenStream, params: &[&Ident]) {
+        let mut tokens = tokens.into_iter().peekable();
+        while let Some(token) = tokens.next() {
+            match token {
+                TokenTree::Group(group) => self.look_through(group.stream(), params),
+                TokenTree::Ident(ident) if params.contains(&&ident) => match tokens.peek() {
+                    Some(TokenTree::Punct(punct)) if punct.as_char() == ':' => self.projected = true,
+                    Some(TokenTree::Ident(next)) if next == "as" => self.projected = true,
+                    _ => self.whole.push(ident),
+                },
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The value of `#[tree(crate = "…")]`, if it is there.
+fn crate_path(attrs: &[Attribute]) -> syn::Result<Option<syn::Path>> {
+    let mut path = None;
+    for attr in tree_attributes(attrs) {
+        attr.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("crate") {
+                let hint =
+                    if meta.path.is_ident("skip") { "`skip` goes on a field" } else { "unknown option" };
+                return Err(meta.error(format!("{hint}: a type takes `#[tree(crate = \"path\")]`")));
+            }
+            let value: syn::LitStr = meta.value()?.parse()?;
+            if path.is_some() {
+                return Err(meta.error("`crate` is given twice"));
+            }
+            path = Some(value.parse_with(syn::Path::parse_mod_style)?);
+            Ok(())
+        })?;
+    }
+    Ok(path)
+}
+
+/// Whether a field says `#[tree(skip)]`.
+fn is_skipped(attrs: &[Attribute]) -> syn::Result<bool> {
+    let mut skip = false;
+    for attr in tree_attributes(attrs) {
+        attr.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("skip") {
+                return Err(meta.error("unknown option: a field takes `#[tree(skip)]`"));
+            }
+            if skip {
+                return Err(meta.error("`skip` is given twice"));
+            }
+            skip = true;
+            Ok(())
+        })?;
+    }
+    Ok(skip)
+}
+
+fn no_attribute(attrs: &[Attribute]) -> syn::Result<()> {
+    match tree_attributes(attrs).next() {
+        Some(attr) => {
+            Err(syn::Error::new_spanned(attr, "`#[tree(…)]` goes on a variant's fields, not on the variant"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn tree_attributes(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("tree"))
+}
+
+/// Everything that is wrong, so that it can be said at once.
+#[derive(Default)]
+struct Errors(Option<syn::Error>);
+
+impl Errors {
+    fn push(&mut self, error: syn::Error) {
+        match &mut self.0 {
+            Some(errors) => errors.combine(error),
+            None => self.0 = Some(error),
+        }
+    }
+
+    fn take<T>(&mut self, result: syn::Result<T>) -> Option<T> {
+        result.map_err(|error| self.push(error)).ok()
+    }
+
+    fn finish(self) -> syn::Result<()> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(input: DeriveInput) -> Vec<String> {
+        let error = expand(&input).expect_err("this input is to be refused");
+        error.into_iter().map(|error| error.to_string()).collect()
+    }
+
+    fn where_clause(input: DeriveInput) -> String {
+        let expanded = expand(&input).expect("valid input").to_string();
+        let head = expanded.split('{').next().unwrap_or_default();
+        head.find("where").map_or_else(String::new, |at| head[at..].trim().to_owned())
+    }
+
+    #[test]
+    fn a_union_is_refused() {
+        let said = errors(parse_quote!(
+            union U {
+                a: u32,
+                b: f32,
+            }
+        ));
+        assert!(said[0].contains("Use an enum"), "{said:?}");
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let said = errors(parse_quote! {
+            #[tree(skip)]
+            enum E {
+                #[tree(skip)]
+                A(#[tree(skipped)] Array),
+                B { #[tree(skip, skip)] b: Array },
+            }
+        });
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert!(said[0].contains("`skip` goes on a field"), "{said:?}");
+        assert!(said[1].contains("not on the variant"), "{said:?}");
+        assert!(said[2].contains("a field takes `#[tree(skip)]`"), "{said:?}");
+        assert!(said[3].contains("twice"), "{said:?}");
+    }
+
+    #[test]
+    fn the_crate_option_wants_a_path_once() {
+        assert!(
+            errors(parse_quote!(
+                #[tree(crate = "1")]
+                struct S;
+            ))
+            .len()
+                == 1
+        );
+        assert!(
+            errors(parse_quote!(
+                #[tree(crate = core)]
+                struct S;
+            ))
+            .len()
+                == 1
+        );
+        assert!(
+            errors(parse_quote!(
+                #[tree(crate = "a", crate = "b")]
+                struct S;
+            ))[0]
+                .contains("twice")
+        );
+        assert!(
+            errors(parse_quote!(
+                #[tree]
+                struct S;
+            ))[0]
+                .contains("tree")
+        );
+    }
+
+    #[test]
+    fn the_library_is_found_where_the_attribute_says() {
+        let by_default = expand(&parse_quote!(
+            struct S;
+        ))
+        .expect("valid input")
+        .to_string();
+        assert!(by_default.contains(":: covector :: tree :: Tree for S"), "{by_default}");
+        let said = expand(&parse_quote!(
+            #[tree(crate = "a::b")]
+            struct S;
+        ))
+        .expect("valid input")
+        .to_string();
+        assert!(said.contains("a :: b :: tree :: Tree for S") && !said.contains("covector"), "{said}");
+    }
+
+    #[test]
+    fn bounds_follow_the_use_of_a_parameter() {
+        assert_eq!(
+            where_clause(parse_quote!(
+                struct S<T> {
+                    a: Vec<T>,
+                    b: (T, u8),
+                }
+            )),
+            "where T : :: covector :: tree :: Tree"
+        );
+        assert_eq!(
+            where_clause(parse_quote!(
+                struct S<T: Layer> {
+                    a: T::State,
+                }
+            )),
+            "where T :: State : :: covector :: tree :: Tree"
+        );
+        assert_eq!(
+            where_clause(parse_quote!(
+                struct S<T> {
+                    #[tree(skip)]
+                    a: PhantomData<T>,
+                    #[tree(skip)]
+                    b: u8,
+                }
+            )),
+            "where PhantomData < T > : :: core :: clone :: Clone"
+        );
+        assert_eq!(
+            where_clause(parse_quote!(
+                struct S<'a, const N: usize> {
+                    a: [Array; N],
+                    #[tree(skip)]
+                    b: &'a str,
+                }
+            )),
+            ""
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! Numeric kernels over slices and strides: no arrays, no graph, no allocation policy.
+//!
+//! Every kernel reads [`View`]s (strided memory with a run-time element type) and fills [`Out`]s (row-major
+//! memory). The layer above decides what to run and where results live; this crate decides how.
+
+pub mod arange;
+pub mod cast;
+pub mod copy;
+mod dtype;
+pub mod gather;
+pub mod half_bits;
+pub mod loader;
+pub mod map;
+pub mod math;
+pub mod matmul;
+mod num;
+pub mod random;
+pub mod reduce;
+pub mod scan;
+pub mod simd;
+pub mod sort;
+mod view;
+
+pub use arange::arange;
+pub use copy::copy_into;
+pub use dtype::{C64, Dtype, Element};
+pub use gather::{OutOfBounds, Scatter, gather, scatter, scatter_along_axis, take_along_axis};
+pub use half::{bf16, f16};
+pub use map::{cast, fill, map1, map1_wide, map2, map2_wide, map3, map3_wide};
+pub use matmul::matmul;
+pub use num_complex::Complex;
+pub use reduce::{Reduce, arg_reduce, reduce};
+pub use scan::{Scan, scan};
+pub use simd::{Tile1, Tile2, Tile3};
+pub use sort::{argsort, sort};
+pub use view::{Out, View};

@@ -1,0 +1,323 @@
+//! Strided memory read as tiles: any contiguous range of an output's linear index, whatever the layout of the
+//! input behind it.
+//!
+//! Drivers that walk the innermost axis instead waste their vectors when that axis is short; a range of the
+//! linear index always fills a tile.
+
+use crate::view::View;
+use std::mem::MaybeUninit;
+
+/// Elements in a tile: small enough that the tiles of a kernel stay in the first-level cache.
+pub const TILE: usize = 512;
+
+/// Aligned scratch memory for one tile of any element type.
+#[repr(align(64))]
+pub struct Tile([MaybeUninit<u8>; TILE * 8]);
+
+impl Tile {
+    /// Uninitialised memory on the stack.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self([MaybeUninit::uninit(); TILE * 8])
+    }
+
+    /// The address of the first element.
+    #[inline(always)]
+    pub fn ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+impl Default for Tile {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Axes kept on the stack; more (after merging) go to the heap.
+const INLINE: usize = 8;
+
+/// The axes of a view, innermost first, with those that one stride describes merged and those of extent 1 left out.
+#[derive(Clone)]
+pub struct Axes {
+    inline: [(usize, isize); INLINE],
+    heap: Vec<(usize, isize)>,
+    len: usize,
+}
+
+impl Axes {
+    /// No axes: one element.
+    #[inline]
+    pub fn new() -> Self {
+        Self { inline: [(1, 0); INLINE], heap: Vec::new(), len: 0 }
+    }
+
+    /// Adds an axis outside of the present ones.
+    #[inline]
+    pub fn push(&mut self, extent: usize, stride: isize) {
+        if extent == 1 {
+            return;
+        }
+        if let Some(last) = self.as_mut_slice().last_mut() {
+            if stride == last.1 * last.0 as isize {
+                last.0 *= extent;
+                return;
+            }
+        }
+        self.push_apart(extent, stride);
+    }
+
+    /// Adds an axis outside of the present ones without merging it.
+    pub fn push_apart(&mut self, extent: usize, stride: isize) {
+        if self.len < INLINE {
+            self.inline[self.len] = (extent, stride);
+        } else {
+            if self.len == INLINE {
+                self.heap.extend_from_slice(&self.inline);
+            }
+            self.heap.push((extent, stride));
+        }
+        self.len += 1;
+    }
+
+    /// The axes of a view read in row-major order.
+    pub fn of(shape: &[usize], strides: &[isize]) -> Self {
+        let mut axes = Self::new();
+        for (&n, &s) in shape.iter().zip(strides).rev() {
+            axes.push(n, s);
+        }
+        axes
+    }
+
+    /// The axes of a view broadcast to `shape`, aligned on the right.
+    #[inline]
+    pub fn broadcast(x: &View<'_>, shape: &[usize]) -> Self {
+        let mut axes = Self::new();
+        let (xs, xt) = (x.shape(), x.strides());
+        debug_assert!(xs.len() <= shape.len(), "input {xs:?} has more axes than output {shape:?}");
+        for (i, &n) in shape.iter().rev().enumerate() {
+            let stride = if i < xs.len() && xs[xs.len() - 1 - i] != 1 {
+                debug_assert_eq!(xs[xs.len() - 1 - i], n, "input {xs:?} does not broadcast to {shape:?}");
+                xt[xs.len() - 1 - i]
+            } else {
+                0
+            };
+            axes.push(n, stride);
+        }
+        axes
+    }
+
+    /// Extent and stride of each axis, innermost first.
+    #[inline]
+    pub fn as_slice(&self) -> &[(usize, isize)] {
+        if self.len <= INLINE { &self.inline[..self.len] } else { &self.heap }
+    }
+
+    #[inline]
+    fn as_mut_slice(&mut self) -> &mut [(usize, isize)] {
+        if self.len <= INLINE { &mut self.inline[..self.len] } else { &mut self.heap }
+    }
+
+    /// The offset, in elements, of the element with this linear index.
+    #[inline]
+    pub fn offset(&self, mut linear: usize) -> isize {
+        let mut offset = 0;
+        let axes = self.as_slice();
+        for (k, &(n, s)) in axes.iter().enumerate() {
+            if k + 1 == axes.len() {
+                return offset + linear as isize * s;
+            }
+            offset += (linear % n) as isize * s;
+            linear /= n;
+        }
+        offset
+    }
+}
+
+impl Default for Axes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Steps through the elements of [`Axes`] in linear order, keeping the offset.
+pub struct Odometer<'a> {
+    axes: &'a [(usize, isize)],
+    index: [usize; INLINE],
+    heap: Vec<usize>,
+    offset: isize,
+}
+
+impl<'a> Odometer<'a> {
+    /// Starts at element 0 of axes, innermost first.
+    #[inline]
+    pub fn new(axes: &'a [(usize, isize)]) -> Self {
+        let heap = if axes.len() > INLINE { vec![0; axes.len()] } else { Vec::new() };
+        Self { axes, index: [0; INLINE], heap, offset: 0 }
+    }
+
+    /// Starts at a linear index.
+    pub fn at(axes: &'a [(usize, isize)], mut linear: usize) -> Self {
+        let mut o = Self::new(axes);
+        for (k, &(n, s)) in axes.iter().enumerate() {
+            let i = if n == 0 { 0 } else { linear % n };
+            linear /= n.max(1);
+            o.indices()[k] = i;
+            o.offset += i as isize * s;
+        }
+        o
+    }
+
+    #[inline]
+    fn indices(&mut self) -> &mut [usize] {
+        if self.axes.len() > INLINE { &mut self.heap } else { &mut self.index[..self.axes.len()] }
+    }
+
+    /// The offset of the present element.
+    #[inline(always)]
+    pub fn offset(&self) -> isize {
+        self.offset
+    }
+
+    /// Elements from the present one to the end of the innermost axis.
+    #[inline(always)]
+    pub fn run(&mut self) -> usize {
+        match self.axes.first() {
+            Some(&(n, _)) => n - self.indices()[0],
+            None => 1,
+        }
+    }
+
+    /// Moves on by `by` elements, at most to the end of the innermost axis. Past the last element it starts again.
+    #[inline(always)]
+    pub fn advance(&mut self, by: usize) {
+        let Some(&(n, s)) = self.axes.first() else { return };
+        let axes = self.axes;
+        let mut offset = self.offset + by as isize * s;
+        let index = self.indices();
+        index[0] += by;
+        if index[0] == n {
+            index[0] = 0;
+            offset -= n as isize * s;
+            for k in 1..axes.len() {
+                let (n, s) = axes[k];
+                index[k] += 1;
+                offset += s;
+                if index[k] < n {
+                    break;
+                }
+                index[k] = 0;
+                offset -= n as isize * s;
+            }
+        }
+        self.offset = offset;
+    }
+
+    /// Moves on by one element.
+    #[inline(always)]
+    pub fn step(&mut self) {
+        self.advance(1);
+    }
+}
+
+/// Copies `n` elements of `size` bytes that lie `stride` elements apart.
+///
+/// # Safety
+/// `n` such elements can be read at `src`, `n` contiguous ones written at `dst`, without overlap.
+#[inline]
+pub unsafe fn copy_strided(src: *const u8, stride: isize, size: usize, dst: *mut u8, n: usize) {
+    macro_rules! go {
+        ($t:ty) => {{
+            let (src, dst) = (src.cast::<$t>(), dst.cast::<$t>());
+            // SAFETY: the caller's contract.
+            unsafe {
+                if stride == 0 {
+                    let v = src.read();
+                    for i in 0..n {
+                        dst.add(i).write(v);
+                    }
+                } else {
+                    for i in 0..n {
+                        dst.add(i).write(src.offset(i as isize * stride).read());
+                    }
+                }
+            }
+        }};
+    }
+    if stride == 1 {
+        // SAFETY: the caller's contract.
+        unsafe { std::ptr::copy_nonoverlapping(src, dst, n * size) };
+        return;
+    }
+    match size {
+        1 => go!(u8),
+        2 => go!(u16),
+        4 => go!(u32),
+        _ => go!(u64),
+    }
+}
+
+/// Copies `n` elements of `size` bytes between strided memories.
+///
+/// # Safety
+/// The elements can be read and written, without overlap.
+#[inline]
+pub unsafe fn copy_strided_both(src: *const u8, ss: isize, dst: *mut u8, ds: isize, size: usize, n: usize) {
+    if ds == 1 {
+        // SAFETY: the caller's contract.
+        return unsafe { copy_strided(src, ss, size, dst, n) };
+    }
+    macro_rules! go {
+        ($t:ty) => {{
+            let (src, dst) = (src.cast::<$t>(), dst.cast::<$t>());
+            for i in 0..n as isize {
+                // SAFETY: the caller's contract.
+                unsafe { dst.offset(i * ds).write(src.offset(i * ss).read()) };
+            }
+        }};
+    }
+    match size {
+        1 => go!(u8),
+        2 => go!(u16),
+        4 => go!(u32),
+        _ => go!(u64),
+    }
+}
+
+/// Reads consecutive tiles of the linear index of strided memory.
+pub struct Cursor<'a> {
+    base: *const u8,
+    size: usize,
+    odometer: Odometer<'a>,
+}
+
+impl<'a> Cursor<'a> {
+    /// Starts at linear index `start` of the elements of `size` bytes at `base`.
+    ///
+    /// # Safety
+    /// While the cursor is used, all elements that `axes` reach from `base` can be read.
+    pub unsafe fn new(base: *const u8, size: usize, axes: &'a Axes, start: usize) -> Self {
+        let axes = axes.as_slice();
+        let odometer = if start == 0 { Odometer::new(axes) } else { Odometer::at(axes, start) };
+        Self { base, size, odometer }
+    }
+
+    /// Copies the next `n` elements to `dst`.
+    ///
+    /// # Safety
+    /// `n` elements remain and can be written at `dst`, without overlap.
+    pub unsafe fn load(&mut self, mut dst: *mut u8, mut n: usize) {
+        let stride = self.odometer.axes.first().map_or(0, |a| a.1);
+        while n > 0 {
+            let run = self.odometer.run().min(n);
+            let at = self.odometer.offset() * self.size as isize;
+            // SAFETY: `run` elements along the innermost axis are among those `new`'s caller vouches for.
+            unsafe {
+                copy_strided(self.base.offset(at), stride, self.size, dst, run);
+                dst = dst.add(run * self.size);
+            }
+            self.odometer.advance(run);
+            n -= run;
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Scalar functions, written so that loops over them vectorise.
+
+pub mod c64;
+pub mod f32;
+pub mod f64;
+mod turns;
+
+/// Multiplication followed by addition, rounded once where the machine has it.
+trait MulAdd: Copy {
+    fn fma(self, m: Self, a: Self) -> Self;
+}
+
+impl MulAdd for core::primitive::f32 {
+    #[inline(always)]
+    fn fma(self, m: Self, a: Self) -> Self {
+        self.mul_add(m, a)
+    }
+}
+
+impl MulAdd for core::primitive::f64 {
+    #[inline(always)]
+    fn fma(self, m: Self, a: Self) -> Self {
+        self.mul_add(m, a)
+    }
+}
+
+/// The polynomial with these coefficients, the constant one first.
+#[inline(always)]
+fn horner<T: MulAdd, const N: usize>(x: T, c: &[T; N]) -> T {
+    let mut r = c[N - 1];
+    for k in (0..N - 1).rev() {
+        r = r.fma(x, c[k]);
+    }
+    r
+}

@@ -1,0 +1,121 @@
+//! What a kernel reads and writes: typed-erased strided memory, and row-major memory.
+
+use crate::dtype::{Dtype, Element};
+use std::marker::PhantomData;
+
+/// Strided memory that a kernel reads.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    ptr: *const u8,
+    dtype: Dtype,
+    shape: &'a [usize],
+    strides: &'a [isize],
+}
+
+impl<'a> View<'a> {
+    /// Describes memory at `ptr`, the address of element `[0, 0, …]`; `strides` count elements and may be
+    /// zero (broadcasting) or negative.
+    ///
+    /// # Safety
+    /// For the lifetime `'a`, every element that `shape` and `strides` reach from `ptr` is initialised memory
+    /// of `dtype`, aligned for it, and nobody writes it except a kernel whose [`Out`] is the very same
+    /// row-major elements (in-place elementwise work).
+    pub unsafe fn new(ptr: *const u8, dtype: Dtype, shape: &'a [usize], strides: &'a [isize]) -> Self {
+        debug_assert_eq!(shape.len(), strides.len());
+        Self { ptr, dtype, shape, strides }
+    }
+
+    /// The address of element `[0, 0, …]`.
+    pub fn ptr(&self) -> *const u8 {
+        self.ptr
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The extent of each axis.
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// The distance in elements between neighbours on each axis.
+    pub fn strides(&self) -> &'a [isize] {
+        self.strides
+    }
+
+    /// The number of axes.
+    pub fn ndim(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// The number of elements.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether the elements lie in row-major order without gaps (axes of extent 1 may have any stride).
+    pub fn is_row_major(&self) -> bool {
+        let mut expect = 1isize;
+        for (&n, &s) in self.shape.iter().zip(self.strides).rev() {
+            if n != 1 && s != expect {
+                return self.size() == 0;
+            }
+            expect *= n as isize;
+        }
+        true
+    }
+
+    /// The elements as a slice, when they are row-major and of type `T`.
+    pub fn as_slice<T: Element>(&self) -> Option<&'a [T]> {
+        if T::DTYPE != self.dtype || !self.is_row_major() {
+            return None;
+        }
+        if self.size() == 0 {
+            return Some(&[]);
+        }
+        // SAFETY: `new`'s contract: the reachable elements, here all contiguous, are valid for 'a.
+        Some(unsafe { std::slice::from_raw_parts(self.ptr.cast(), self.size()) })
+    }
+}
+
+/// Row-major memory that a kernel fills.
+pub struct Out<'a> {
+    ptr: *mut u8,
+    dtype: Dtype,
+    shape: &'a [usize],
+    _memory: PhantomData<&'a mut u8>,
+}
+
+impl<'a> Out<'a> {
+    /// Describes row-major memory at `ptr`.
+    ///
+    /// # Safety
+    /// For the lifetime `'a` the `shape.product()` elements of `dtype` at `ptr` may be written, are aligned,
+    /// and nobody else reads or writes them, except the same kernel through a [`View`] of the very same
+    /// row-major elements (in-place elementwise work). They need not be initialised.
+    pub unsafe fn new(ptr: *mut u8, dtype: Dtype, shape: &'a [usize]) -> Self {
+        Self { ptr, dtype, shape, _memory: PhantomData }
+    }
+
+    /// The address of the first element.
+    pub fn ptr(&self) -> *mut u8 {
+        self.ptr
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The extent of each axis.
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// The number of elements.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
