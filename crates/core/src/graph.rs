@@ -72,3 +72,46 @@ pub(crate) fn walk(
     }
     out
 }
+
+/// The unevaluated graph behind some arrays as text, one node a line, inputs before what uses them.
+///
+/// ```
+/// use covector_core::{Array, graph_text};
+/// let x = Array::new([1.0f32, 2.0]);
+/// let text = graph_text(&[(&x * 2.0).sum()]);
+/// assert!(text.contains("%2: float32 (2,) = multiply(%0, %1)"), "{text}");
+/// ```
+pub fn graph_text(arrays: &[Array]) -> String {
+    use std::fmt::Write;
+    let graph = walk(arrays, |_| true, |n| n.data().is_none());
+    let mut text = String::new();
+    for (i, step) in graph.steps.iter().enumerate() {
+        let avals: Vec<String> = step
+            .node
+            .avals
+            .iter()
+            .map(|a| format!("{} {}", a.dtype, crate::shape::ShapeText(&a.shape)))
+            .collect();
+        // Writing to a String cannot fail.
+        let _ = write!(text, "%{i}: {} = ", avals.join(", "));
+        let _ = match &step.recipe {
+            None if step.node.data().is_some() => writeln!(text, "values"),
+            None => writeln!(text, "argument"),
+            Some(recipe) => {
+                let inputs: Vec<String> = recipe
+                    .inputs
+                    .iter()
+                    .map(|x| {
+                        let place = graph.place[&id(x)];
+                        if x.node.avals.len() > 1 { format!("%{place}.{}", x.index) } else { format!("%{place}") }
+                    })
+                    .collect();
+                let what = crate::primitive::describe(&*recipe.op);
+                let (name, params) = what.split_once(' ').unwrap_or((&what, ""));
+                let params = if params.is_empty() { String::new() } else { format!("[{params}]") };
+                writeln!(text, "{name}{params}({})", inputs.join(", "))
+            }
+        };
+    }
+    text
+}

@@ -6,10 +6,11 @@
 
 mod array;
 pub mod buffer;
+pub mod catalog;
 pub mod dtype;
 mod error;
 mod eval;
-mod fmt;
+pub mod fmt;
 mod graph;
 pub mod ops;
 mod prim;
@@ -24,6 +25,7 @@ pub use array::{Array, Aval, Inputs};
 pub use covector_kernels::{C64, Complex, Dtype, Element, bf16, f16};
 pub use error::{Error, Result};
 pub use eval::{async_eval, eval};
+pub use graph::graph_text;
 pub use prim::{Row, Takes, rows};
 pub use trace::is_tracing;
 pub use tree::Tree;

@@ -10,7 +10,7 @@ pub type Shape = SmallVec<[usize; 4]>;
 pub type Strides = SmallVec<[isize; 4]>;
 
 /// Displays a shape the way error messages and Python write it: `(2, 3)`, `(2,)`, `()`.
-pub(crate) struct ShapeText<'a>(pub(crate) &'a [usize]);
+pub struct ShapeText<'a>(pub &'a [usize]);
 
 impl std::fmt::Display for ShapeText<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,4 +1,14 @@
-//! The counter-based generator behind all random numbers.
+//! The counter-based generator behind all random numbers, and the step from its bits to floating point.
+//!
+//! A stream is worked off in blocks of counters: the generator is a chain of some hundred integer operations without a
+//! branch, so a loop over independent counters vectorises, and a finished block is turned into floats while it is
+//! still in the cache. Every float is a function of its counter alone, so the numbers do not depend on the
+//! instruction set.
+
+pub mod stream;
+
+use crate::simd::vectorize;
+use std::mem::MaybeUninit;
 
 /// Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", 2011).
 ///
@@ -23,27 +33,128 @@ pub fn threefry2x32(key: [u32; 2], count: [u32; 2]) -> [u32; 2] {
     [a, b]
 }
 
-/// Fills `out` with the random bytes of `key`, in elements of `width` bytes (1, 2 or 4), as MLX lays them out.
-///
-/// Seen as words of 32 bits (the last one possibly cut short), word `i` of the first half and word `i` of the second
-/// come from one counter pair `(i, half + i)`; with an odd number of words the middle one stands alone, with
-/// the counter `(half, 0)`.
+/// Counters in a block: their words stay in the first-level cache.
+const BLOCK: usize = 128;
+
+/// What becomes of one word.
+trait Finish: Copy {
+    type Out: Copy;
+    fn finish(self, word: u32) -> Self::Out;
+}
+
+#[derive(Clone, Copy)]
+struct Word;
+
+impl Finish for Word {
+    type Out = u32;
+    #[inline(always)]
+    fn finish(self, word: u32) -> u32 {
+        word
+    }
+}
+
+/// A number from 0 to `most`, below 1.
+#[derive(Clone, Copy)]
+struct Uniform {
+    most: f32,
+}
+
+impl Finish for Uniform {
+    type Out = f32;
+    #[inline(always)]
+    fn finish(self, word: u32) -> f32 {
+        let u = word as f32 * (1.0 / 4_294_967_296.0);
+        if u < self.most { u } else { self.most }
+    }
+}
+
+/// The largest `f32` below one.
+const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
+
+/// `factor` times the inverse error function of a number between -1 and 1.
+#[derive(Clone, Copy)]
+struct Normal {
+    factor: f32,
+}
+
+impl Finish for Normal {
+    type Out = f32;
+    #[inline(always)]
+    fn finish(self, word: u32) -> f32 {
+        let u = Uniform { most: BELOW_ONE }.finish(word);
+        self.factor * stream::erfinv(2.0 * u - BELOW_ONE)
+    }
+}
+
+vectorize! {
+    /// One value per word of the stream.
+    ///
+    /// Word `i` of the first half and word `i` of the second come from one counter pair `(i, half + i)`; with an odd
+    /// number of words the middle one stands alone, with the counter `(half, 0)`.
+    fn draw[F: Finish](finish: F, key: [u32; 2], out: &mut [MaybeUninit<F::Out>]) {
+        let half = out.len() / 2;
+        let up = out.len() - half;
+        let (low, high) = out.split_at_mut(up);
+        let (low, middle) = low.split_at_mut(half);
+        let (mut a, mut b) = ([0u32; BLOCK], [0u32; BLOCK]);
+        for (block, (low, high)) in low.chunks_mut(BLOCK).zip(high.chunks_mut(BLOCK)).enumerate() {
+            let start = (block * BLOCK) as u32;
+            for (i, (a, b)) in a.iter_mut().zip(&mut b).take(low.len()).enumerate() {
+                let count = start.wrapping_add(i as u32);
+                [*a, *b] = threefry2x32(key, [count, count.wrapping_add(up as u32)]);
+            }
+            for (out, &word) in low.iter_mut().zip(&a) {
+                out.write(finish.finish(word));
+            }
+            for (out, &word) in high.iter_mut().zip(&b) {
+                out.write(finish.finish(word));
+            }
+        }
+        if let [middle] = middle {
+            middle.write(finish.finish(threefry2x32(key, [half as u32, 0])[0]));
+        }
+    }
+}
+
+/// Fills `out` with the random bytes of `key`, in elements of `width` bytes (1, 2 or 4), as MLX lays them out: 32-bit
+/// words in little-endian order, the last one possibly cut short.
 pub fn bits(key: [u32; 2], width: usize, out: &mut [u8]) {
     debug_assert!(matches!(width, 1 | 2 | 4) && out.len().is_multiple_of(width));
-    let words = out.len().div_ceil(4);
-    let (half, odd) = (words / 2, words % 2);
-    let mut put = |word: usize, value: u32| {
-        let place = &mut out[word * 4..];
-        let n = place.len().min(4);
-        place[..n].copy_from_slice(&value.to_le_bytes()[..n]);
-    };
-    for i in 0..half {
-        let second = half + odd + i;
-        let [a, b] = threefry2x32(key, [i as u32, second as u32]);
-        put(i, a);
-        put(second, b);
+    // SAFETY: any four bytes are a u32, and the generator only writes.
+    let (front, whole, back) = unsafe { out.align_to_mut::<MaybeUninit<u32>>() };
+    if cfg!(target_endian = "little") && front.is_empty() && back.is_empty() {
+        draw(Word, key, whole);
+        return;
     }
-    if odd == 1 {
-        put(half, threefry2x32(key, [half as u32, 0])[0]);
+    let mut words = vec![MaybeUninit::new(0u32); out.len().div_ceil(4)];
+    draw(Word, key, &mut words);
+    for (place, word) in out.chunks_mut(4).zip(words) {
+        // SAFETY: initialised when the vector was made.
+        let bytes = unsafe { word.assume_init() }.to_le_bytes();
+        place.copy_from_slice(&bytes[..place.len()]);
     }
+}
+
+/// Fills `out` with uniform random numbers from 0 to `most`, which is at most the largest `f32` below 1.
+pub fn uniform(key: [u32; 2], most: f32, out: &mut [MaybeUninit<f32>]) {
+    draw(Uniform { most: if most < BELOW_ONE { most } else { BELOW_ONE } }, key, out);
+}
+
+/// Fills `out` with uniform random numbers in `[0, 1)` that have all the 53 digits an `f64` has there.
+pub fn uniform_f64(key: [u32; 2], out: &mut [MaybeUninit<f64>]) {
+    let mut words = vec![MaybeUninit::new([0u32; 2]); out.len()];
+    // SAFETY: the same memory seen as single words.
+    let flat = unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 2 * out.len()) };
+    draw(Word, key, flat);
+    for (out, pair) in out.iter_mut().zip(words) {
+        // SAFETY: initialised when the vector was made.
+        let [high, low] = unsafe { pair.assume_init() };
+        let bits = (u64::from(high) << 32 | u64::from(low)) >> 11;
+        out.write(bits as f64 * (1.0 / (1u64 << 53) as f64));
+    }
+}
+
+/// Fills `out` with `factor · erfinv(u)` for uniform `u` between -1 and 1: normal numbers of variance `factor² / 2`.
+pub fn normal(key: [u32; 2], factor: f32, out: &mut [MaybeUninit<f32>]) {
+    draw(Normal { factor }, key, out);
 }

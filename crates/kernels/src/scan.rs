@@ -1,6 +1,6 @@
 //! Cumulative operations along one axis.
 
-use crate::dtype::{Dtype, Element};
+use crate::dtype::Element;
 use crate::half_bits::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::num::Num;
 use crate::view::{Out, View};

@@ -82,6 +82,11 @@ fn where_(c: &Array, a: &Array, b: &Array) -> Array {
     crate::error::expect(ops::try_where_(c, a, b))
 }
 
+/// The weight of `a` in `logaddexp(a, b)`: `eᵃ / (eᵃ + eᵇ)`, a half where both are the same infinity.
+fn share(a: &Array, b: &Array) -> Array {
+    sigmoid(&where_(&equal(a, b), &zero(a), &(a - b)))
+}
+
 fn zero(like: &Array) -> Array {
     ops::zero_of(like.dtype())
 }
@@ -165,7 +170,7 @@ rows! {
         {[math atan2]};
     /// `log(eᵃ + eᵇ)` without overflow.
     logaddexp try_logaddexp: Float => Same, on (-2.0, 2.0) (-2.0, 2.0),
-        d (|t, a, b, _y| t * sigmoid(&(a - b)), |t, a, b, _y| t * sigmoid(&(b - a))),
+        d (|t, a, b, _y| t * share(a, b), |t, a, b, _y| t * share(b, a)),
         {[real |a, b| {
             let (hi, lo) = if a > b { (a, b) } else { (b, a) };
             if hi.is_infinite() && (hi == lo || hi > 0.0) { hi } else { hi + (lo - hi).exp().ln_1p() }

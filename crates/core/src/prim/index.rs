@@ -67,11 +67,12 @@ impl Primitive for Gather {
         }
         // Both: the batch's own index picks its part of the source.
         axes.insert(0, 0);
-        slice.insert(0, 1);
+        slice.insert(0, batch.size.min(1));
         let mut indices = full_indices(batch, 1)?;
         indices.insert(0, batch_index(batch.size, indices[0].shape())?);
-        let out = ops::gather(src, &indices, axes, slice)?;
-        Ok(vec![ops::try_squeeze(&out, &[rank as isize + 1])?])
+        let mut shape = Shape::from_slice(indices[0].shape());
+        shape.extend_from_slice(&self.slice);
+        Ok(vec![ops::reshape_to(&ops::gather(src, &indices, axes, slice)?, &shape)?])
     }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
         let mut out = Data::alloc("gather", outs[0].dtype, &outs[0].shape)?;

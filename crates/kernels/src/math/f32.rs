@@ -174,7 +174,7 @@ fn reduce_trig(x: f32) -> (u32, f64) {
     let bits = x.to_bits();
     let exponent = ((bits >> 23) & 0xff) as usize;
     let significand = u64::from((bits & 0x007f_ffff) | 0x0080_0000);
-    let [high, low] = super::turns::TURNS[exponent];
+    let (high, low) = (super::turns::HIGH[exponent], super::turns::LOW[exponent]);
     let turn = significand.wrapping_mul(high).wrapping_add((significand * low) >> 32);
     let turn = if (bits as i32) < 0 { turn.wrapping_neg() } else { turn };
     let quadrant = turn.wrapping_add(1 << 61) >> 62;

@@ -6,7 +6,7 @@ pub mod f64;
 mod turns;
 
 /// Multiplication followed by addition, rounded once where the machine has it.
-trait MulAdd: Copy {
+pub(crate) trait MulAdd: Copy {
     fn fma(self, m: Self, a: Self) -> Self;
 }
 
@@ -26,7 +26,7 @@ impl MulAdd for core::primitive::f64 {
 
 /// The polynomial with these coefficients, the constant one first.
 #[inline(always)]
-fn horner<T: MulAdd, const N: usize>(x: T, c: &[T; N]) -> T {
+pub(crate) fn horner<T: MulAdd, const N: usize>(x: T, c: &[T; N]) -> T {
     let mut r = c[N - 1];
     for k in (0..N - 1).rev() {
         r = r.fma(x, c[k]);

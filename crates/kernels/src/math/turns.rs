@@ -17,14 +17,20 @@ const fn bits(from: i32) -> u64 {
     if shift == 0 { high } else { high | (ONE_TURN[limb + 1] >> (64 - shift)) }
 }
 
-/// For each exponent field of an `f32`: 64 bits of the fraction of (one unit of the significand) / 2π, and the next 32.
-pub(super) static TURNS: [[u64; 2]; 256] = {
-    let mut table = [[0; 2]; 256];
+/// For each exponent field of an `f32`: the fraction of (one unit of the significand) / 2π, 64 bits.
+///
+/// Two tables, not one of pairs, because loops that gather from the latter do not vectorise.
+pub(super) static HIGH: [u64; 256] = table(0);
+/// The next 32 bits of each.
+pub(super) static LOW: [u64; 256] = table(64);
+
+const fn table(further: i32) -> [u64; 256] {
+    let mut table = [0; 256];
     let mut exponent = 0;
     while exponent < 255 {
-        let from = exponent as i32 - 150;
-        table[exponent] = [bits(from), bits(from + 64) >> 32];
+        let word = bits(exponent as i32 - 150 + further);
+        table[exponent] = if further == 0 { word } else { word >> 32 };
         exponent += 1;
     }
     table
-};
+}

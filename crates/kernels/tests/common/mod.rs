@@ -176,7 +176,16 @@ pub fn random_shape(rng: &mut Rng) -> Vec<usize> {
         let choices = if rng.below(8) == 0 { 8 } else { 7 };
         [1, 2, 3, 5, 8, 17, 40, 0][rng.below(choices)]
     };
-    (0..rank).map(|_| extent(rng)).collect()
+    let mut size = 1;
+    // Of bounded size: the naive loops are slow.
+    (0..rank)
+        .map(|_| {
+            let n = extent(rng);
+            let n = if size * n > 3000 { 1 } else { n };
+            size *= n;
+            n
+        })
+        .collect()
 }
 
 /// A shape that broadcasts to `shape`.
