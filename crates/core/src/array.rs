@@ -74,11 +74,6 @@ impl Node {
         self.lock().clone()
     }
 
-    /// Whether the values or a recipe for them exist; otherwise the node is a placeholder.
-    pub(crate) fn is_placeholder(&self) -> bool {
-        self.data.get().is_none() && self.lock().is_none()
-    }
-
     /// Stores computed values; the recipe goes unless a live trace may still differentiate through it.
     pub(crate) fn fill(&self, data: Outs<Data>) {
         debug_assert!(

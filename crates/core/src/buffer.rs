@@ -141,6 +141,13 @@ pub struct Data {
     strides: Strides,
 }
 
+impl std::fmt::Debug for Data {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { dtype, shape, strides, .. } = self;
+        f.debug_struct("Data").field("dtype", dtype).field("shape", shape).field("strides", strides).finish()
+    }
+}
+
 impl Data {
     /// Fresh row-major memory whose contents are not yet defined; fill it through [`Data::out`].
     pub fn alloc(op: &'static str, dtype: Dtype, shape: &[usize]) -> Result<Self> {
@@ -278,11 +285,5 @@ impl Data {
         let mut data = Self::alloc(op, self.dtype, &self.shape)?;
         covector_kernels::cast(self.view(), data.out());
         Ok(data)
-    }
-
-    /// Reinterprets the elements of a broadcast, uninitialised-free view as another type of the same size.
-    pub(crate) fn reinterpreted(&self, dtype: Dtype) -> Self {
-        debug_assert_eq!(self.dtype.size(), dtype.size());
-        Self { dtype, ..self.clone() }
     }
 }

@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One run of a transform.
 #[derive(Debug)]
-pub struct Trace {
+pub(crate) struct Trace {
     live: AtomicBool,
 }
 
 /// The traces a node depends on.
 #[derive(Debug)]
-pub struct TraceSet {
+pub(crate) struct TraceSet {
     traces: SmallVec<[Arc<Trace>; 2]>,
 }
 

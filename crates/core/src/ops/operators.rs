@@ -1,7 +1,8 @@
 //! `+ - * / %` and unary minus, between arrays and with Rust numbers.
 //!
 //! A number is weak: it takes the array's element type, except that a fraction makes an integer array
-//! `float32`.
+//! `float32`. There is one float and one integer type to choose from (`f64`, `i32`), so that the type of a literal
+//! is never ambiguous: `(x * 2.0).sin()` compiles.
 
 use crate::array::Array;
 use crate::error::expect;
@@ -25,9 +26,7 @@ macro_rules! binary {
         binary!(@arrays $trait $method $f, &Array, Array);
         binary!(@arrays $trait $method $f, &Array, &Array);
         binary!(@scalar $trait $method $f, f64, float_beside);
-        binary!(@scalar $trait $method $f, f32, float_beside);
         binary!(@scalar $trait $method $f, i32, int_beside);
-        binary!(@scalar $trait $method $f, i64, int_beside);
     )*};
     (@arrays $trait:ident $method:ident $f:ident, $a:ty, $b:ty) => {
         impl $trait<$b> for $a {

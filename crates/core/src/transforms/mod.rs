@@ -14,8 +14,7 @@ mod walks;
 pub use checkpoint::checkpoint;
 pub use custom::{CustomFunction, JvpRule, VjpRule, VmapRule};
 pub use flat::{Tracer, jvp_flat, vjp_flat, vmap_flat};
-pub use grad::{Loss, grad, jvp, value_and_grad, vjp};
-pub use vmap::{Axes, vmap, vmap_axes};
+pub use grad::{Loss, check_loss, grad, jvp, value_and_grad, vjp};
+pub use vmap::{Axes, Output, vmap, vmap_axes};
 
-pub(crate) use custom::custom_call;
-pub(crate) use walks::{batch, pullback, pushforward};
+pub(crate) use walks::pullback;

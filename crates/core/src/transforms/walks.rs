@@ -22,7 +22,7 @@ pub(crate) fn pullback(
     let trace = guard.trace();
     let graph = graph::walk(outputs, |n| n.traces.as_ref().is_some_and(|t| t.contains(trace)), |_| true);
     let mut cts: Vec<MaybeArrays> = graph.steps.iter().map(|s| vec![None; s.node.avals.len()]).collect();
-    let mut give = |cts: &mut Vec<MaybeArrays>, to: &Array, ct: Array| -> Result<()> {
+    let give = |cts: &mut Vec<MaybeArrays>, to: &Array, ct: Array| -> Result<()> {
         if let Some(&place) = graph.place.get(&graph::id(to)) {
             debug_assert_eq!(ct.aval(), to.aval(), "cotangent of another shape or type");
             let slot = &mut cts[place as usize][to.index as usize];

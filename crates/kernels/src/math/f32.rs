@@ -172,9 +172,9 @@ pub fn log10(x: f32) -> f32 {
 #[inline(always)]
 fn reduce_trig(x: f32) -> (u32, f64) {
     let bits = x.to_bits();
-    let exponent = ((bits >> 23) & 0xff) as usize;
+    let exponent = ((bits >> 23) & 0xff) as i32;
     let significand = u64::from((bits & 0x007f_ffff) | 0x0080_0000);
-    let (high, low) = (super::turns::HIGH[exponent], super::turns::LOW[exponent]);
+    let (high, low) = super::turns::fraction(exponent - 150);
     let turn = significand.wrapping_mul(high).wrapping_add((significand * low) >> 32);
     let turn = if (bits as i32) < 0 { turn.wrapping_neg() } else { turn };
     let quadrant = turn.wrapping_add(1 << 61) >> 62;
