@@ -15,6 +15,7 @@ mod graph;
 pub mod ops;
 mod prim;
 pub mod primitive;
+pub mod random;
 mod rules;
 pub mod shape;
 mod trace;

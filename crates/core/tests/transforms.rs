@@ -349,3 +349,44 @@ fn a_function_may_return_the_same_array_twice_or_its_argument() {
     let out = vmap_flat(&[Array::new([1.0f32, 2.0])], &[Some(0)], |x| Ok(x.to_vec())).unwrap();
     assert_eq!(out.at_axes(&[Some(0)]).unwrap()[0].to_vec::<f32>(), [1.0, 2.0]);
 }
+
+#[test]
+fn jacobians_agree_and_have_the_outputs_axes_in_front() {
+    use covector_core::transforms::{hessian, hvp, jacfwd, jacrev, linearize, value_and_jac};
+    let p = (Array::new([0.3f64, 0.7]), Array::new([[1.0f64, 2.0], [3.0, 4.0], [5.0, 6.0]]));
+    let f = |(x, w): &(Array, Array)| w.matmul(x).sin();
+    let (value, back) = value_and_jac(f)(&p).unwrap();
+    let forward = jacfwd(f)(&p).unwrap();
+    assert_eq!(value.shape(), [3]);
+    assert_eq!((back.0.shape(), back.1.shape()), (&[3, 2][..], &[3, 3, 2][..]));
+    for (a, b) in back.leaves().iter().zip(forward.leaves()) {
+        assert!(ops::allclose(a, &b, 1e-12, 1e-12, false).item::<bool>());
+    }
+    assert!(ops::allclose(&jacrev(f)(&p).unwrap().0, &back.0, 0.0, 0.0, false).item::<bool>());
+    let x = Array::new([0.3f64, 0.7, 1.1]);
+    let cubes = |x: &Array| (x * x * x).sum();
+    let h = hessian(cubes)(&x).unwrap();
+    let v = Array::new([1.0f64, -1.0, 2.0]);
+    let product = hvp(cubes, &x, &v).unwrap();
+    assert!(ops::allclose(&product, &h.matmul(&v), 1e-12, 1e-12, false).item::<bool>());
+    assert!(ops::allclose(&product, &(&x * &v * 6.0), 1e-12, 1e-12, false).item::<bool>());
+    let (y, map) = linearize(|x: &Array| x.sin(), &x).unwrap();
+    assert_eq!(y.shape(), [3]);
+    assert!(ops::allclose(&map(&v).unwrap(), &(x.cos() * &v), 1e-12, 1e-12, false).item::<bool>());
+    assert!(map(&Array::new([1.0f64])).is_err());
+}
+
+#[test]
+fn check_grads_finds_a_wrong_rule() {
+    use covector_core::transforms::check_grads;
+    let x = Array::new([0.3f64, 0.7]);
+    check_grads(|x: &Array| x.tanh().sum(), &x, 1e-6).unwrap();
+    let wrong = CustomFunction {
+        vjp: Some(Arc::new(|x, ct, _| Ok(vec![&ct[0] * &x[0]]))),
+        ..Default::default()
+    };
+    let f = |x: &Array| wrong.call(std::slice::from_ref(x), |x| Ok(vec![x[0].tanh()])).map(|y| y[0].sum());
+    let error = check_grads(f, &x, 1e-6).unwrap_err();
+    assert!(error.to_string().contains("central differences"), "{error}");
+    assert!(check_grads(|x: &Array| x.sum(), &Array::new([1.0f32]), 1e-6).is_err());
+}

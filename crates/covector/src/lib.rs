@@ -1,1 +1,98 @@
-//! Placeholder, filled in by the next commits.
+//! Arrays and composable function transforms: `value_and_grad` over typed parameter trees.
+//!
+//! A model's parameters are a struct of your own; a loss is a closure over them that borrows its data; the gradient
+//! comes back as the same struct.
+//!
+//! ```
+//! use covector::prelude::*;
+//!
+//! #[derive(Tree, Clone)]
+//! struct Params {
+//!     w: Array,
+//!     b: Array,
+//! }
+//!
+//! impl Params {
+//!     fn predict(&self, x: &Array) -> Array {
+//!         x.matmul(&self.w) + &self.b
+//!     }
+//! }
+//!
+//! # fn main() -> covector::Result<()> {
+//! let x = Array::new([[1.0f32, 2.0], [3.0, -4.0], [-5.0, 6.0], [0.5, 0.5]]);
+//! let y = Array::new([3.0f32, -1.0, 1.0, 1.0]); // the sum of each row
+//! let mut params = Params { w: Array::new([0.0f32, 0.0]), b: Array::scalar(0.5f32) };
+//!
+//! // A loss borrows its data. The gradient is a `Params`, too.
+//! let loss = |p: &Params| (p.predict(&x) - &y).square().mean();
+//! let (value, grads) = value_and_grad(loss)(&params)?;
+//! assert_eq!(value.item::<f32>(), 2.25);
+//! assert_eq!(grads.w.shape(), params.w.shape());
+//!
+//! // Whatever else the function returns comes along, not differentiated.
+//! let with_predictions = |p: &Params| {
+//!     let predictions = p.predict(&x);
+//!     ((&predictions - &y).square().mean(), predictions)
+//! };
+//! let ((_, predictions), _) = value_and_grad(with_predictions)(&params)?;
+//! assert_eq!(predictions.to_vec::<f32>(), [0.5; 4]);
+//!
+//! // The gradient function is a function like any other: differentiate it again, …
+//! let cube = |x: &Array| x * x * x;
+//! let second = grad(grad(cube))(&Array::scalar(2.0f32))?;
+//! assert_eq!(second.item::<f32>(), 12.0);
+//!
+//! // … run it over a batch, here for the gradient of every single example, …
+//! let example_loss = |(p, x, y): &(Params, Array, Array)| (p.predict(x) - y).square();
+//! let of_each = vmap(|(x, y): &(Array, Array)| grad(example_loss)(&(params.clone(), x.clone(), y.clone())))(
+//!     &(x.clone(), y.clone()),
+//! )?;
+//! assert_eq!(of_each.0.w.shape(), [4, 2]);
+//!
+//! // … or push a direction through it: a Hessian-vector product, without the Hessian.
+//! let (_, curvature) = jvp(|p: &Params| grad(loss)(p), &params, &grads)?;
+//! assert_eq!(curvature.w.shape(), [2]);
+//!
+//! // Training is a loop that replaces parameters and optimizer state. Nothing is changed behind your back.
+//! let optimizer = optim::AdamW { weight_decay: 0.0, ..optim::AdamW::new(0.05) };
+//! let mut state = optimizer.init(&params);
+//! for _ in 0..300 {
+//!     let (_, grads) = value_and_grad(loss)(&params)?;
+//!     (params, state) = optimizer.update(&params, &grads, &state)?;
+//! }
+//! assert!(loss(&params).item::<f32>() < 1e-4);
+//! assert!((params.w.to_vec::<f32>()[0] - 1.0).abs() < 0.01);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where things are
+//! - [`Array`]: lazy, immutable, cheap to clone. Operations are its methods and the functions of [`ops`]; each has a
+//!   `try_` form that returns a [`Result`] where the plain one panics at the caller's line.
+//! - [`transforms`]: [`value_and_grad`], [`grad`], [`vjp`], [`jvp`], [`vmap`] and more. They compose to any order.
+//! - [`Tree`](derive@Tree): what transforms take apart and put together again.
+//! - [`nn`]: activations, losses, initialisers, layers. [`optim`]: optimizers and learning-rate schedules.
+//! - [`random`]: explicit keys, or a seeded state of each thread.
+
+pub use covector_core::{
+    Array, C64, Complex, Dtype, Element, Error, Result, async_eval, bf16, eval, f16, is_tracing,
+};
+pub use covector_core::{buffer, dtype, ops, primitive, random, shape, transforms, tree};
+
+/// The derive macro and the trait it implements share a name, as `Clone`'s do.
+pub use covector_core::Tree;
+pub use covector_derive::Tree;
+
+pub use covector_core::transforms::{checkpoint, grad, jvp, value_and_grad, vjp, vmap, vmap_axes};
+
+pub use covector_nn as nn;
+pub use covector_nn::optim;
+
+/// What most programs need: `use covector::prelude::*;`.
+pub mod prelude {
+    pub use crate::nn::{self, Layer};
+    pub use crate::optim::{self, Optimizer};
+    pub use crate::{Array, Dtype, Tree};
+    pub use crate::{checkpoint, grad, jvp, value_and_grad, vjp, vmap, vmap_axes};
+    pub use crate::{ops, random};
+}

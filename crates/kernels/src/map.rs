@@ -1,19 +1,25 @@
 //! Elementwise drivers: a tile function over inputs of any layout.
 
 use crate::cast::{cast_tile, narrow_tile, widen_tile};
+use crate::copy::{against_the_grain, copy_out};
 use crate::loader::{Axes, Cursor, TILE, Tile, copy_strided};
 use crate::simd::{Tile1, Tile2, Tile3};
 use crate::view::{Out, View};
 
 /// How a driver gets at the tiles of one input.
 enum Source<'a> {
-    /// Row-major memory, used in place.
+    /// Row-major memory, used where it is.
     Direct(*const u8),
-    /// The same tile every time.
-    Fixed(*const u8),
+    /// The output's own memory: a tile is copied out before it is overwritten.
+    InPlace(*const u8),
+    /// A few elements again and again; as many whole periods in memory as one tile needs at any phase.
+    Periodic(*const u8, usize),
     /// Strided memory, gathered into a tile.
     Gather(Cursor<'a>),
 }
+
+/// Elements from which on an input against the grain of memory is transposed as a whole, not tile by tile.
+const TRANSPOSE: usize = 1 << 14;
 
 /// Runs `call` over the output tile by tile.
 #[inline]
@@ -41,6 +47,7 @@ fn drive<const K: usize>(
     drive_tiles(inputs, same, out, narrow, wide, call);
 }
 
+/// [`drive`] where some input is not simply there: broadcast, strided, in place or to be converted.
 fn drive_tiles<const K: usize>(
     inputs: [View<'_>; K],
     same: [bool; K],
@@ -51,62 +58,92 @@ fn drive_tiles<const K: usize>(
 ) {
     let n = out.size();
     let mut raw: [Tile; K] = std::array::from_fn(|_| Tile::new());
-    let mut converted: [Tile; K] = std::array::from_fn(|_| Tile::new());
+    // Two tiles long: a period of one tile starts anywhere in the first.
+    let mut converted: [[Tile; 2]; K] = std::array::from_fn(|_| [Tile::new(), Tile::new()]);
     let mut result = Tile::new();
-    let widen: [Option<Tile1>; K] = inputs.map(|x| if wide { widen_tile(x.dtype()) } else { None });
+    let mut copies: [Vec<u64>; K] = std::array::from_fn(|_| Vec::new());
+    let mut widen: [Option<Tile1>; K] = inputs.map(|x| if wide { widen_tile(x.dtype()) } else { None });
+    // The size of an element as `call` sees it, and as it is stored.
+    let stored = inputs.map(|x| x.dtype().size());
     let axes: [Axes; K] =
         std::array::from_fn(|k| if same[k] { Axes::new() } else { Axes::broadcast(&inputs[k], out.shape()) });
     let mut sources: [Source<'_>; K] = std::array::from_fn(|k| {
-        let (x, size) = (&inputs[k], inputs[k].dtype().size());
-        if same[k] && x.ptr() != out.ptr() {
-            return Source::Direct(x.ptr());
-        }
+        let (x, size) = (&inputs[k], stored[k]);
         if same[k] {
-            // In place: the tile is copied out before it is overwritten.
-            return Source::Direct(x.ptr());
+            return if x.ptr() == out.ptr() { Source::InPlace(x.ptr()) } else { Source::Direct(x.ptr()) };
         }
-        let steps = axes[k].as_slice();
-        if steps.iter().all(|a| a.1 == 0) {
-            // SAFETY: `out` is not empty, so neither is the input; a tile holds TILE elements of any type.
-            unsafe { copy_strided(x.ptr(), 0, size, raw[k].ptr(), TILE.min(n)) };
-            let mut at = raw[k].ptr();
-            if let Some(f) = widen[k] {
-                // SAFETY: both tiles hold TILE elements.
-                unsafe { f(at, converted[k].ptr(), TILE.min(n)) };
-                at = converted[k].ptr();
+        let period = match *axes[k].as_slice() {
+            [] | [(_, 0)] => 1,
+            [(p, 1), (_, 0)] if p <= TILE => p,
+            _ if n >= TRANSPOSE && against_the_grain(axes[k].as_slice()) => {
+                copies[k] = vec![0; (n * size).div_ceil(8)];
+                let at = copies[k].as_mut_ptr().cast::<u8>();
+                // SAFETY: the view vouches for what `axes` reach; the vector has room for `n` elements.
+                unsafe { copy_out(x.ptr(), size, &axes[k], at, n) };
+                return Source::Direct(at);
             }
-            return Source::Fixed(at);
+            // SAFETY: the view vouches for its elements, and `axes` reach no others.
+            _ => return Source::Gather(unsafe { Cursor::new(x.ptr(), size, &axes[k], 0) }),
+        };
+        // SAFETY: the output is not empty, so neither is the input, whose first `period` elements are contiguous;
+        // the two tiles have room for a period and a tile.
+        unsafe {
+            let at = converted[k].as_mut_ptr().cast::<u8>();
+            let mut size = size;
+            match widen[k].take() {
+                Some(f) => {
+                    size = 4;
+                    f(x.ptr(), at, period);
+                }
+                None => std::ptr::copy_nonoverlapping(x.ptr(), at, period * size),
+            }
+            if period == 1 {
+                copy_strided(at, 0, size, at.add(size), (TILE - 1).min(n - 1));
+            } else {
+                let (mut filled, want) = (period, period + TILE.min(n));
+                while filled < want {
+                    let more = filled.min(want - filled);
+                    std::ptr::copy_nonoverlapping(at, at.add(filled * size), more * size);
+                    filled += more;
+                }
+            }
+            Source::Periodic(at, period)
         }
-        // SAFETY: the view vouches for its elements, and `axes` reach no others.
-        Source::Gather(unsafe { Cursor::new(x.ptr(), size, &axes[k], 0) })
     });
+    let seen: [usize; K] =
+        std::array::from_fn(|k| if wide && widen_tile(inputs[k].dtype()).is_some() { 4 } else { stored[k] });
     let out_size = out.dtype().size();
     let mut start = 0;
     while start < n {
         let len = TILE.min(n - start);
         let tiles: [*const u8; K] = std::array::from_fn(|k| {
-            let size = inputs[k].dtype().size();
             let at: *const u8 = match &mut sources[k] {
-                Source::Fixed(p) => return *p,
+                // SAFETY: a tile starts at every phase of the period.
+                Source::Periodic(p, period) => return unsafe { p.add(start % *period * seen[k]) },
                 // SAFETY: `start` is within the input's elements.
-                Source::Direct(p) => unsafe { p.add(start * size) },
+                Source::Direct(p) => unsafe { p.add(start * stored[k]) },
+                Source::InPlace(p) => {
+                    // SAFETY: `len` elements from `start` on are within the input, and fit a tile.
+                    unsafe {
+                        std::ptr::copy_nonoverlapping(p.add(start * stored[k]), raw[k].ptr(), len * stored[k])
+                    };
+                    raw[k].ptr()
+                }
                 Source::Gather(cursor) => {
                     // SAFETY: `len` elements remain; a tile holds that many.
                     unsafe { cursor.load(raw[k].ptr(), len) };
                     raw[k].ptr()
                 }
             };
-            if let Some(f) = widen[k] {
-                // SAFETY: `len` elements at `at`, room for them in the tile.
-                unsafe { f(at, converted[k].ptr(), len) };
-                return converted[k].ptr();
+            match widen[k] {
+                Some(f) => {
+                    let to = converted[k][0].ptr();
+                    // SAFETY: `len` elements at `at`, room for them in the tile.
+                    unsafe { f(at, to, len) };
+                    to
+                }
+                None => at,
             }
-            if at == inputs[k].ptr().wrapping_add(start * size) && inputs[k].ptr() == out.ptr() {
-                // SAFETY: `len` elements at `at`, room for them in the tile.
-                unsafe { std::ptr::copy_nonoverlapping(at, raw[k].ptr(), len * size) };
-                return raw[k].ptr();
-            }
-            at
         });
         // SAFETY: `start` is within the output.
         let dst = unsafe { out.ptr().add(start * out_size) };
@@ -185,7 +222,7 @@ pub fn cast(x: View<'_>, out: Out<'_>) {
     }
     let axes = Axes::broadcast(&x, out.shape());
     // SAFETY: the view vouches for what `axes` reach; `out` has room for `n` elements.
-    unsafe { Cursor::new(x.ptr(), size, &axes, 0).load(out.ptr(), n) };
+    unsafe { copy_out(x.ptr(), size, &axes, out.ptr(), n) };
 }
 
 /// Sets every element of `out` to the one element of `value`, converted to `out`'s type.

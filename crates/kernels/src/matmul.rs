@@ -4,6 +4,7 @@ use crate::dtype::{C64, Dtype};
 use crate::loader::{Axes, Odometer};
 use crate::map::cast;
 use crate::num::Num;
+use crate::simd::{self, Level, vectorize};
 use crate::view::{Out, View};
 
 /// `out = a · b` over the last two axes: `a` is `[batch.., m, k]`, `b` is `[batch.., k, n]`, `out` is `[batch.., m, n]`.
@@ -60,6 +61,8 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
         unsafe { std::ptr::write_bytes(out.ptr(), 0, out.size() * size_of::<T>()) };
         return;
     }
+    let steps = |x: &View<'_>| (x.strides()[rank - 2], x.strides()[rank - 1]);
+    let (sa, sb) = (steps(&a), steps(&b));
     let batch = &out.shape()[..rank - 2];
     let layout = |x: &View<'_>| {
         let mut axes = Axes::new();
@@ -69,24 +72,77 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
         axes
     };
     let (la, lb) = (layout(&a), layout(&b));
+    if lb.as_slice().iter().all(|x| x.0 == 1 || x.1 == 0) {
+        // One `b` for all: the batch becomes rows, if the rows of `a` allow.
+        let mut rows = Axes::new();
+        rows.push(m, sa.0);
+        for &(n, s) in la.as_slice() {
+            rows.push(n, s);
+        }
+        let all = out.size() / n;
+        if let [] | [_] = rows.as_slice() {
+            let step = rows.as_slice().first().map_or(sa.0, |x| x.1);
+            let product =
+                Product { m: all, n, k, a: (a.ptr().cast::<T>(), (step, sa.1)), b: (b.ptr().cast(), sb) };
+            // SAFETY: the views vouch for their elements, `out` has room for the product.
+            return unsafe { product.run(out.ptr().cast()) };
+        }
+    }
     let (mut ia, mut ib) = (Odometer::new(la.as_slice()), Odometer::new(lb.as_slice()));
-    let steps = |x: &View<'_>| (x.strides()[rank - 2], x.strides()[rank - 1]);
-    let ((ar, ac), (br, bc)) = (steps(&a), steps(&b));
     for i in 0..batch.iter().product::<usize>() {
-        // SAFETY: the views vouch for their elements, `out` has room for each product.
+        let pa = a.ptr().cast::<T>().wrapping_offset(ia.offset());
+        let pb = b.ptr().cast::<T>().wrapping_offset(ib.offset());
+        let product = Product { m, n, k, a: (pa, sa), b: (pb, sb) };
+        // SAFETY: as above.
+        unsafe { product.run(out.ptr().cast::<T>().add(i * m * n)) };
+        ia.step();
+        ib.step();
+    }
+}
+
+/// One product of matrices: their extents, addresses and (row, column) strides.
+struct Product<T> {
+    m: usize,
+    n: usize,
+    k: usize,
+    a: (*const T, (isize, isize)),
+    b: (*const T, (isize, isize)),
+}
+
+impl<T: Num> Product<T> {
+    /// Computes the product into row-major memory.
+    ///
+    /// # Safety
+    /// The elements that the fields describe can be read, `m·n` written at `out`.
+    unsafe fn run(&self, out: *mut T) {
+        let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)) } = self;
+        // Without fused multiply-add in hardware the thin kernel would call a function for it.
+        let thin = simd::level() != Level::Portable || cfg!(not(target_arch = "x86_64"));
+        if thin && (2..WIDTH).contains(&n) && m >= 4 {
+            let packed = pack(b, (br, bc), k, n);
+            let rows = Strided { base: a, outer: ar, inner: ac };
+            return thin_product(rows, m, &packed, n, Strided { base: out, outer: n as isize, inner: 1 });
+        }
+        // The same with rows for columns: few rows by columns that are contiguous, as in `x · wᵀ`.
+        if thin && (2..WIDTH).contains(&m) && n >= 4 && br.abs() < bc.abs() {
+            let packed = pack(a, (ac, ar), k, m);
+            let rows = Strided { base: b, outer: bc, inner: br };
+            return thin_product(rows, n, &packed, m, Strided { base: out, outer: 1, inner: n as isize });
+        }
+        // SAFETY: the caller's contract.
         unsafe {
             gemm::gemm(
                 m,
                 n,
                 k,
-                out.ptr().cast::<T>().add(i * m * n),
+                out,
                 1,
                 n as isize,
                 false,
-                a.ptr().cast::<T>().offset(ia.offset()),
+                a,
                 ac,
                 ar,
-                b.ptr().cast::<T>().offset(ib.offset()),
+                b,
                 bc,
                 br,
                 T::ZERO,
@@ -97,7 +153,72 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
                 gemm::Parallelism::None,
             );
         }
-        ia.step();
-        ib.step();
+    }
+}
+
+/// Columns of the thin kernel: one AVX-512 register of `f32`.
+const WIDTH: usize = 16;
+
+/// A matrix in memory; `outer` is the stride of its rows, `inner` that of its columns.
+#[derive(Clone, Copy)]
+struct Strided<P> {
+    base: P,
+    outer: isize,
+    inner: isize,
+}
+
+/// The `n` columns of a `k`-row matrix side by side, filled up with zeros.
+fn pack<T: Num>(b: *const T, (row, column): (isize, isize), k: usize, n: usize) -> Vec<[T; WIDTH]> {
+    (0..k as isize)
+        .map(|p| {
+            let mut line = [T::ZERO; WIDTH];
+            for (j, v) in line[..n].iter_mut().enumerate() {
+                // SAFETY: `Product::run`'s caller vouches for the matrix.
+                *v = unsafe { *b.offset(p * row + j as isize * column) };
+            }
+            line
+        })
+        .collect()
+}
+
+vectorize! {
+    /// `out = a · packed` for fewer than [`WIDTH`] columns: eight rows at a time, each with its accumulators.
+    fn thin_product[T: Num](a: Strided<*const T>, m: usize, packed: &[[T; WIDTH]], n: usize, out: Strided<*mut T>) {
+        let mut i = 0;
+        while i + 8 <= m {
+            thin_rows::<T, 8>(a, i, packed, n, out);
+            i += 8;
+        }
+        while i < m {
+            thin_rows::<T, 1>(a, i, packed, n, out);
+            i += 1;
+        }
+    }
+}
+
+#[inline(always)]
+fn thin_rows<T: Num, const R: usize>(
+    a: Strided<*const T>,
+    i: usize,
+    packed: &[[T; WIDTH]],
+    n: usize,
+    out: Strided<*mut T>,
+) {
+    let mut acc = [[T::ZERO; WIDTH]; R];
+    let base: [*const T; R] = std::array::from_fn(|r| a.base.wrapping_offset((i + r) as isize * a.outer));
+    for (p, line) in packed.iter().enumerate() {
+        for r in 0..R {
+            // SAFETY: `Product::run`'s caller vouches for row `i + r`.
+            let x = unsafe { *base[r].offset(p as isize * a.inner) };
+            for (acc, &v) in acc[r].iter_mut().zip(line) {
+                *acc = x.fma(v, *acc);
+            }
+        }
+    }
+    for (r, acc) in acc.iter().enumerate() {
+        for (j, &v) in acc[..n].iter().enumerate() {
+            // SAFETY: as above, for the output.
+            unsafe { out.base.offset((i + r) as isize * out.outer + j as isize * out.inner).write(v) };
+        }
     }
 }

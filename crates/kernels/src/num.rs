@@ -24,8 +24,11 @@ pub(crate) trait Num: Element {
     fn greater(self, o: Self) -> Self;
     /// The lesser; NaN if either is.
     fn lesser(self, o: Self) -> Self;
-    /// Whether the value differs from zero.
-    fn truth(self) -> bool;
+    /// `self · m + a`, rounded once in `f32` and `f64` where the machine can.
+    #[inline(always)]
+    fn fma(self, m: Self, a: Self) -> Self {
+        self.mul(m).add(a)
+    }
     /// Total order for sorting: NaN after everything, -0 equal to 0.
     fn order(&self, o: &Self) -> Ordering;
     /// Whether it is not equal to itself.
@@ -51,8 +54,6 @@ macro_rules! ints {
             fn greater(self, o: Self) -> Self { Ord::max(self, o) }
             #[inline(always)]
             fn lesser(self, o: Self) -> Self { Ord::min(self, o) }
-            #[inline(always)]
-            fn truth(self) -> bool { self != 0 }
             #[inline(always)]
             fn order(&self, o: &Self) -> Ordering { self.cmp(o) }
             #[inline(always)]
@@ -90,10 +91,6 @@ impl Num for bool {
         self & o
     }
     #[inline(always)]
-    fn truth(self) -> bool {
-        self
-    }
-    #[inline(always)]
     fn order(&self, o: &Self) -> Ordering {
         self.cmp(o)
     }
@@ -108,7 +105,7 @@ impl Num for bool {
 }
 
 macro_rules! floats {
-    ($($t:ty, $zero:expr, $one:expr, $low:expr, $high:expr, $wide:ty, $narrow:expr;)*) => {$(
+    ($($t:ty, $zero:expr, $one:expr, $low:expr, $high:expr, $wide:ty, $narrow:expr, $fma:expr;)*) => {$(
         impl Num for $t {
             const ZERO: Self = $zero;
             const ONE: Self = $one;
@@ -120,6 +117,8 @@ macro_rules! floats {
             fn sub(self, o: Self) -> Self { self - o }
             #[inline(always)]
             fn mul(self, o: Self) -> Self { self * o }
+            #[inline(always)]
+            fn fma(self, m: Self, a: Self) -> Self { $fma(self, m, a) }
             // Written as "replace when": a NaN accumulator is then never replaced, a NaN argument always.
             #[allow(clippy::eq_op, reason = "the test for NaN that vectorises")]
             #[inline(always)]
@@ -127,8 +126,6 @@ macro_rules! floats {
             #[allow(clippy::eq_op, reason = "the test for NaN that vectorises")]
             #[inline(always)]
             fn lesser(self, o: Self) -> Self { if o < self || o != o { o } else { self } }
-            #[inline(always)]
-            fn truth(self) -> bool { self != $zero }
             #[inline(always)]
             fn order(&self, o: &Self) -> Ordering {
                 self.partial_cmp(o).unwrap_or_else(|| self.nan().cmp(&o.nan()))
@@ -151,10 +148,10 @@ macro_rules! floats {
     )*};
 }
 floats! {
-    f32, 0.0, 1.0, f32::NEG_INFINITY, f32::INFINITY, f32, std::convert::identity;
-    f64, 0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY, f64, std::convert::identity;
-    f16, f16::ZERO, f16::ONE, f16::NEG_INFINITY, f16::INFINITY, f32, f16::from_f32;
-    bf16, bf16::ZERO, bf16::ONE, bf16::NEG_INFINITY, bf16::INFINITY, f32, bf16::from_f32;
+    f32, 0.0, 1.0, f32::NEG_INFINITY, f32::INFINITY, f32, std::convert::identity, f32::mul_add;
+    f64, 0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY, f64, std::convert::identity, f64::mul_add;
+    f16, f16::ZERO, f16::ONE, f16::NEG_INFINITY, f16::INFINITY, f32, f16::from_f32, |x, m, a| x * m + a;
+    bf16, bf16::ZERO, bf16::ONE, bf16::NEG_INFINITY, bf16::INFINITY, f32, bf16::from_f32, |x, m, a| x * m + a;
 }
 
 /// Complex numbers are ordered by their real parts, ties by the imaginary parts.
@@ -184,10 +181,6 @@ impl Num for C64 {
     fn lesser(self, o: Self) -> Self {
         let less = o.re < self.re || (o.re == self.re && o.im < self.im);
         if !self.nan() && (less || o.nan()) { o } else { self }
-    }
-    #[inline(always)]
-    fn truth(self) -> bool {
-        self.re != 0.0 || self.im != 0.0
     }
     fn order(&self, o: &Self) -> Ordering {
         self.nan().cmp(&o.nan()).then(self.re.order(&o.re)).then(self.im.order(&o.im))

@@ -104,6 +104,19 @@ fn block_scan<T: Stored>(
     init: T::Acc,
     f: impl Fn(T::Acc, T::Acc) -> T::Acc,
 ) {
+    if inner == 1 {
+        let mut acc = init;
+        let mut step = |cell: &mut T| {
+            let before = acc;
+            acc = f(before, cell.load());
+            *cell = T::store(if inclusive { acc } else { before });
+        };
+        return if reverse {
+            block.iter_mut().rev().for_each(step)
+        } else {
+            block.iter_mut().for_each(&mut step)
+        };
+    }
     let len = block.len() / inner;
     for first in (0..inner).step_by(COLUMNS) {
         let columns = COLUMNS.min(inner - first);

@@ -242,7 +242,7 @@ function! {
             return Ok(x.clone());
         }
         let x = inexact(x);
-        let keep = random::try_bernoulli(&Array::scalar((1.0 - p) as f32), Some(x.shape()), key)?;
+        let keep = random::bernoulli(1.0 - p, Some(x.shape()), key)?;
         ops::try_where_(&keep, &(&x * (1.0 / (1.0 - p))), &zero_like(&x))
     }
 }

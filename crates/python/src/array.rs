@@ -1,10 +1,21 @@
-//! `array`: the Python object around a lazy array.
+//! `array`: the Python object around a lazy array, and what makes it a good citizen of Python.
 
-use covector_core::Array;
+use crate::convert::{self, describe};
+use crate::dtype::{self, DtypeArg, PyDtype};
+use crate::errors::OrRaise;
+use crate::foreign;
+use crate::indexing::ArrayAt;
+use crate::scalar::ToPython;
+use covector_core::{Array, ops};
+use covector_kernels::with_dtype;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use std::sync::{Mutex, MutexGuard};
 
 /// An n-dimensional array, computed when its values are asked for.
+///
+/// Made of a number, a nested list of numbers, or an array of another library; with a `dtype`, converted to it.
 ///
 /// Arrays of Rust are immutable; Python's `a[i] = v` and `a += v` give the object another one.
 #[pyclass(frozen, name = "array", module = "covector.core", weakref)]
@@ -37,4 +48,335 @@ impl PyArray {
     pub(crate) fn peek<R>(&self, f: impl FnOnce(&Array) -> R) -> R {
         f(&self.lock())
     }
+}
+
+/// Computes an array's values, without the interpreter lock where there is something to compute.
+pub(crate) fn evaluate(py: Python<'_>, array: &Array) -> PyResult<()> {
+    if array.is_available() {
+        return array.try_eval().map(drop).or_raise();
+    }
+    py.detach(|| array.try_eval().map(drop)).or_raise()
+}
+
+/// The single element of an array that has one.
+fn item<'py>(py: Python<'py>, array: &Array) -> PyResult<Bound<'py, PyAny>> {
+    if array.size() == 1 {
+        evaluate(py, array)?;
+    }
+    with_dtype!(array.dtype(), T => array.try_item::<T>().or_raise()?.to_python(py))
+}
+
+fn list<'py, T: ToPython + Copy>(py: Python<'py>, values: &[T], shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
+    let Some((&n, rest)) = shape.split_first() else {
+        return values[0].to_python(py);
+    };
+    let step: usize = rest.iter().product();
+    let out = PyList::empty(py);
+    for i in 0..n {
+        out.append(list(py, &values[i * step..(i + 1) * step], rest)?)?;
+    }
+    Ok(out.into_any())
+}
+
+/// A scalar as one of Python's own types, made by calling it.
+fn number<'py>(py: Python<'py>, array: &Array, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import("builtins")?.getattr(name)?.call1((item(py, array)?,))
+}
+
+#[pymethods]
+impl PyArray {
+    #[new]
+    #[pyo3(signature = (val, dtype=None))]
+    fn py_new(val: &Bound<'_, PyAny>, dtype: Option<DtypeArg>) -> PyResult<Self> {
+        convert::array(val, dtype.map(|d| d.0)).map(Self::new)
+    }
+
+    /// The extent of each axis.
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let array = self.get();
+        PyTuple::new(py, array.shape())
+    }
+
+    /// The number of axes.
+    #[getter]
+    fn ndim(&self) -> usize {
+        self.peek(Array::ndim)
+    }
+
+    /// The number of elements.
+    #[getter]
+    fn size(&self) -> usize {
+        self.peek(Array::size)
+    }
+
+    /// The element type.
+    #[getter]
+    fn dtype(&self, py: Python<'_>) -> PyResult<Py<PyDtype>> {
+        dtype::object(py, self.peek(Array::dtype))
+    }
+
+    /// Bytes per element.
+    #[getter]
+    fn itemsize(&self) -> usize {
+        self.peek(Array::dtype).size()
+    }
+
+    /// Bytes of all elements.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.peek(Array::nbytes)
+    }
+
+    /// The array with its axes reversed.
+    #[getter(T)]
+    fn transposed(&self) -> PyResult<Self> {
+        self.get().try_transpose(&[]).or_raise().map(Self::new)
+    }
+
+    /// The array with its last two axes exchanged.
+    #[getter(mT)]
+    fn matrix_transposed(&self) -> PyResult<Self> {
+        let array = self.get();
+        if array.ndim() < 2 {
+            return Err(PyValueError::new_err(format!("[mT] an array with {} axes has no matrices in it", array.ndim())));
+        }
+        array.try_mt().or_raise().map(Self::new)
+    }
+
+    /// The real part.
+    #[getter]
+    fn real(&self) -> PyResult<Self> {
+        self.get().try_real().or_raise().map(Self::new)
+    }
+
+    /// The imaginary part; zeros for a real array.
+    #[getter]
+    fn imag(&self) -> PyResult<Self> {
+        self.get().try_imag().or_raise().map(Self::new)
+    }
+
+    /// Updates of parts, without changing the array: `a.at[i].add(v)`.
+    #[getter]
+    fn at(&self) -> ArrayAt {
+        ArrayAt::new(self.get())
+    }
+
+    /// The single element as a Python number.
+    fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        item(py, &self.get())
+    }
+
+    /// The elements as nested lists of Python numbers; a bare number for an array without axes.
+    fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let array = self.get();
+        evaluate(py, &array)?;
+        with_dtype!(array.dtype(), T => {
+            let data = array.try_eval().or_raise()?.row_major("tolist").or_raise()?;
+            let view = data.view();
+            list(py, view.as_slice::<T>().unwrap_or_default(), array.shape())
+        })
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        self.peek(|a| a.shape().first().copied())
+            .ok_or_else(|| PyTypeError::new_err("[len] a zero-dimensional array has no length; use .item() for its value"))
+    }
+
+    fn __iter__(&self) -> PyResult<ArrayIterator> {
+        let array = self.get();
+        let Some(&length) = array.shape().first() else {
+            return Err(PyTypeError::new_err("[iter] a zero-dimensional array has nothing to iterate over; use .item() for its value"));
+        };
+        Ok(ArrayIterator { array, length, next: Mutex::new(0) })
+    }
+
+    fn __bool__(&self, py: Python<'_>) -> PyResult<bool> {
+        let array = self.get();
+        if array.size() != 1 {
+            return Err(PyValueError::new_err(format!(
+                "[bool] the truth value of an array with {} elements is ambiguous; use .any() or .all()",
+                array.size()
+            )));
+        }
+        item(py, &array)?.is_truthy()
+    }
+
+    fn __int__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        number(py, &self.get(), "int")
+    }
+
+    fn __float__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        number(py, &self.get(), "float")
+    }
+
+    fn __complex__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        number(py, &self.get(), "complex")
+    }
+
+    fn __index__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let array = self.get();
+        if array.ndim() != 0 || !array.dtype().is_integer() {
+            return Err(PyTypeError::new_err(format!(
+                "[index] only zero-dimensional integer arrays are indices, not {array:?}"
+            )));
+        }
+        item(py, &array)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let array = self.get();
+        evaluate(py, &array)?;
+        covector_core::fmt::text(&array).or_raise()
+    }
+
+    fn __format__<'py>(slf: &Bound<'py, Self>, spec: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if spec.is_empty()? {
+            return Ok(slf.str()?.into_any());
+        }
+        let array = slf.get().get();
+        if array.size() != 1 {
+            return Err(PyTypeError::new_err(format!(
+                "[format] a format such as {spec} is for one number, not for an array with {} elements",
+                array.size()
+            )));
+        }
+        item(py, &array)?.call_method1("__format__", (spec,))
+    }
+
+    /// The identity counts: arrays change.
+    fn __hash__(slf: &Bound<'_, Self>) -> isize {
+        (slf.as_ptr() as usize >> 4) as isize
+    }
+
+    fn __copy__(&self) -> Self {
+        Self::new(self.get())
+    }
+
+    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> Self {
+        Self::new(self.get())
+    }
+
+    fn __bytes__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let array = self.get();
+        evaluate(py, &array)?;
+        Ok(PyBytes::new(py, &foreign::to_bytes(&array)?))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let array = self.get();
+        let state = (self.__bytes__(py)?, dtype::object(py, array.dtype())?, PyTuple::new(py, array.shape())?);
+        Ok((py.import("covector._covector")?.getattr("_restore")?, state.into_pyobject(py)?))
+    }
+
+    /// A NumPy array of the values, without a copy unless one is asked for or needed.
+    #[pyo3(signature = (dtype=None, copy=None))]
+    fn __array__<'py>(
+        &self,
+        py: Python<'py>,
+        dtype: Option<&Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        foreign::to_numpy(py, &self.get(), dtype, copy)
+    }
+
+    /// A DLPack capsule of the values, without a copy.
+    #[pyo3(signature = (**_options))]
+    fn __dlpack__<'py>(&self, py: Python<'py>, _options: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let array = self.get();
+        evaluate(py, &array)?;
+        crate::dlpack::capsule(py, array.try_eval().or_raise()?.clone())
+    }
+
+    /// DLPack's number for the main processor.
+    fn __dlpack_device__(&self) -> (i32, i32) {
+        (1, 0)
+    }
+
+    /// The module of the array API's functions.
+    #[pyo3(signature = (api_version=None))]
+    fn __array_namespace__<'py>(&self, py: Python<'py>, api_version: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyModule>> {
+        let _ = api_version;
+        py.import("covector.core")
+    }
+
+    fn __getitem__(&self, indices: &Bound<'_, PyAny>) -> PyResult<Self> {
+        crate::indexing::read(&self.get(), indices).map(Self::new)
+    }
+
+    fn __setitem__(&self, indices: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.set(crate::indexing::write(&self.get(), indices, value)?);
+        Ok(())
+    }
+}
+
+/// Gives the parts of an array along its first axis, one after the other.
+#[pyclass(frozen, name = "ArrayIterator", module = "covector.core")]
+pub(crate) struct ArrayIterator {
+    array: Array,
+    length: usize,
+    next: Mutex<usize>,
+}
+
+#[pymethods]
+impl ArrayIterator {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self) -> PyResult<Option<PyArray>> {
+        let mut next = self.next.lock().unwrap_or_else(|e| e.into_inner());
+        if *next >= self.length {
+            return Ok(None);
+        }
+        let part = self.array.try_index(&[ops::Index::At(*next as isize)]).or_raise()?;
+        *next += 1;
+        Ok(Some(PyArray::new(part)))
+    }
+}
+
+/// An array of pickled bytes.
+#[pyfunction]
+fn _restore(bytes: &[u8], dtype: DtypeArg, shape: Vec<usize>) -> PyResult<PyArray> {
+    foreign::from_bytes(bytes, dtype.0, &shape, Some(dtype.0)).map(PyArray::new)
+}
+
+/// Any array-like as an array: itself if it is one of the right type.
+#[pyfunction]
+#[pyo3(signature = (a, dtype=None, *, copy=None))]
+fn asarray<'py>(a: &Bound<'py, PyAny>, dtype: Option<DtypeArg>, copy: Option<bool>) -> PyResult<Bound<'py, PyAny>> {
+    if let Ok(array) = a.cast::<PyArray>() {
+        let have = array.get().peek(Array::dtype);
+        if copy != Some(true) && dtype.is_none_or(|d| d.0 == have) {
+            return Ok(a.clone());
+        }
+    } else if copy == Some(false) {
+        return Err(PyValueError::new_err(format!("[asarray] {} only becomes an array by copying", describe(a))));
+    }
+    Ok(Bound::new(a.py(), foreign::as_array(a, dtype.map(|d| d.0))?)?.into_any())
+}
+
+/// The values of another library's array, through DLPack.
+#[pyfunction]
+#[pyo3(signature = (x, /, *, copy=None))]
+fn from_dlpack(x: &Bound<'_, PyAny>, copy: Option<bool>) -> PyResult<PyArray> {
+    if copy == Some(false) {
+        return Err(PyValueError::new_err("[from_dlpack] values of another library are always copied"));
+    }
+    if !x.hasattr("__dlpack__")? {
+        return Err(PyTypeError::new_err(format!("[from_dlpack] {} does not speak DLPack", describe(x))));
+    }
+    convert::array(x, None).map(PyArray::new)
+}
+
+/// Adds the class and its companions to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<PyArray>()?;
+    m.add_class::<ArrayIterator>()?;
+    m.add_class::<ArrayAt>()?;
+    m.add_function(wrap_pyfunction!(_restore, m)?)?;
+    m.add_function(wrap_pyfunction!(asarray, m)?)?;
+    m.add_function(wrap_pyfunction!(from_dlpack, m)?)?;
+    Ok(())
 }

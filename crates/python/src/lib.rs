@@ -2,6 +2,8 @@
 
 mod array;
 mod errors;
+mod transforms;
+mod tree;
 
 use pyo3::prelude::*;
 
@@ -9,5 +11,6 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _covector(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<array::PyArray>()?;
+    transforms::register(m)?;
     Ok(())
 }

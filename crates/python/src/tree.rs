@@ -237,11 +237,6 @@ impl Tree {
         Ok(Step::Custom(Box::new(Custom { kind, template: template.unbind(), keys, len })))
     }
 
-    /// The number of arrays.
-    pub(crate) fn arrays(&self) -> usize {
-        self.steps.iter().filter(|s| matches!(s, Step::Array)).count()
-    }
-
     /// The tree with other arrays; there must be as many as it has.
     pub(crate) fn unflatten<'py>(&self, py: Python<'py>, leaves: &[Array]) -> PyResult<Bound<'py, PyAny>> {
         if let [Step::Array] = &self.steps[..]
@@ -250,16 +245,18 @@ impl Tree {
             return Ok(Bound::new(py, PyArray::new(leaf.clone()))?.into_any());
         }
         let mut rest = leaves.iter().rev();
-        self.build(py, |py| match rest.next() {
+        self.build(py, true, |py| match rest.next() {
             Some(leaf) => Ok(Bound::new(py, PyArray::new(leaf.clone()))?.into_any()),
             None => Err(PyValueError::new_err(format!("[tree] {} arrays do not fill the tree", leaves.len()))),
         })
     }
 
-    /// The tree with other objects in place of its arrays; `leaf` is asked for the last one first.
+    /// The tree with other objects in place of its arrays; `leaf` is asked for the last one first. What is no array
+    /// stays where it is, or gives way to `None`.
     pub(crate) fn build<'py>(
         &self,
         py: Python<'py>,
+        keep: bool,
         mut leaf: impl FnMut(Python<'py>) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         // Backwards, so that a container finds its children on the stack, the first one on top.
@@ -271,7 +268,8 @@ impl Tree {
                 let mut children = done.drain(at..).rev();
                 match step {
                     Step::Array => leaf(py)?,
-                    Step::Static(object) => object.bind(py).clone(),
+                    Step::Static(object) if keep => object.bind(py).clone(),
+                    Step::Static(_) => py.None().into_bound(py),
                     Step::List(_) => PyList::new(py, children)?.into_any(),
                     Step::Tuple(_) => PyTuple::new(py, children)?.into_any(),
                     Step::Dict(keys) => {

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::graph;
 use crate::primitive::MaybeArrays;
 use crate::trace::{TraceGuard, Tracing};
-use crate::transforms::custom::{CustomFunction, after, captured, custom_call};
+use crate::transforms::custom::{CustomFunction, captured, custom_call, depends};
 use crate::transforms::flat::{jvp_flat, vjp_flat};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ pub fn checkpoint(args: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>
     let graph = Arc::new(Subgraph::capture(&guard, &outs, &leaves)?);
     let again = graph.clone();
     let vjp = move |args: &[Array], cts: &[Array], _outs: &[Array]| {
-        let late = after(args, cts)?;
+        let late = depends(args, cts)?;
         vjp_flat(&late, |xs| again.run(xs))?.pullback(cts)
     };
     let jvp = move |args: &[Array], ts: &[Option<Array>]| {

@@ -322,7 +322,10 @@ impl Structured for Custom {
 }
 
 /// The identity on `xs`, computed only once all of `after` are: what recomputation needs to come late.
-pub(crate) fn after(xs: &[Array], after: &[Array]) -> Result<Vec<Array>> {
+///
+/// # Errors
+/// Never in practice; it makes a node like any other.
+pub fn depends(xs: &[Array], after: &[Array]) -> Result<Vec<Array>> {
     let inputs = xs.iter().chain(after).cloned().collect();
     Array::apply_multi(basic::Barrier { outs: xs.len() }, inputs)
 }

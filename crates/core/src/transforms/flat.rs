@@ -45,6 +45,23 @@ impl Tracer {
         let found = pullback(&self.guard, &self.outputs, cotangents, &self.leaves)?;
         Ok(or_zeros(found, &self.leaves))
     }
+
+    /// The tangents of the outputs for tangents of the primals: `J t`.
+    ///
+    /// # Errors
+    /// When a tangent's count, shape or type is not its primal's, or an operation has no derivative.
+    pub fn pushforward(&self, tangents: &[Array]) -> Result<Vec<Array>> {
+        check_like("jvp", "tangent", "primal", tangents, &self.leaves)?;
+        let seeds: MaybeArrays = tangents.iter().map(|t| t.dtype().is_inexact().then(|| t.clone())).collect();
+        self.pushforward_some(&seeds)
+    }
+
+    /// [`Tracer::pushforward`] of tangents that fit, `None` for zero.
+    pub(crate) fn pushforward_some(&self, tangents: &[Option<Array>]) -> Result<Vec<Array>> {
+        let _tracing = Tracing::enter();
+        let found = pushforward(&self.guard, &self.outputs, &self.leaves, tangents)?;
+        Ok(or_zeros(found, &self.outputs))
+    }
 }
 
 /// The outputs of `f` at `primals` and their tangents: `J t`.
@@ -58,10 +75,7 @@ pub fn jvp_flat(
 ) -> Result<(Vec<Array>, Vec<Array>)> {
     check_like("jvp", "tangent", "primal", tangents, primals)?;
     let traced = vjp_flat(primals, f)?;
-    let seeds: MaybeArrays = tangents.iter().map(|t| t.dtype().is_inexact().then(|| t.clone())).collect();
-    let _tracing = Tracing::enter();
-    let found = pushforward(&traced.guard, &traced.outputs, &traced.leaves, &seeds)?;
-    let tangents = or_zeros(found, &traced.outputs);
+    let tangents = traced.pushforward(tangents)?;
     Ok((traced.outputs, tangents))
 }
 

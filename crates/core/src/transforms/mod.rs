@@ -8,13 +8,15 @@ mod checkpoint;
 mod custom;
 mod flat;
 mod grad;
+mod jacobian;
 mod vmap;
 mod walks;
 
 pub use checkpoint::checkpoint;
-pub use custom::{CustomFunction, JvpRule, VjpRule, VmapRule};
+pub use custom::{CustomFunction, JvpRule, VjpRule, VmapRule, depends};
 pub use flat::{Tracer, jvp_flat, vjp_flat, vmap_flat};
 pub use grad::{Loss, check_loss, grad, jvp, value_and_grad, vjp};
+pub use jacobian::{check_grads, hessian, hvp, jacfwd, jacrev, linearize, value_and_jac};
 pub use vmap::{Axes, Output, vmap, vmap_axes};
 
 pub(crate) use walks::pullback;

@@ -89,15 +89,8 @@ pub fn erfinv(x: f32) -> f32 {
 }
 
 /// `2^x` for `x` between -1/2 and 1/2: the coefficients of the Cephes library.
-const EXP2: [f32; 7] = [
-    1.0,
-    6.931_472e-1,
-    2.402_264_8e-1,
-    5.550_332_5e-2,
-    9.618_437e-3,
-    1.339_887_4e-3,
-    1.535_336_2e-4,
-];
+const EXP2: [f32; 7] =
+    [1.0, 6.931_472e-1, 2.402_264_8e-1, 5.550_332_5e-2, 9.618_437e-3, 1.339_887_4e-3, 1.535_336_2e-4];
 
 /// The exponential function of a number that is not positive.
 #[inline(always)]

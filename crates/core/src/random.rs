@@ -1,0 +1,149 @@
+//! Random numbers.
+//!
+//! A key is a pair of 32-bit numbers and says everything: the same key always gives the same numbers, on any machine,
+//! and the numbers are those that MLX gives for it (`laplace` may differ in the last bit). [`split`] makes independent
+//! keys from one. A call without a key takes one from the state of its thread, which [`seed`] sets; the state advances
+//! when the function is called, not when the array is evaluated, so what is evaluated and when changes no number.
+//!
+//! ```
+//! use covector_core::{Dtype, random};
+//! let key = random::key(7);
+//! let a = random::normal(&[2, 3], Dtype::F32, 0.0, 1.0, Some(&key))?;
+//! let b = random::normal(&[2, 3], Dtype::F32, 0.0, 1.0, Some(&key))?;
+//! assert_eq!(a.to_vec::<f32>(), b.to_vec::<f32>());
+//! # Ok::<(), covector_core::Error>(())
+//! ```
+
+mod distributions;
+mod state;
+
+pub use distributions::*;
+pub use state::{seed, set_state, state};
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::prim::random::RandomBits;
+use crate::shape::{Shape, ShapeText};
+use covector_kernels::Dtype;
+use smallvec::smallvec;
+
+/// A parameter of a distribution: a number, or an array that broadcasts with the shape asked for.
+#[derive(Clone, Debug)]
+pub enum Operand {
+    /// A number.
+    Number(f64),
+    /// An array. Derivatives pass to it.
+    Array(Array),
+}
+
+macro_rules! numbers {
+    ($($t:ty)*) => {$(
+        impl From<$t> for Operand {
+            fn from(value: $t) -> Self {
+                Operand::Number(value.into())
+            }
+        }
+    )*};
+}
+numbers!(f64 f32 i32 u32);
+
+impl From<&Array> for Operand {
+    fn from(array: &Array) -> Self {
+        Operand::Array(array.clone())
+    }
+}
+
+impl From<Array> for Operand {
+    fn from(array: Array) -> Self {
+        Operand::Array(array)
+    }
+}
+
+impl Operand {
+    /// The parameter as an array of a given type.
+    fn array(&self, dtype: Dtype) -> Array {
+        match self {
+            // A number counts as single precision, unless the result has double.
+            Operand::Number(v) if dtype == Dtype::F64 => ops::constant(*v, dtype),
+            Operand::Number(v) => ops::constant(f64::from(*v as f32), dtype),
+            Operand::Array(x) => ops::to_dtype(x, dtype),
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        match self {
+            Operand::Number(_) => &[],
+            Operand::Array(x) => x.shape(),
+        }
+    }
+
+    fn is(&self, number: f64) -> bool {
+        matches!(self, Operand::Number(v) if *v == number)
+    }
+}
+
+/// The key of a seed.
+pub fn key(seed: u64) -> Array {
+    key_array([(seed >> 32) as u32, seed as u32])
+}
+
+fn key_array(key: [u32; 2]) -> Array {
+    Array::from_slice(&key, &[2]).expect("two numbers fill the shape (2,)")
+}
+
+/// Independent keys made from one: an array of shape `(count, 2)`.
+///
+/// Use each key once; use [`split`] where a function needs several.
+///
+/// # Errors
+/// When `key` is no key: an array of two `uint32`.
+pub fn split(key: &Array, count: usize) -> Result<Array> {
+    check_key("split", key)?;
+    random_bits(key, &[count, 2], Dtype::U32)
+}
+
+/// Uniform random unsigned integers that fill all the bits of their type: `uint8`, `uint16` or `uint32`.
+///
+/// # Errors
+/// When the element type is another one, or `key` is no key.
+pub fn bits(shape: &[usize], dtype: Dtype, key: Option<&Array>) -> Result<Array> {
+    if !matches!(dtype, Dtype::U8 | Dtype::U16 | Dtype::U32) {
+        return Err(Error::dtype("bits", format!("{dtype} is not supported; ask for uint8, uint16 or uint32")));
+    }
+    random_bits(&key_or_next("bits", key)?, shape, dtype)
+}
+
+fn random_bits(key: &Array, shape: &[usize], dtype: Dtype) -> Result<Array> {
+    Array::apply(RandomBits { shape: Shape::from_slice(shape), dtype }, smallvec![key.clone()])
+}
+
+fn check_key(op: &'static str, key: &Array) -> Result<()> {
+    if key.dtype() != Dtype::U32 {
+        return Err(Error::dtype(
+            op,
+            format!("a key holds uint32 numbers, not {}; make keys with key(seed) and split", key.dtype()),
+        ));
+    }
+    if key.shape() != [2] {
+        return Err(Error::shape(
+            op,
+            format!(
+                "a key has the shape (2,), not {}; index one key, or vmap the function over the keys",
+                ShapeText(key.shape())
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The key given, or the next one of the state.
+fn key_or_next(op: &'static str, key: Option<&Array>) -> Result<Array> {
+    match key {
+        Some(key) => {
+            check_key(op, key)?;
+            Ok(key.clone())
+        }
+        None => state::next_key(),
+    }
+}

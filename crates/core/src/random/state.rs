@@ -1,0 +1,80 @@
+//! The generator behind calls without a key.
+//!
+//! It belongs to a thread: another thread's draws cannot come in between, so that a seeded program gives the same
+//! numbers every time, and no lock is taken. The key is kept as two plain numbers and split on the spot; only where
+//! a transform has put a traced array in its place (a compiled function that takes the state as an input) does
+//! splitting build graph.
+
+use super::{check_key, key_array, split};
+use crate::array::Array;
+use crate::error::Result;
+use crate::ops;
+use covector_kernels::random::threefry2x32;
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[derive(Clone)]
+enum State {
+    Key([u32; 2]),
+    Traced(Array),
+}
+
+thread_local! {
+    static STATE: RefCell<State> = RefCell::new(State::Key(clock_key()));
+}
+
+/// The key a thread starts with: the clock, and the number of the thread for those that start together.
+fn clock_key() -> [u32; 2] {
+    static THREADS: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    let thread = THREADS.fetch_add(1, Ordering::Relaxed);
+    threefry2x32([now as u32, (now >> 32) as u32], [thread as u32, (thread >> 32) as u32])
+}
+
+/// Starts this thread's generator anew. Until then it starts from the clock.
+pub fn seed(seed: u64) {
+    STATE.set(State::Key([(seed >> 32) as u32, seed as u32]));
+}
+
+/// The key that this thread's next call without a key starts from.
+pub fn state() -> Array {
+    match STATE.with_borrow(State::clone) {
+        State::Key(key) => key_array(key),
+        State::Traced(array) => array,
+    }
+}
+
+/// Puts this thread's generator where [`state`] has found it, or at any other key. The key may be traced: that is how
+/// a compiled function takes the generator's state as an input.
+///
+/// # Errors
+/// When `key` is no key.
+pub fn set_state(key: &Array) -> Result<()> {
+    check_key("random.state", key)?;
+    let state = match key.try_to_vec::<u32>() {
+        Ok(words) => State::Key([words[0], words[1]]),
+        Err(_) => State::Traced(key.clone()),
+    };
+    STATE.set(state);
+    Ok(())
+}
+
+/// Splits the state in two: one half stays, the other is the next key.
+pub(super) fn next_key() -> Result<Array> {
+    match STATE.with_borrow(State::clone) {
+        State::Key(key) => {
+            // The words of split(key, 2), by row.
+            let [stay0, next0] = threefry2x32(key, [0, 2]);
+            let [stay1, next1] = threefry2x32(key, [1, 3]);
+            STATE.set(State::Key([stay0, stay1]));
+            Ok(key_array([next0, next1]))
+        }
+        State::Traced(key) => {
+            let rows = ops::try_split(&split(&key, 2)?, 2, 0)?;
+            let row = |i: usize| ops::try_squeeze(&rows[i], &[0]);
+            STATE.set(State::Traced(row(0)?));
+            row(1)
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Optimizers: from parameters and gradients to better parameters.
+//!
+//! An optimizer holds its settings and nothing else. What it remembers between steps is a [`State`], a tree like
+//! the parameters themselves, so it is saved, compiled over and inspected like any other; [`Optimizer::update`]
+//! changes neither and returns both anew.
+//!
+//! ```
+//! use covector_core::{Array, transforms::grad};
+//! use covector_nn::optim::{Optimizer, Sgd};
+//! let loss = |w: &Array| (w - 3.0).square().sum();
+//! let optimizer = Sgd { momentum: 0.5, ..Sgd::new(0.1) };
+//! let mut w = Array::new([0.0f64, 10.0]);
+//! let mut state = optimizer.init(&w);
+//! for _ in 0..60 {
+//!     (w, state) = optimizer.update(&w, &grad(loss)(&w)?, &state)?;
+//! }
+//! assert!(w.to_vec::<f64>().iter().all(|w| (w - 3.0).abs() < 1e-6));
+//! # Ok::<(), covector_core::Error>(())
+//! ```
+
+mod adaptive;
+mod schedule;
+mod sgd;
+
+pub use adaptive::{AdaDelta, Adagrad, Adam, AdamW, Adamax, Lion, RmsProp};
+pub use schedule::{Schedule, cosine_decay, exponential_decay, join_schedules, linear_schedule, step_decay};
+pub use sgd::Sgd;
+
+use covector_core::shape::ShapeText;
+use covector_core::{Array, Dtype, Error, Result, Tree, ops};
+use covector_derive::Tree;
+use std::collections::BTreeMap;
+
+/// What an optimizer remembers between steps.
+#[derive(Clone, Debug, Tree)]
+#[tree(crate = "covector_core")]
+pub struct State<P> {
+    /// The number of steps taken, a `uint64` scalar.
+    pub step: Array,
+    /// For each name in [`Optimizer::slots`] a tree of the parameters' structure.
+    pub slots: BTreeMap<&'static str, P>,
+}
+
+/// The circumstances of one step, in one element type.
+#[derive(Clone, Debug)]
+pub struct Now {
+    /// The learning rate.
+    pub rate: Array,
+    /// The number of this step, from 1, as a floating-point number.
+    pub step: Array,
+}
+
+impl Now {
+    /// The learning rate and the number of the step in the type in which a leaf of type `dtype` needs them.
+    pub fn new(rate: &Array, step: &Array, dtype: Dtype) -> Self {
+        // Steps are counted in at least float32: float16 ends at 65,504.
+        let wide = if dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
+        Self { rate: rate.astype(dtype), step: step.astype(wide) }
+    }
+}
+
+/// A way of stepping along gradients.
+///
+/// A new one says what it remembers for each parameter array ([`slots`](Optimizer::slots)) and how one array
+/// changes ([`step`](Optimizer::step)); the rest follows.
+pub trait Optimizer {
+    /// The learning rate.
+    fn learning_rate(&self) -> &Schedule;
+
+    /// The names of the arrays remembered for each parameter array.
+    fn slots(&self) -> &'static [&'static str];
+
+    /// Refuses settings that cannot work.
+    ///
+    /// # Errors
+    /// Says which setting, and what is possible.
+    fn check(&self) -> Result<()>;
+
+    /// The new value of one parameter array and of its slots.
+    ///
+    /// # Errors
+    /// When shapes or element types do not fit.
+    fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)>;
+
+    /// The state before the first step: everything remembered is zero.
+    fn init<P: Tree>(&self, params: &P) -> State<P>
+    where
+        Self: Sized,
+    {
+        let slots = self.slots().iter().map(|&name| (name, params.map(ops::zeros_like))).collect();
+        State { step: Array::scalar(0u64), slots }
+    }
+
+    /// One step: the new parameters and the new state.
+    ///
+    /// Outside of transforms both are evaluated here, together, so that a loop that never asks for a value holds
+    /// no more than one step's graph.
+    ///
+    /// # Errors
+    /// When gradients or state do not have the structure and shapes of the parameters, or a setting is unusable.
+    fn update<P: Tree>(&self, params: &P, grads: &P, state: &State<P>) -> Result<(P, State<P>)>
+    where
+        Self: Sized,
+    {
+        self.check()?;
+        let leaves = params.paths();
+        let grads = matching("gradients", &leaves, grads)?;
+        let mut old = Vec::with_capacity(self.slots().len());
+        for &name in self.slots() {
+            let slot = state.slots.get(name).ok_or_else(|| {
+                Error::value("update", format!("the state has no {name:?}; make it with init of this very optimizer"))
+            })?;
+            old.push(matching("state", &leaves, slot)?);
+        }
+
+        let rate = self.learning_rate().at(&state.step)?;
+        let step = &state.step + 1;
+        let mut nows: Vec<(Dtype, Now)> = Vec::new();
+        let mut new_params = Vec::with_capacity(leaves.len());
+        let mut new_slots: Vec<Vec<Array>> = vec![Vec::with_capacity(leaves.len()); old.len()];
+        for (i, ((_, param), grad)) in leaves.iter().zip(&grads).enumerate() {
+            let dtype = param.dtype();
+            if !nows.iter().any(|(d, _)| *d == dtype) {
+                nows.push((dtype, Now::new(&rate, &step, dtype)));
+            }
+            let now = nows.iter().find_map(|(d, now)| (*d == dtype).then_some(now)).expect("pushed above");
+            let slots: Vec<Array> = old.iter().map(|slot| slot[i].clone()).collect();
+            let (param, slots) = self.step(now, param, grad, &slots)?;
+            new_params.push(param.astype(dtype));
+            for (all, slot) in new_slots.iter_mut().zip(slots) {
+                all.push(slot);
+            }
+        }
+        settle(new_params.iter().chain(new_slots.iter().flatten()).chain([&step]))?;
+
+        let slots = self.slots().iter().zip(&new_slots);
+        let slots = slots.map(|(&name, leaves)| Ok((name, params.with_leaves(leaves)?))).collect::<Result<_>>()?;
+        Ok((params.with_leaves(&new_params)?, State { step, slots }))
+    }
+}
+
+/// The leaves of `tree`, which must have the shapes of the parameters'.
+fn matching<P: Tree>(what: &str, params: &[(covector_core::tree::Path, Array)], tree: &P) -> Result<Vec<Array>> {
+    let leaves = tree.leaves();
+    if leaves.len() != params.len() {
+        return Err(Error::value(
+            "update",
+            format!("the {what} have {} arrays, the parameters {}; both need one structure", leaves.len(), params.len()),
+        ));
+    }
+    for (leaf, (path, param)) in leaves.iter().zip(params) {
+        if leaf.shape() != param.shape() {
+            return Err(Error::shape(
+                "update",
+                format!(
+                    "params{path} has shape {}, but in the {what} it has shape {}",
+                    ShapeText(param.shape()),
+                    ShapeText(leaf.shape())
+                ),
+            ));
+        }
+    }
+    Ok(leaves)
+}
+
+/// Evaluates the arrays together, unless a transform is tracing.
+///
+/// # Errors
+/// As [`covector_core::eval`].
+pub fn settle<'a>(arrays: impl Iterator<Item = &'a Array>) -> Result<()> {
+    let arrays: Vec<Array> = arrays.cloned().collect();
+    if covector_core::is_tracing() || arrays.iter().any(Array::is_tracer) {
+        return Ok(());
+    }
+    covector_core::eval(&arrays)
+}
+
+/// The gradients scaled down to the norm `max_norm` if all of them together, as one vector, are longer than it;
+/// and the norm that they had.
+///
+/// ```
+/// use covector_core::Array;
+/// let grads = (Array::new([3.0f32, 4.0]), Array::new([12.0f32]));
+/// let (clipped, norm) = covector_nn::optim::clip_grad_norm(&grads, 6.5)?;
+/// assert_eq!(norm.item::<f32>(), 13.0);
+/// assert!((clipped.1.item::<f32>() - 6.0).abs() < 1e-5);
+/// # Ok::<(), covector_core::Error>(())
+/// ```
+///
+/// # Errors
+/// When `max_norm` is negative or NaN.
+pub fn clip_grad_norm<P: Tree>(grads: &P, max_norm: f64) -> Result<(P, Array)> {
+    if max_norm < 0.0 || max_norm.is_nan() {
+        return Err(Error::value("clip_grad_norm", format!("max_norm {max_norm} is not a length; give 0 or more")));
+    }
+    let mut square = Array::scalar(0.0f32);
+    for grad in grads.leaves() {
+        // In float32 at least, because squares leave the range of 16 bits soon.
+        let size = ops::try_abs(&grad)?;
+        let size = if size.dtype() == Dtype::F64 { size } else { size.astype(Dtype::F32) };
+        square = ops::try_add(&square, &ops::try_sum(&ops::try_square(&size)?)?)?;
+    }
+    let norm = ops::try_sqrt(&square)?;
+    let factor = ops::try_divide(&ops::constant_like(&norm, max_norm), &(&norm + 1e-6))?;
+    let factor = ops::try_minimum(&factor, &ops::constant_like(&norm, 1.0))?;
+    let clipped = grads.try_map(&mut |grad| ops::try_multiply(grad, &factor.astype(grad.dtype())))?;
+    Ok((clipped, norm))
+}
+
+/// `|g|²`, in the gradient's own type.
+fn squared(grad: &Array) -> Result<Array> {
+    if grad.dtype().is_complex() {
+        ops::try_multiply(grad, &ops::try_conjugate(grad)?)
+    } else {
+        ops::try_square(grad)
+    }
+}
+
+/// `decay · old + (1 − decay) · new`.
+fn average(decay: f64, old: &Array, new: &Array) -> Result<Array> {
+    ops::try_add(&(old * decay), &(new * (1.0 - decay)))
+}
+
+/// `param − rate · direction`.
+fn descend(now: &Now, param: &Array, direction: &Array) -> Result<Array> {
+    ops::try_subtract(param, &ops::try_multiply(&now.rate, direction)?)
+}
+
+/// Refuses a setting outside of a range.
+fn check_range(op: &'static str, name: &str, value: f64, range: std::ops::Range<f64>) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::value(op, format!("{name} {value} is not in [{}, {})", range.start, range.end)))
+}

@@ -1,0 +1,420 @@
+//! Values from Python: scalars, nested lists, NumPy arrays, buffers, and the arguments of operations.
+
+use crate::array::PyArray;
+use crate::errors::OrRaise;
+use crate::foreign;
+use crate::scalar::{FromScalar, Scalar};
+use covector_core::{Array, Dtype, ops};
+use covector_kernels::with_dtype;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+/// What an object is, for error messages: `None`, or `a value of type list`.
+pub(crate) fn describe(obj: &Bound<'_, PyAny>) -> String {
+    if obj.is_none() {
+        return "None".into();
+    }
+    match obj.get_type().fully_qualified_name() {
+        Ok(name) => format!("a value of type {name}"),
+        Err(_) => "a value of an unnamed type".into(),
+    }
+}
+
+/// Lists nested deeper than this are refused: nobody means them, and a list can contain itself.
+const DEEPEST: usize = 64;
+
+/// The array that `mx.array(value, dtype)` makes.
+pub(crate) fn array(value: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Array> {
+    if let Ok(array) = value.cast::<PyArray>() {
+        let array = array.get().get();
+        return match dtype {
+            Some(dtype) => array.try_astype(dtype).or_raise(),
+            None => Ok(array),
+        };
+    }
+    if value.is_none() {
+        return Err(PyTypeError::new_err("[array] None is no value; pass a number, a list, or an array"));
+    }
+    // A NumPy number is also checked for what it is: `np.float64` passes for a Python float.
+    if let Some(scalar) = Scalar::of(value)? {
+        return match dtype {
+            Some(dtype) => Ok(scalar.array(dtype)),
+            None => scalar.natural_array(),
+        };
+    }
+    if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+        return nested(value, dtype);
+    }
+    if let Some(array) = foreign::import(value, dtype)? {
+        return Ok(array);
+    }
+    Err(PyValueError::new_err(format!(
+        "[array] cannot make an array of {}; pass a number, a nested list of numbers, or an array",
+        describe(value)
+    )))
+}
+
+/// The numbers of nested lists, in row-major order.
+#[derive(Default)]
+struct Nest {
+    shape: Vec<usize>,
+    /// How deep the numbers lie, once one was seen.
+    level: Option<usize>,
+    values: Vec<Scalar>,
+    /// An array was found among the numbers.
+    arrays: bool,
+}
+
+impl Nest {
+    fn walk(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
+        let mut visit = |item: Bound<'_, PyAny>| self.item(&item, depth + 1);
+        let ragged = |n: usize, m: usize| {
+            PyValueError::new_err(format!("[array] lists of different lengths, {n} and {m}, on one level; all must agree"))
+        };
+        if depth >= DEEPEST {
+            return Err(PyValueError::new_err(format!("[array] lists nested deeper than {DEEPEST} levels make no array")));
+        }
+        if let Ok(list) = value.cast::<PyList>() {
+            let n = list.len();
+            for item in list.iter() {
+                visit(item)?;
+            }
+            return self.extent(depth, n).map_err(|m| ragged(m, n));
+        }
+        let tuple = value.cast::<PyTuple>()?;
+        let n = tuple.len();
+        for item in tuple.iter() {
+            visit(item)?;
+        }
+        self.extent(depth, n).map_err(|m| ragged(m, n))
+    }
+
+    /// Notes the extent of one axis; the other one if they differ.
+    fn extent(&mut self, depth: usize, n: usize) -> Result<(), usize> {
+        if self.shape.len() <= depth {
+            self.shape.resize(depth + 1, usize::MAX);
+        }
+        match self.shape[depth] {
+            usize::MAX => self.shape[depth] = n,
+            m if m != n => return Err(m),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, item: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
+        if self.arrays {
+            return Ok(());
+        }
+        if let Some(scalar) = Scalar::of(item)? {
+            if *self.level.get_or_insert(depth) != depth {
+                return Err(mixed());
+            }
+            self.values.push(scalar);
+            return Ok(());
+        }
+        if item.is_instance_of::<PyList>() || item.is_instance_of::<PyTuple>() {
+            if self.level.is_some_and(|level| level <= depth) {
+                return Err(mixed());
+            }
+            return self.walk(item, depth);
+        }
+        if item.is_instance_of::<PyArray>() || foreign::is_array(item) {
+            self.arrays = true;
+            return Ok(());
+        }
+        Err(PyValueError::new_err(format!(
+            "[array] a list may hold numbers, arrays and lists of these, not {}",
+            describe(item)
+        )))
+    }
+}
+
+fn mixed() -> PyErr {
+    PyValueError::new_err("[array] numbers and lists on one level of a nested list have no common shape")
+}
+
+fn nested(value: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Array> {
+    let mut nest = Nest::default();
+    nest.walk(value, 0)?;
+    if nest.arrays {
+        let array = stacked(value, 0)?;
+        return match dtype {
+            Some(dtype) => array.try_astype(dtype).or_raise(),
+            None => Ok(array),
+        };
+    }
+    // Below an empty list there may be no number that says how deep they would lie.
+    if nest.level.is_some_and(|level| level != nest.shape.len()) {
+        return Err(mixed());
+    }
+    let dtype = match dtype {
+        Some(dtype) => dtype,
+        None => common(&nest.values)?,
+    };
+    with_dtype!(dtype, T => {
+        let values: Vec<T> = nest.values.iter().map(|&v| <T as FromScalar>::from_scalar(v)).collect();
+        Array::from_slice(&values, &nest.shape).or_raise()
+    })
+}
+
+/// The widest kind of number present; `float32` if there is none.
+fn common(values: &[Scalar]) -> PyResult<Dtype> {
+    let mut widest: Option<Dtype> = None;
+    let rank = |d: Dtype| match d {
+        Dtype::Bool => 0,
+        Dtype::I32 => 1,
+        Dtype::I64 => 2,
+        Dtype::U64 => 3,
+        Dtype::F32 => 4,
+        _ => 5,
+    };
+    for value in values {
+        let dtype = value.natural();
+        if widest.is_none_or(|w| rank(dtype) > rank(w)) {
+            widest = Some(dtype);
+        }
+    }
+    let dtype = widest.unwrap_or(Dtype::F32);
+    if dtype.is_integer() {
+        values.iter().try_for_each(|v| v.check(dtype))?;
+    }
+    Ok(dtype)
+}
+
+/// Nested lists that hold arrays: stacked, in the type they share.
+fn stacked(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Array> {
+    if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+        if depth >= DEEPEST {
+            return Err(PyValueError::new_err(format!("[array] lists nested deeper than {DEEPEST} levels make no array")));
+        }
+        let parts: Vec<Array> = value.try_iter()?.map(|item| stacked(&item?, depth + 1)).collect::<PyResult<_>>()?;
+        if parts.is_empty() {
+            return Array::from_slice::<f32>(&[], &[0]).or_raise();
+        }
+        return ops::try_stack(&parts, 0).or_raise();
+    }
+    array(value, None)
+}
+
+/// What an operation takes beside an array.
+pub(crate) enum Operand {
+    Array(Array),
+    Scalar(Scalar),
+    /// An array of NumPy's (or another library's), which is as weak as a number.
+    Foreign(Array),
+}
+
+impl Operand {
+    /// The operand behind a Python object; `None` when it is not one.
+    pub(crate) fn of(obj: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if let Ok(array) = obj.cast::<PyArray>() {
+            return Ok(Some(Operand::Array(array.get().get())));
+        }
+        if let Some(scalar) = Scalar::of(obj)? {
+            return Ok(Some(Operand::Scalar(scalar)));
+        }
+        if let Ok(convert) = obj.getattr("__mlx_array__") {
+            return Ok(Some(Operand::Array(array(&convert.call0()?, None)?)));
+        }
+        if foreign::is_array(obj) {
+            return Ok(foreign::import(obj, None)?.map(Operand::Foreign));
+        }
+        Ok(None)
+    }
+
+    /// The array on its own.
+    pub(crate) fn alone(self) -> PyResult<Array> {
+        match self {
+            Operand::Array(array) | Operand::Foreign(array) => Ok(array),
+            Operand::Scalar(scalar) => scalar.natural_array(),
+        }
+    }
+
+    /// The array for an operation with an array of type `dtype`.
+    pub(crate) fn beside(self, dtype: Dtype) -> PyResult<Array> {
+        match self {
+            Operand::Array(array) => Ok(array),
+            Operand::Scalar(scalar) => scalar.array_beside(dtype),
+            Operand::Foreign(array) => {
+                let have = array.dtype();
+                // Its kind counts, its width does not.
+                let to = if have.is_complex() && !dtype.is_complex() {
+                    Dtype::C64
+                } else if have.is_float() && !dtype.is_inexact() {
+                    Dtype::F32
+                } else if have.is_integer() && dtype == Dtype::Bool {
+                    have
+                } else {
+                    dtype
+                };
+                array.try_astype(to).or_raise()
+            }
+        }
+    }
+
+    /// The element type that others beside it adapt to, if it is not weak itself.
+    pub(crate) fn strong(&self) -> Option<Dtype> {
+        match self {
+            Operand::Array(array) => Some(array.dtype()),
+            _ => None,
+        }
+    }
+}
+
+/// An argument that is a number or an array of any library.
+pub(crate) struct Value(pub(crate) Operand);
+
+impl FromPyObject<'_, '_> for Value {
+    type Error = PyErr;
+    fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let obj = obj.to_owned();
+        match Operand::of(&obj)? {
+            Some(operand) => Ok(Self(operand)),
+            None if obj.is_none() => Err(PyTypeError::new_err("[array] expected an array or a number, not None")),
+            None => Err(PyValueError::new_err(format!(
+                "[array] expected an array or a number, not {}; make an array of it with mx.array",
+                describe(&obj)
+            ))),
+        }
+    }
+}
+
+/// Two operands as arrays: a weak one adapts to one that is not.
+pub(crate) fn pair(a: Operand, b: Operand) -> PyResult<(Array, Array)> {
+    match (a.strong(), b.strong()) {
+        (Some(dtype), None) => Ok((a.alone()?, b.beside(dtype)?)),
+        (None, Some(dtype)) => Ok((a.beside(dtype)?, b.alone()?)),
+        _ => {
+            // Beside a foreign array, numbers are weak too.
+            match (a, b) {
+                (Operand::Foreign(a), b @ Operand::Scalar(_)) => {
+                    let dtype = a.dtype();
+                    Ok((a, b.beside(dtype)?))
+                }
+                (a @ Operand::Scalar(_), Operand::Foreign(b)) => {
+                    let dtype = b.dtype();
+                    Ok((a.beside(dtype)?, b))
+                }
+                (a, b) => Ok((a.alone()?, b.alone()?)),
+            }
+        }
+    }
+}
+
+/// An argument that must be an array of this library.
+pub(crate) struct Arr(pub(crate) Array);
+
+impl std::ops::Deref for Arr {
+    type Target = Array;
+    fn deref(&self) -> &Array {
+        &self.0
+    }
+}
+
+impl FromPyObject<'_, '_> for Arr {
+    type Error = PyErr;
+    fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if let Ok(array) = obj.cast::<PyArray>() {
+            return Ok(Self(array.get().get()));
+        }
+        if let Ok(convert) = obj.getattr("__mlx_array__") {
+            return Ok(Self(array(&convert.call0()?, None)?));
+        }
+        Err(PyTypeError::new_err(format!(
+            "expected an array, not {}; make an array of it with mx.array",
+            describe(&obj.to_owned())
+        )))
+    }
+}
+
+/// A list or tuple of arrays.
+pub(crate) struct Arrays(pub(crate) Vec<Array>);
+
+impl FromPyObject<'_, '_> for Arrays {
+    type Error = PyErr;
+    fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if obj.is_instance_of::<PyArray>() || !(obj.is_instance_of::<PyList>() || obj.is_instance_of::<PyTuple>()) {
+            return Err(PyTypeError::new_err(format!(
+                "expected a list or tuple of arrays, not {}",
+                describe(&obj.to_owned())
+            )));
+        }
+        let items = obj.try_iter()?.map(|item| Ok(item?.extract::<Arr>()?.0)).collect::<PyResult<_>>()?;
+        Ok(Self(items))
+    }
+}
+
+/// An integer, or anything that stands for one (`__index__`); no floats.
+fn int(obj: &Bound<'_, PyAny>) -> PyResult<isize> {
+    obj.extract::<isize>()
+}
+
+/// One int or a sequence of ints.
+pub(crate) struct Ints {
+    pub(crate) values: Vec<isize>,
+    /// A bare int, not a sequence.
+    pub(crate) single: bool,
+}
+
+impl FromPyObject<'_, '_> for Ints {
+    type Error = PyErr;
+    fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let obj = obj.to_owned();
+        let sequence = obj.is_instance_of::<PyTuple>() || obj.is_instance_of::<PyList>();
+        if !sequence {
+            if let Ok(value) = int(&obj) {
+                return Ok(Self { values: vec![value], single: true });
+            }
+            if obj.is_instance_of::<PyArray>() || obj.try_iter().is_err() || obj.extract::<&str>().is_ok() {
+                return Err(PyTypeError::new_err(format!(
+                    "expected an int or a sequence of ints, not {}",
+                    describe(&obj)
+                )));
+            }
+        }
+        let values = obj
+            .try_iter()?
+            .map(|item| {
+                let item = item?;
+                int(&item).map_err(|_| {
+                    PyTypeError::new_err(format!("expected a sequence of ints, but it holds {}", describe(&item)))
+                })
+            })
+            .collect::<PyResult<_>>()?;
+        Ok(Self { values, single: false })
+    }
+}
+
+impl Ints {
+    /// The values as extents.
+    pub(crate) fn shape(&self, op: &str) -> PyResult<Vec<usize>> {
+        self.values
+            .iter()
+            .map(|&n| {
+                usize::try_from(n).map_err(|_| {
+                    PyValueError::new_err(format!("[{op}] shape {:?} has a negative extent", self.values))
+                })
+            })
+            .collect()
+    }
+}
+
+/// The axes an argument `axis=` means: all of them for `None`.
+pub(crate) fn axes(x: &Array, axis: &Option<Ints>) -> Vec<isize> {
+    match axis {
+        Some(axes) => axes.values.clone(),
+        None => (0..x.ndim() as isize).collect(),
+    }
+}
+
+/// MLX's `stream=`: accepted, checked for nothing, and ignored, for there is one device.
+pub(crate) struct Stream;
+
+impl FromPyObject<'_, '_> for Stream {
+    type Error = PyErr;
+    fn extract(_: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        Ok(Self)
+    }
+}

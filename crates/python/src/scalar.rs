@@ -1,0 +1,261 @@
+//! Python numbers: what type they have on their own, what type they take beside an array, and how they convert.
+//!
+//! A Python number is weak: it takes the array's element type unless its kind is higher (a fraction beside an
+//! integer array makes `float32`). Alone, an `int` is `int32`, or `int64` if it needs to be.
+
+use covector_core::{Array, C64, Dtype, bf16, f16};
+use covector_kernels::with_dtype;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt};
+
+/// A Python number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scalar {
+    Bool(bool),
+    Int(i64),
+    /// An integer that only fits in 64 bits without a sign.
+    Uint(u64),
+    /// A larger integer, as near as floating point comes.
+    Huge(f64),
+    Float(f64),
+    Complex(f64, f64),
+}
+use Scalar::{Bool, Complex, Float, Huge, Int, Uint};
+
+impl Scalar {
+    /// The number behind a Python object, if it is one.
+    pub(crate) fn of(obj: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if let Ok(v) = obj.cast_exact::<PyFloat>() {
+            return Ok(Some(Float(v.value())));
+        }
+        if let Ok(v) = obj.cast_exact::<PyInt>() {
+            return Self::int(v).map(Some);
+        }
+        if let Ok(v) = obj.cast::<PyBool>() {
+            return Ok(Some(Bool(v.is_true())));
+        }
+        if let Ok(v) = obj.cast::<PyFloat>() {
+            return Ok(Some(Float(v.value())));
+        }
+        if let Ok(v) = obj.cast::<PyInt>() {
+            return Self::int(v).map(Some);
+        }
+        if let Ok(v) = obj.cast::<PyComplex>() {
+            return Ok(Some(Complex(v.real(), v.imag())));
+        }
+        Ok(None)
+    }
+
+    fn int(v: &Bound<'_, PyInt>) -> PyResult<Self> {
+        if let Ok(v) = v.extract::<i64>() {
+            return Ok(Int(v));
+        }
+        if let Ok(v) = v.extract::<u64>() {
+            return Ok(Uint(v));
+        }
+        v.extract::<f64>().map(Huge)
+    }
+
+    /// The element type of the number on its own.
+    pub(crate) fn natural(self) -> Dtype {
+        match self {
+            Bool(_) => Dtype::Bool,
+            Int(v) if i32::try_from(v).is_ok() => Dtype::I32,
+            Int(_) => Dtype::I64,
+            Uint(_) | Huge(_) => Dtype::U64,
+            Float(_) => Dtype::F32,
+            Complex(..) => Dtype::C64,
+        }
+    }
+
+    /// The element type of the number beside an array of type `dtype`.
+    pub(crate) fn beside(self, dtype: Dtype) -> Dtype {
+        match self {
+            Bool(_) => dtype,
+            Int(_) | Uint(_) | Huge(_) if dtype == Dtype::Bool => self.natural(),
+            Int(_) | Uint(_) | Huge(_) => dtype,
+            Float(_) if dtype.is_inexact() => dtype,
+            Float(_) => Dtype::F32,
+            Complex(..) => Dtype::C64,
+        }
+    }
+
+    /// Refuses an integer that an integer type cannot hold.
+    pub(crate) fn check(self, dtype: Dtype) -> PyResult<()> {
+        let (low, high) = match dtype {
+            Dtype::U8 => (0, i128::from(u8::MAX)),
+            Dtype::U16 => (0, i128::from(u16::MAX)),
+            Dtype::U32 => (0, i128::from(u32::MAX)),
+            Dtype::U64 => (0, i128::from(u64::MAX)),
+            Dtype::I8 => (i128::from(i8::MIN), i128::from(i8::MAX)),
+            Dtype::I16 => (i128::from(i16::MIN), i128::from(i16::MAX)),
+            Dtype::I32 => (i128::from(i32::MIN), i128::from(i32::MAX)),
+            Dtype::I64 => (i128::from(i64::MIN), i128::from(i64::MAX)),
+            _ => return Ok(()),
+        };
+        let value = match self {
+            Int(v) => i128::from(v),
+            Uint(v) => i128::from(v),
+            Huge(v) => {
+                return Err(PyValueError::new_err(format!(
+                    "[array] converting {v:e} to {dtype} would result in overflow; use a floating-point type"
+                )));
+            }
+            _ => return Ok(()),
+        };
+        if value < low || value > high {
+            return Err(PyValueError::new_err(format!(
+                "[array] converting {value} to {dtype} would result in overflow; {dtype} holds {low} to {high}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// A zero-dimensional array of this type, converted as C converts.
+    pub(crate) fn array(self, dtype: Dtype) -> Array {
+        with_dtype!(dtype, T => Array::scalar(<T as FromScalar>::from_scalar(self)))
+    }
+
+    /// The number as an array of its own type.
+    pub(crate) fn natural_array(self) -> PyResult<Array> {
+        let dtype = self.natural();
+        self.check(dtype)?;
+        Ok(self.array(dtype))
+    }
+
+    /// The number as an array for an operation with an array of type `dtype`.
+    pub(crate) fn array_beside(self, dtype: Dtype) -> PyResult<Array> {
+        let dtype = self.beside(dtype);
+        self.check(dtype)?;
+        Ok(self.array(dtype))
+    }
+}
+
+/// An element type made from a Python number, as C converts: integers wrap, fractions are cut off, the imaginary
+/// part is dropped.
+pub(crate) trait FromScalar {
+    fn from_scalar(value: Scalar) -> Self;
+}
+
+/// A float as an integer: cut off, then wrapped.
+fn cut(v: f64) -> i64 {
+    if v.is_nan() { i64::MIN } else { v as i64 }
+}
+
+macro_rules! integers {
+    ($($t:ty),*) => {$(
+        impl FromScalar for $t {
+            fn from_scalar(value: Scalar) -> Self {
+                match value {
+                    Bool(v) => <$t>::from(v),
+                    Int(v) => v as $t,
+                    Uint(v) => v as $t,
+                    Huge(v) | Float(v) | Complex(v, _) => cut(v) as $t,
+                }
+            }
+        }
+    )*};
+}
+integers!(u8, u16, u32, i8, i16, i32, i64);
+
+impl FromScalar for u64 {
+    fn from_scalar(value: Scalar) -> Self {
+        match value {
+            Huge(v) | Float(v) | Complex(v, _) if v >= 0.0 => v as u64,
+            Uint(v) => v,
+            other => i64::from_scalar(other) as u64,
+        }
+    }
+}
+
+impl FromScalar for bool {
+    fn from_scalar(value: Scalar) -> Self {
+        match value {
+            Bool(v) => v,
+            Int(v) => v != 0,
+            Uint(v) => v != 0,
+            Huge(v) | Float(v) => v != 0.0,
+            Complex(re, im) => re != 0.0 || im != 0.0,
+        }
+    }
+}
+
+impl FromScalar for f64 {
+    fn from_scalar(value: Scalar) -> Self {
+        match value {
+            Bool(v) => f64::from(u8::from(v)),
+            Int(v) => v as f64,
+            Uint(v) => v as f64,
+            Huge(v) | Float(v) | Complex(v, _) => v,
+        }
+    }
+}
+
+impl FromScalar for f32 {
+    fn from_scalar(value: Scalar) -> Self {
+        match value {
+            Int(v) => v as f32,
+            Uint(v) => v as f32,
+            other => f64::from_scalar(other) as f32,
+        }
+    }
+}
+
+impl FromScalar for f16 {
+    fn from_scalar(value: Scalar) -> Self {
+        f16::from_f64(f64::from_scalar(value))
+    }
+}
+
+impl FromScalar for bf16 {
+    fn from_scalar(value: Scalar) -> Self {
+        bf16::from_f64(f64::from_scalar(value))
+    }
+}
+
+impl FromScalar for C64 {
+    fn from_scalar(value: Scalar) -> Self {
+        match value {
+            Complex(re, im) => C64::new(re as f32, im as f32),
+            other => C64::new(f32::from_scalar(other), 0.0),
+        }
+    }
+}
+
+/// An element as the Python number that `item` and `tolist` give.
+pub(crate) trait ToPython {
+    fn to_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>>;
+}
+
+macro_rules! to_python {
+    ($($t:ty: $x:ident => $e:expr;)*) => {$(
+        impl ToPython for $t {
+            fn to_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+                let $x = self;
+                Ok($e.into_pyobject(py)?.to_owned().into_any())
+            }
+        }
+    )*};
+}
+to_python! {
+    bool: x => x;
+    u8: x => x;
+    u16: x => x;
+    u32: x => x;
+    u64: x => x;
+    i8: x => x;
+    i16: x => x;
+    i32: x => x;
+    i64: x => x;
+    f16: x => x.to_f64();
+    bf16: x => x.to_f64();
+    f32: x => f64::from(x);
+    f64: x => x;
+}
+
+impl ToPython for C64 {
+    fn to_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(PyComplex::from_doubles(py, f64::from(self.re), f64::from(self.im)).into_any())
+    }
+}

@@ -1,0 +1,221 @@
+//! `vjp` and `jvp`: products of vectors with the Jacobian of a function.
+
+use super::grad::items;
+use super::{call, check_callable, flatten_result};
+use crate::array::PyArray;
+use crate::errors::{OrRaise, from_py};
+use crate::tree::{Tree, a_thing};
+use covector_core::transforms::{jvp_flat, vjp_flat};
+use covector_core::{Array, Error, Result, ops};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+/// Compute the vector-Jacobian product.
+///
+/// The product of the ``cotangents`` with the Jacobian of ``fun`` at ``primals``, by one pass backwards.
+///
+/// Args:
+///     fun: A function that takes arrays (or trees of arrays) and returns an array or a sequence of arrays.
+///     primals: A list of the arrays at which to evaluate the Jacobian.
+///     cotangents: A list of arrays of the shapes and types of the outputs of ``fun``.
+///
+/// Returns:
+///     The list of the outputs of ``fun``, and the list of the products, one for each primal.
+///
+/// Example:
+///     >>> import covector.core as mx
+///     >>> mx.vjp(mx.sin, [mx.array(0.0)], [mx.array(2.0)])
+///     ([array(0, dtype=float32)], [array(2, dtype=float32)])
+#[pyfunction]
+pub(super) fn vjp<'py>(
+    fun: &Bound<'py, PyAny>,
+    primals: &Bound<'py, PyAny>,
+    cotangents: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let py = fun.py();
+    check_callable("vjp", fun)?;
+    let given = Primals::new("vjp", "primals", primals)?;
+    let cotangents = listed("vjp", "cotangents", cotangents)?;
+    let mut outputs: Option<Trees> = None;
+    let traced = vjp_flat(&given.leaves, |xs| {
+        let (trees, leaves) = given.call(fun, xs)?;
+        outputs = Some(trees);
+        Ok(leaves)
+    })
+    .or_raise()?;
+    let outputs = outputs.expect("the function ran");
+    let cotangents = outputs.like("vjp", "cotangent", "output", &cotangents, traced.outputs())?;
+    let products = traced.pullback(&cotangents).or_raise()?;
+    Ok((outputs.list(py, traced.outputs())?, given.trees.list(py, &products)?))
+}
+
+/// Compute the Jacobian-vector product.
+///
+/// The product of the Jacobian of ``fun`` at ``primals`` with the ``tangents``, by one pass forwards.
+///
+/// Args:
+///     fun: A function that takes arrays (or trees of arrays) and returns an array or a sequence of arrays.
+///     primals: A list of the arrays at which to evaluate the Jacobian.
+///     tangents: A list of arrays of the shapes and types of the ``primals``.
+///
+/// Returns:
+///     The list of the outputs of ``fun``, and the list of their tangents.
+///
+/// Example:
+///     >>> import covector.core as mx
+///     >>> mx.jvp(mx.sin, [mx.array(0.0)], [mx.array(2.0)])
+///     ([array(0, dtype=float32)], [array(2, dtype=float32)])
+#[pyfunction]
+pub(super) fn jvp<'py>(
+    fun: &Bound<'py, PyAny>,
+    primals: &Bound<'py, PyAny>,
+    tangents: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let py = fun.py();
+    check_callable("jvp", fun)?;
+    let given = Primals::new("jvp", "primals", primals)?;
+    let tangents = listed("jvp", "tangents", tangents)?;
+    let tangents = given.trees.like("jvp", "tangent", "primal", &tangents, &given.leaves)?;
+    let mut outputs: Option<Trees> = None;
+    let (values, tangents) = jvp_flat(&given.leaves, &tangents, |xs| {
+        let (trees, leaves) = given.call(fun, xs)?;
+        outputs = Some(trees);
+        Ok(leaves)
+    })
+    .or_raise()?;
+    let outputs = outputs.expect("the function ran");
+    Ok((outputs.list(py, &values)?, outputs.list(py, &tangents)?))
+}
+
+/// Trees side by side, over one list of leaves.
+struct Trees {
+    trees: Vec<Tree>,
+    /// Where each tree's leaves end.
+    ends: Vec<usize>,
+}
+
+impl Trees {
+    fn each<'a, 'py>(
+        &'a self,
+        py: Python<'py>,
+        leaves: &'a [Array],
+    ) -> impl ExactSizeIterator<Item = PyResult<Bound<'py, PyAny>>> + use<'a, 'py> {
+        self.trees.iter().enumerate().map(move |(i, tree)| {
+            let first = i.checked_sub(1).map_or(0, |before| self.ends[before]);
+            tree.unflatten(py, &leaves[first..self.ends[i]])
+        })
+    }
+
+    fn list<'py>(&self, py: Python<'py>, leaves: &[Array]) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyList::new(py, self.each(py, leaves).collect::<PyResult<Vec<_>>>()?)?.into_any())
+    }
+
+    /// The (co)tangents `given` for these trees, as a flat list; `of` are the arrays they belong to.
+    fn like(
+        &self,
+        op: &'static str,
+        what: &str,
+        owner: &str,
+        given: &[Bound<'_, PyAny>],
+        of: &[Array],
+    ) -> PyResult<Vec<Array>> {
+        if given.len() != self.trees.len() {
+            return Err(PyValueError::new_err(format!(
+                "[{op}] {} {what}(s) were given for {} {owner}(s); give one for each",
+                given.len(),
+                self.trees.len()
+            )));
+        }
+        let mut found = Vec::with_capacity(of.len());
+        for (i, (tree, given)) in self.trees.iter().zip(given).enumerate() {
+            let name = format!("{what}s[{i}]");
+            for (k, x) in tree.match_up(op, &name, given)?.into_iter().enumerate() {
+                let of = &of[found.len()];
+                let Ok(x) = x.cast::<PyArray>() else {
+                    return Err(PyTypeError::new_err(format!(
+                        "[{op}] {name}{} must be an array of the shape and type of its {owner}, but it is {}",
+                        tree.leaf_path(given.py(), k),
+                        a_thing(&x)
+                    )));
+                };
+                found.push(fitting(x.get().get(), of).or_raise()?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A (co)tangent with the type of the array it belongs to, where that loses nothing but precision. Integers have
+/// no derivative, so theirs is zero whatever was given.
+fn fitting(x: Array, of: &Array) -> Result<Array> {
+    let (have, want) = (x.dtype(), of.dtype());
+    if x.shape() != of.shape() || have == want {
+        return Ok(x);
+    }
+    if !want.is_inexact() {
+        return Ok(ops::zeros_like(of));
+    }
+    if want.is_complex() || have.is_float() {
+        return ops::try_astype(&x, want);
+    }
+    Ok(x)
+}
+
+/// The primals of a call.
+struct Primals {
+    trees: Trees,
+    leaves: Vec<Array>,
+}
+
+impl Primals {
+    fn new(op: &str, what: &str, given: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut leaves = Vec::new();
+        let (mut trees, mut ends) = (Vec::new(), Vec::new());
+        for (i, x) in listed(op, what, given)?.iter().enumerate() {
+            let tree = Tree::flatten(x, &mut leaves)?;
+            if let Some((path, x)) = tree.first_static(given.py()) {
+                return Err(PyTypeError::new_err(format!(
+                    "[{op}] {what}[{i}]{path} is {}, not an array; make an array of it with mx.array, or capture it \
+                     in the function instead",
+                    a_thing(&x)
+                )));
+            }
+            trees.push(tree);
+            ends.push(leaves.len());
+        }
+        Ok(Self { trees: Trees { trees, ends }, leaves })
+    }
+
+    /// Calls the function on `xs` in place of the primals and takes its outputs apart.
+    fn call(&self, fun: &Bound<'_, PyAny>, xs: &[Array]) -> Result<(Trees, Vec<Array>)> {
+        let py = fun.py();
+        let args: Vec<_> = self.trees.each(py, xs).collect::<PyResult<_>>().map_err(from_py)?;
+        let args = PyTuple::new(py, args).map_err(from_py)?;
+        let result = call(fun, &args, None)?;
+        let mut leaves = Vec::new();
+        let (mut trees, mut ends) = (Vec::new(), Vec::new());
+        let outputs = items(&result).unwrap_or_else(|| vec![result]);
+        for output in &outputs {
+            trees.push(flatten_result("vjp", output, false, &mut leaves).map_err(from_py)?);
+            ends.push(leaves.len());
+        }
+        if leaves.is_empty() {
+            return Err(Error::value("vjp", "the function returned no arrays; return at least one"));
+        }
+        Ok((Trees { trees, ends }, leaves))
+    }
+}
+
+/// The items of a list or tuple; a single array counts as a list of one.
+fn listed<'py>(op: &str, what: &str, given: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if given.is_instance_of::<PyArray>() {
+        return Ok(vec![given.clone()]);
+    }
+    items(given).ok_or_else(|| {
+        PyTypeError::new_err(format!(
+            "[{op}] {what} must be a list or tuple of arrays, but {} was given; put it into a list",
+            a_thing(given)
+        ))
+    })
+}

@@ -1,0 +1,151 @@
+//! `vmap`: a function of single examples as a function of batches.
+
+use super::{Transformed, What, call, check_callable, flatten_result};
+use crate::errors::{OrRaise, from_py};
+use crate::tree::{Tree, a_thing};
+use covector_core::transforms::vmap_flat;
+use pyo3::PyTraverseError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyInt, PyTuple};
+
+/// Returns a vectorized version of ``fun``.
+///
+/// ``fun`` is traced once, on arguments without their batch axis, and then replayed on whole batches.
+///
+/// Args:
+///     fun: A function of arrays or trees of arrays that returns arrays or trees of arrays.
+///     in_axes (int, None or tree of these): The axis of each argument that is the batch; ``None`` for what every
+///         example shares. A tree may end above the arrays: its int then holds for all below.
+///     out_axes (int, None or tree of these): The axis of each result at which the batch is put.
+///
+/// Returns:
+///     The vectorized function.
+///
+/// Example:
+///     >>> import covector.core as mx
+///     >>> mx.vmap(mx.grad(mx.square))(mx.array([1.0, 2.0, 3.0]))
+///     array([2, 4, 6], dtype=float32)
+#[pyfunction]
+#[pyo3(signature = (fun, in_axes=Axes::Zero, out_axes=Axes::Zero), text_signature = "(fun, in_axes=0, out_axes=0)")]
+pub(super) fn vmap(
+    fun: Bound<'_, PyAny>,
+    in_axes: Axes<'_>,
+    out_axes: Axes<'_>,
+) -> PyResult<Transformed> {
+    let py = fun.py();
+    check_callable("vmap", &fun)?;
+    let (in_axes, out_axes) = (in_axes.object(py)?, out_axes.object(py)?);
+    let mapped = check_axes("in_axes", in_axes.bind(py))?;
+    check_axes("out_axes", out_axes.bind(py))?;
+    if !mapped {
+        return Err(PyValueError::new_err(
+            "[vmap] in_axes maps no argument: at least one axis must not be None; without a batch call the function \
+             as it is",
+        ));
+    }
+    Ok(Transformed::new(fun, What::Vmap(Vmap { in_axes, out_axes })))
+}
+
+/// An argument for which `None` is a value of its own and not the same as leaving it out.
+pub(super) enum Axes<'py> {
+    Zero,
+    Given(Bound<'py, PyAny>),
+}
+
+impl<'py> Axes<'py> {
+    fn object(self, py: Python<'py>) -> PyResult<Py<PyAny>> {
+        Ok(match self {
+            Axes::Zero => 0i32.into_pyobject(py)?.into_any().unbind(),
+            Axes::Given(axes) => axes.unbind(),
+        })
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Axes<'py> {
+    type Error = PyErr;
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Axes::Given(object.to_owned()))
+    }
+}
+
+/// Refuses axes that are neither ints nor None. Says whether any is an int.
+fn check_axes(what: &str, axes: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let mut arrays = Vec::new();
+    let tree = Tree::flatten(axes, &mut arrays)?;
+    let mut any = false;
+    for (path, axis) in tree.statics(axes.py()) {
+        if !axis.is_none() && !axis.is_instance_of::<PyInt>() {
+            return Err(PyValueError::new_err(format!(
+                "[vmap] {what}{path} must be an int or None, but {} was given",
+                a_thing(&axis)
+            )));
+        }
+        any |= !axis.is_none();
+    }
+    if !arrays.is_empty() {
+        let path = tree.leaf_path(axes.py(), 0);
+        return Err(PyValueError::new_err(format!(
+            "[vmap] {what}{path} must be an int or None, but an array was given"
+        )));
+    }
+    Ok(any)
+}
+
+/// Which axes are mapped.
+pub(super) struct Vmap {
+    in_axes: Py<PyAny>,
+    out_axes: Py<PyAny>,
+}
+
+impl Vmap {
+    pub(super) fn call<'py>(
+        &self,
+        fun: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = fun.py();
+        if kwargs.is_some_and(|k| !k.is_empty()) {
+            return Err(PyTypeError::new_err(
+                "[vmap] Keyword arguments are not supported; pass them by position, or fix them with \
+                 functools.partial or a lambda before vmap",
+            ));
+        }
+        let mut leaves = Vec::new();
+        let tree = Tree::flatten(args.as_any(), &mut leaves)?;
+        let axes = self.spread_in_axes(&tree, args)?;
+        let mut output: Option<Tree> = None;
+        let batched = vmap_flat(&leaves, &axes, |xs| {
+            let args = tree.unflatten(py, xs).map_err(from_py)?;
+            let result = call(fun, args.cast::<PyTuple>().map_err(|e| from_py(e.into()))?, None)?;
+            let mut leaves = Vec::new();
+            output = Some(flatten_result("vmap", &result, true, &mut leaves).map_err(from_py)?);
+            Ok(leaves)
+        })
+        .or_raise()?;
+        let output = output.expect("the function ran");
+        let axes = output.spread_axes("vmap", "out_axes", self.out_axes.bind(py))?;
+        output.unflatten(py, &batched.at_axes(&axes).or_raise()?)
+    }
+
+    /// The axes of all arrays in the arguments: `in_axes` is one for all, a sequence with one for each argument,
+    /// or, for a function of one argument, also that argument's own.
+    fn spread_in_axes(&self, tree: &Tree, args: &Bound<'_, PyTuple>) -> PyResult<Vec<Option<isize>>> {
+        let in_axes = self.in_axes.bind(args.py());
+        let found = tree.spread_axes("vmap", "in_axes", in_axes);
+        match found {
+            Err(error) if args.len() == 1 && !in_axes.is_instance_of::<PyInt>() => {
+                let wrapped = PyTuple::new(args.py(), [in_axes])?;
+                tree.spread_axes("vmap", "in_axes", wrapped.as_any()).map_err(|_| error)
+            }
+            found => found,
+        }
+    }
+
+    pub(super) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.in_axes)?;
+        visit.call(&self.out_axes)
+    }
+}
