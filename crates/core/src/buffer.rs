@@ -269,6 +269,13 @@ impl Data {
         }
     }
 
+    /// What a kernel reads of the same memory seen as [`Data::restrided`] sees it.
+    pub(crate) fn view_as<'a>(&'a self, shape: &'a [usize], strides: &'a [isize], shift: isize) -> View<'a> {
+        let ptr = self.ptr().wrapping_offset(shift * self.dtype.size() as isize);
+        // SAFETY: as for `view`; layouts come from view primitives, which stay inside the memory they are given.
+        unsafe { View::new(ptr, self.dtype, shape, strides) }
+    }
+
     /// The same row-major memory with another shape of as many elements.
     pub(crate) fn with_shape(mut self, shape: &[usize]) -> Self {
         debug_assert_eq!(self.size(), shape.iter().product::<usize>());

@@ -6,7 +6,7 @@
 use crate::array::Array;
 use crate::error::Result;
 use crate::shape::ShapeText;
-use covector_kernels::{C64, Dtype, bf16, f16, with_dtype};
+use covector_kernels::{C64, bf16, f16, with_dtype};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// An axis longer than this is cut.
@@ -141,8 +141,10 @@ pub fn text(array: &Array) -> Result<String> {
     // With an empty axis, the axes behind it do not print.
     let depth = shape.iter().position(|&n| n == 0).map_or(shape.len(), |k| k + 1);
     with_dtype!(array.dtype(), T => {
-        let values = array.try_to_vec::<T>()?;
-        write(&mut out, &values, &shape[..depth], 0, OPEN.len());
+        let data = array.try_eval()?.row_major("print")?;
+        let view = data.view();
+        let values: &[T] = view.as_slice().expect("row-major and of this type");
+        write(&mut out, values, &shape[..depth], 0, OPEN.len());
     });
     out.push_str(&format!(", dtype={})", array.dtype()));
     Ok(out)

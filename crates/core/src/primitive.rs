@@ -3,6 +3,8 @@
 use crate::array::{Array, Aval, Outs};
 use crate::buffer::Data;
 use crate::error::Result;
+use crate::shape::Strides;
+pub use covector_kernels::fused::TileFn;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -39,8 +41,37 @@ pub trait Primitive: Send + Sync + 'static {
     /// What only the values show: an index out of bounds, memory that could not be had.
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values>;
 
-    /// Names and values of the static parameters; serves printing, equality and hashing.
+    /// What the planner may do instead of calling [`Primitive::eval`].
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::Call
+    }
+
+    /// Names and values of the static parameters; serves printing, equality and hashing. Two primitives of the
+    /// same name and parameters compute the same.
     fn params(&self, _params: &mut Params<'_>) {}
+}
+
+/// What the planner knows of a primitive's evaluation.
+pub enum Fuse<'a> {
+    /// Nothing: it is called.
+    Call,
+    /// Output `k` is input `first + k`, as it is.
+    Forward {
+        /// The input that output 0 is.
+        first: usize,
+    },
+    /// The output is a view of input 0's memory, if the layout allows.
+    View(&'a dyn View),
+    /// One output, elementwise over broadcast inputs, by a tile function. Half-precision inputs and outputs are
+    /// converted around it: it works in `float32`.
+    Map(TileFn),
+}
+
+/// A primitive whose output is the input's memory seen in another way.
+pub trait View {
+    /// The shift in elements and the strides with which the input's memory, of the given shape and strides, is
+    /// the output; `None` when it has to be copied.
+    fn view(&self, shape: &[usize], strides: &[isize], out: &[usize]) -> Option<(isize, Strides)>;
 }
 
 /// What a batching rule is given: inputs of which at least one has a batch, always as its axis 0.

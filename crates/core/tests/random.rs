@@ -45,8 +45,9 @@ impl<'a> Case<'a> {
             // A single-precision decimal names its f32; as f64 it would be another number.
             values: values
                 .split(' ')
-                .map(|v| match dtype {
-                    "float32" | "float16" | "bfloat16" | "complex64" => v.parse::<f32>().unwrap().into(),
+                .map(|v| match (v.parse::<u32>(), dtype) {
+                    (Ok(whole), _) => whole.into(),
+                    (_, "float32" | "float16" | "bfloat16" | "complex64") => v.parse::<f32>().unwrap().into(),
                     _ => v.parse().unwrap(),
                 })
                 .collect(),

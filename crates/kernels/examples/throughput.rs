@@ -197,6 +197,11 @@ fn main() {
     }
     let mut bytes = vec![0u8; 1 << 20];
     run("random bits 1M bytes", bytes.len() as f64, "GB/s", &mut || random::bits([1, 2], 4, &mut bytes));
+    for n in [4096, 1 << 20] {
+        let mut out = vec![std::mem::MaybeUninit::uninit(); n];
+        run(&format!("random uniform {n}"), n as f64, "G/s", &mut || random::uniform([1, 2], 1.0, &mut out));
+        run(&format!("random normal {n}"), n as f64, "G/s", &mut || random::normal([1, 2], 1.0, &mut out));
+    }
     for (m, k, n) in [
         (64, 64, 64),
         (256, 256, 256),

@@ -120,15 +120,13 @@ unsafe fn tile<S: Element + To<T>, T: Element>(x: *const u8, out: *mut u8, n: us
 
 /// The tile that converts `from` to `to`.
 pub fn cast_tile(from: Dtype, to: Dtype) -> Tile1 {
-    if from == Dtype::F32 {
-        if let Some(f) = narrow_tile(to) {
-            return f;
-        }
-    }
-    if to == Dtype::F32 {
-        if let Some(f) = widen_tile(from) {
-            return f;
-        }
+    let special = match (from, to) {
+        (Dtype::F32, _) => narrow_tile(to),
+        (_, Dtype::F32) => widen_tile(from),
+        _ => None,
+    };
+    if let Some(f) = special {
+        return f;
     }
     crate::with_dtype!(from, S => crate::with_dtype!(to, T => tile::<S, T> as Tile1))
 }

@@ -126,6 +126,7 @@ vectorize! {
                         for (r, row) in block.iter_mut().enumerate() {
                             *row = p.src.offset((i + r) as isize * p.step + j as isize).cast::<[T; B]>().read_unaligned();
                         }
+                        #[allow(clippy::needless_range_loop, reason = "a column; mapping over the rows copies them all")]
                         for c in 0..B {
                             let line: [T; B] = std::array::from_fn(|r| block[r][c]);
                             p.dst.offset((j + c) as isize * p.place + i as isize).cast::<[T; B]>().write_unaligned(line);

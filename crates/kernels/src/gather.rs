@@ -134,6 +134,11 @@ pub fn gather(
     }
     let size = src.dtype().size();
     let count = out.size() / slice;
+    if let ([index], [axis]) = (indices, axes)
+        && let Some(result) = gather_rows(&src, index, *axis, slice_sizes, &out)
+    {
+        return result;
+    }
     let layouts: Vec<Axes> = indices.iter().map(|v| Axes::of(v.shape(), v.strides())).collect();
     let mut starts = Starts::new(indices, &layouts, axes);
     let inner = Axes::of(slice_sizes, src.strides());
@@ -152,6 +157,70 @@ pub fn gather(
         }
     }
     Ok(())
+}
+
+/// [`gather`] of contiguous slices by one contiguous index of a common type; `None` if it is not that.
+fn gather_rows(
+    src: &View<'_>,
+    index: &View<'_>,
+    axis: usize,
+    slice_sizes: &[usize],
+    out: &Out<'_>,
+) -> Option<Result<(), OutOfBounds>> {
+    fn copies<T: Copy + TryInto<i64>, const SIZE: usize>(p: &Rows, index: &[T]) -> Result<(), OutOfBounds> {
+        let mut dst = p.dst;
+        for &i in index {
+            let at = place(i.try_into().unwrap_or(i64::MAX), p.extent, p.room, p.axis)?;
+            // SAFETY: `place` checked that the slice lies within the source; the output has room for every slice.
+            unsafe {
+                let from = p.src.offset(at as isize * p.step);
+                // A size known at compile time is a move; others are a call.
+                let bytes = if SIZE > 0 { SIZE } else { p.bytes };
+                std::ptr::copy_nonoverlapping(from, dst, bytes);
+                dst = dst.add(bytes);
+            }
+        }
+        Ok(())
+    }
+    fn sized<T: Copy + TryInto<i64>>(p: &Rows, index: &[T]) -> Result<(), OutOfBounds> {
+        match p.bytes {
+            4 => copies::<T, 4>(p, index),
+            8 => copies::<T, 8>(p, index),
+            64 => copies::<T, 64>(p, index),
+            _ => copies::<T, 0>(p, index),
+        }
+    }
+    if !matches!(Axes::of(slice_sizes, src.strides()).as_slice(), [] | [(_, 1)]) {
+        return None;
+    }
+    let size = src.dtype().size();
+    let rows = Rows {
+        src: src.ptr(),
+        dst: out.ptr(),
+        step: src.strides()[axis] * size as isize,
+        bytes: slice_sizes.iter().product::<usize>() * size,
+        extent: src.shape()[axis],
+        room: slice_sizes[axis],
+        axis,
+    };
+    if let Some(i) = index.as_slice::<u32>() {
+        return Some(sized(&rows, i));
+    }
+    if let Some(i) = index.as_slice::<i32>() {
+        return Some(sized(&rows, i));
+    }
+    index.as_slice::<i64>().map(|i| sized(&rows, i))
+}
+
+/// Where [`gather_rows`] copies from and to; sizes in bytes.
+struct Rows {
+    src: *const u8,
+    dst: *mut u8,
+    step: isize,
+    bytes: usize,
+    extent: usize,
+    room: usize,
+    axis: usize,
 }
 
 /// Combines each slice of `updates` (shape: the indices' shape, then a slice of `out`'s rank) with the slice of `out`

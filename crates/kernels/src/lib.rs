@@ -7,6 +7,7 @@ pub mod arange;
 pub mod cast;
 pub mod copy;
 mod dtype;
+pub mod fused;
 pub mod gather;
 pub mod half_bits;
 pub mod loader;

@@ -58,11 +58,11 @@ impl Axes {
         if extent == 1 {
             return;
         }
-        if let Some(last) = self.as_mut_slice().last_mut() {
-            if stride == last.1 * last.0 as isize {
-                last.0 *= extent;
-                return;
-            }
+        if let Some(last) = self.as_mut_slice().last_mut()
+            && stride == last.1 * last.0 as isize
+        {
+            last.0 *= extent;
+            return;
         }
         self.push_apart(extent, stride);
     }

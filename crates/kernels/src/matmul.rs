@@ -4,7 +4,6 @@ use crate::dtype::{C64, Dtype};
 use crate::loader::{Axes, Odometer};
 use crate::map::cast;
 use crate::num::Num;
-use crate::simd::{self, Level, vectorize};
 use crate::view::{Out, View};
 
 /// `out = a · b` over the last two axes: `a` is `[batch.., m, k]`, `b` is `[batch.., k, n]`, `out` is `[batch.., m, n]`.
@@ -116,18 +115,24 @@ impl<T: Num> Product<T> {
     /// The elements that the fields describe can be read, `m·n` written at `out`.
     unsafe fn run(&self, out: *mut T) {
         let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)) } = self;
-        // Without fused multiply-add in hardware the thin kernel would call a function for it.
-        let thin = simd::level() != Level::Portable || cfg!(not(target_arch = "x86_64"));
-        if thin && (2..WIDTH).contains(&n) && m >= 4 {
-            let packed = pack(b, (br, bc), k, n);
-            let rows = Strided { base: a, outer: ar, inner: ac };
-            return thin_product(rows, m, &packed, n, Strided { base: out, outer: n as isize, inner: 1 });
-        }
-        // The same with rows for columns: few rows by columns that are contiguous, as in `x · wᵀ`.
-        if thin && (2..WIDTH).contains(&m) && n >= 4 && br.abs() < bc.abs() {
-            let packed = pack(a, (ac, ar), k, m);
-            let rows = Strided { base: b, outer: bc, inner: br };
-            return thin_product(rows, n, &packed, m, Strided { base: out, outer: 1, inner: n as isize });
+        #[cfg(target_arch = "x86_64")]
+        if T::DTYPE == Dtype::F32 && crate::simd::level() == crate::simd::Level::Avx512 {
+            use thin::{Strided, WIDTH, pack, product};
+            // SAFETY: `T` is `f32`; the caller vouches for the matrices; the level says that AVX-512 is there.
+            unsafe {
+                let (a, b, out) = (a.cast::<f32>(), b.cast::<f32>(), out.cast::<f32>());
+                if (2..WIDTH).contains(&n) && m >= 4 {
+                    let packed = pack(b, (br, bc), k, n);
+                    let rows = Strided { base: a, outer: ar, inner: ac };
+                    return product(rows, m, &packed, n, Strided { base: out, outer: n as isize, inner: 1 });
+                }
+                // The same with rows for columns: few rows by contiguous columns, as in `x · wᵀ`.
+                if (2..WIDTH).contains(&m) && n >= 4 && br.abs() < bc.abs() {
+                    let packed = pack(a, (ac, ar), k, m);
+                    let rows = Strided { base: b, outer: bc, inner: br };
+                    return product(rows, n, &packed, m, Strided { base: out, outer: 1, inner: n as isize });
+                }
+            }
         }
         // SAFETY: the caller's contract.
         unsafe {
@@ -156,69 +161,99 @@ impl<T: Num> Product<T> {
     }
 }
 
-/// Columns of the thin kernel: one AVX-512 register of `f32`.
-const WIDTH: usize = 16;
+/// Products with fewer columns than a register has lanes, where a general kernel wastes most of its work.
+#[cfg(target_arch = "x86_64")]
+mod thin {
+    use std::arch::x86_64::*;
 
-/// A matrix in memory; `outer` is the stride of its rows, `inner` that of its columns.
-#[derive(Clone, Copy)]
-struct Strided<P> {
-    base: P,
-    outer: isize,
-    inner: isize,
-}
+    /// Columns of the kernel: the lanes of one register.
+    pub(super) const WIDTH: usize = 16;
 
-/// The `n` columns of a `k`-row matrix side by side, filled up with zeros.
-fn pack<T: Num>(b: *const T, (row, column): (isize, isize), k: usize, n: usize) -> Vec<[T; WIDTH]> {
-    (0..k as isize)
-        .map(|p| {
-            let mut line = [T::ZERO; WIDTH];
+    /// A matrix in memory; `outer` is the stride of its rows, `inner` that of its columns.
+    #[derive(Clone, Copy)]
+    pub(super) struct Strided<P> {
+        pub(super) base: P,
+        pub(super) outer: isize,
+        pub(super) inner: isize,
+    }
+
+    /// The `n` columns of a `k`-row matrix side by side, filled up with zeros.
+    ///
+    /// # Safety
+    /// The matrix can be read.
+    pub(super) unsafe fn pack(
+        b: *const f32,
+        (row, column): (isize, isize),
+        k: usize,
+        n: usize,
+    ) -> Vec<[f32; WIDTH]> {
+        let mut packed = vec![[0.0; WIDTH]; k];
+        for (p, line) in packed.iter_mut().enumerate() {
             for (j, v) in line[..n].iter_mut().enumerate() {
-                // SAFETY: `Product::run`'s caller vouches for the matrix.
-                *v = unsafe { *b.offset(p * row + j as isize * column) };
+                // SAFETY: the caller's contract.
+                *v = unsafe { *b.offset(p as isize * row + j as isize * column) };
             }
-            line
-        })
-        .collect()
-}
+        }
+        packed
+    }
 
-vectorize! {
-    /// `out = a · packed` for fewer than [`WIDTH`] columns: eight rows at a time, each with its accumulators.
-    fn thin_product[T: Num](a: Strided<*const T>, m: usize, packed: &[[T; WIDTH]], n: usize, out: Strided<*mut T>) {
+    /// `out = a · packed` for `n` columns.
+    ///
+    /// # Safety
+    /// `m` rows of `a`, as long as `packed`, can be read, and `m` rows of `n` written at `out`.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn product(
+        a: Strided<*const f32>,
+        m: usize,
+        packed: &[[f32; WIDTH]],
+        n: usize,
+        out: Strided<*mut f32>,
+    ) {
         let mut i = 0;
-        while i + 8 <= m {
-            thin_rows::<T, 8>(a, i, packed, n, out);
-            i += 8;
-        }
-        while i < m {
-            thin_rows::<T, 1>(a, i, packed, n, out);
-            i += 1;
-        }
-    }
-}
-
-#[inline(always)]
-fn thin_rows<T: Num, const R: usize>(
-    a: Strided<*const T>,
-    i: usize,
-    packed: &[[T; WIDTH]],
-    n: usize,
-    out: Strided<*mut T>,
-) {
-    let mut acc = [[T::ZERO; WIDTH]; R];
-    let base: [*const T; R] = std::array::from_fn(|r| a.base.wrapping_offset((i + r) as isize * a.outer));
-    for (p, line) in packed.iter().enumerate() {
-        for r in 0..R {
-            // SAFETY: `Product::run`'s caller vouches for row `i + r`.
-            let x = unsafe { *base[r].offset(p as isize * a.inner) };
-            for (acc, &v) in acc[r].iter_mut().zip(line) {
-                *acc = x.fma(v, *acc);
+        // SAFETY: the caller's contract.
+        unsafe {
+            while i + 8 <= m {
+                rows::<8>(a, i, packed, n, out);
+                i += 8;
+            }
+            while i < m {
+                rows::<1>(a, i, packed, n, out);
+                i += 1;
             }
         }
     }
-    for (r, acc) in acc.iter().enumerate() {
-        for (j, &v) in acc[..n].iter().enumerate() {
-            // SAFETY: as above, for the output.
-            unsafe { out.base.offset((i + r) as isize * out.outer + j as isize * out.inner).write(v) };
+
+    /// Rows `i .. i + R` of the product, each with its accumulator.
+    ///
+    /// # Safety
+    /// As for [`product`], with these rows among the `m`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn rows<const R: usize>(
+        a: Strided<*const f32>,
+        i: usize,
+        packed: &[[f32; WIDTH]],
+        n: usize,
+        out: Strided<*mut f32>,
+    ) {
+        let mut acc = [_mm512_setzero_ps(); R];
+        // SAFETY: the caller's contract.
+        unsafe {
+            let base: [*const f32; R] = std::array::from_fn(|r| a.base.offset((i + r) as isize * a.outer));
+            for (p, line) in packed.iter().enumerate() {
+                let line = _mm512_loadu_ps(line.as_ptr());
+                for r in 0..R {
+                    let x = _mm512_set1_ps(*base[r].offset(p as isize * a.inner));
+                    acc[r] = _mm512_fmadd_ps(x, line, acc[r]);
+                }
+            }
+            for (r, acc) in acc.iter().enumerate() {
+                let mut lanes = [0f32; WIDTH];
+                _mm512_storeu_ps(lanes.as_mut_ptr(), *acc);
+                for (j, &v) in lanes[..n].iter().enumerate() {
+                    out.base.offset((i + r) as isize * out.outer + j as isize * out.inner).write(v);
+                }
+            }
         }
     }
 }

@@ -18,23 +18,39 @@ use std::mem::MaybeUninit;
 /// ```
 #[inline(always)]
 pub fn threefry2x32(key: [u32; 2], count: [u32; 2]) -> [u32; 2] {
-    const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
     let schedule = [key[0], key[1], key[0] ^ key[1] ^ 0x1bd1_1bda];
-    let mut a = count[0].wrapping_add(schedule[0]);
-    let mut b = count[1].wrapping_add(schedule[1]);
-    for group in 0..5 {
-        for turn in ROTATIONS[group % 2] {
-            a = a.wrapping_add(b);
-            b = b.rotate_left(turn) ^ a;
-        }
-        a = a.wrapping_add(schedule[(group + 1) % 3]);
-        b = b.wrapping_add(schedule[(group + 2) % 3]).wrapping_add(group as u32 + 1);
-    }
-    [a, b]
+    let x = count[0].wrapping_add(schedule[0]);
+    let y = count[1].wrapping_add(schedule[1]);
+    // Written out, not as loops over tables: a loop over counters vectorises only if there is none inside of it.
+    let (x, y) = four_rounds::<13, 15, 26, 6>(x, y, schedule[1], schedule[2].wrapping_add(1));
+    let (x, y) = four_rounds::<17, 29, 16, 24>(x, y, schedule[2], schedule[0].wrapping_add(2));
+    let (x, y) = four_rounds::<13, 15, 26, 6>(x, y, schedule[0], schedule[1].wrapping_add(3));
+    let (x, y) = four_rounds::<17, 29, 16, 24>(x, y, schedule[1], schedule[2].wrapping_add(4));
+    let (x, y) = four_rounds::<13, 15, 26, 6>(x, y, schedule[2], schedule[0].wrapping_add(5));
+    [x, y]
+}
+
+/// Four rounds with their rotations, and the addition of two words of the key schedule.
+#[inline(always)]
+fn four_rounds<const A: u32, const B: u32, const C: u32, const D: u32>(
+    x: u32,
+    y: u32,
+    s: u32,
+    t: u32,
+) -> (u32, u32) {
+    let x = x.wrapping_add(y);
+    let y = y.rotate_left(A) ^ x;
+    let x = x.wrapping_add(y);
+    let y = y.rotate_left(B) ^ x;
+    let x = x.wrapping_add(y);
+    let y = y.rotate_left(C) ^ x;
+    let x = x.wrapping_add(y);
+    let y = y.rotate_left(D) ^ x;
+    (x.wrapping_add(s), y.wrapping_add(t))
 }
 
 /// Counters in a block: their words stay in the first-level cache.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
 
 /// What becomes of one word.
 trait Finish: Copy {
@@ -97,17 +113,19 @@ vectorize! {
         let (low, high) = out.split_at_mut(up);
         let (low, middle) = low.split_at_mut(half);
         let (mut a, mut b) = ([0u32; BLOCK], [0u32; BLOCK]);
+        let mut done = [MaybeUninit::uninit(); BLOCK];
         for (block, (low, high)) in low.chunks_mut(BLOCK).zip(high.chunks_mut(BLOCK)).enumerate() {
             let start = (block * BLOCK) as u32;
-            for (i, (a, b)) in a.iter_mut().zip(&mut b).take(low.len()).enumerate() {
-                let count = start.wrapping_add(i as u32);
-                [*a, *b] = threefry2x32(key, [count, count.wrapping_add(up as u32)]);
+            // Always the whole block: a loop of constant length has no remainder to work off one by one.
+            for i in 0..BLOCK as u32 {
+                let count = start.wrapping_add(i);
+                [a[i as usize], b[i as usize]] = threefry2x32(key, [count, count.wrapping_add(up as u32)]);
             }
-            for (out, &word) in low.iter_mut().zip(&a) {
-                out.write(finish.finish(word));
-            }
-            for (out, &word) in high.iter_mut().zip(&b) {
-                out.write(finish.finish(word));
+            for (words, out) in [(&a, low), (&b, high)] {
+                for (done, &word) in done.iter_mut().zip(words) {
+                    done.write(finish.finish(word));
+                }
+                out.copy_from_slice(&done[..out.len()]);
             }
         }
         if let [middle] = middle {

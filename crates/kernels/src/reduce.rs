@@ -181,7 +181,7 @@ impl<T: Copy> Rows<T> {
         // SAFETY: the contract of `new`.
         unsafe { *self.base.offset(i as isize * self.step + j as isize) }
     }
-    fn from_row(self, i: usize) -> Self {
+    fn skip(self, i: usize) -> Self {
         Self { base: self.base.wrapping_offset(i as isize * self.step), step: self.step }
     }
 }
@@ -195,7 +195,7 @@ fn fold_rows<T: Num, F: Fold<T>>(x: Rows<T>, rows: usize, acc: &mut [T]) {
     fold_rows::<T, F>(x, middle, acc);
     let mut second = [F::INIT; COLUMNS];
     let second = &mut second[..acc.len()];
-    fold_rows::<T, F>(x.from_row(middle), rows - middle, second);
+    fold_rows::<T, F>(x.skip(middle), rows - middle, second);
     for (a, &b) in acc.iter_mut().zip(second.iter()) {
         *a = F::fold(*a, b);
     }

@@ -29,32 +29,49 @@ fn lines<T: Num>(x: &View<'_>, axis: usize, mut f: impl FnMut(&mut [T], usize)) 
     }
 }
 
+/// Writes a sorted line to its places in the output.
+///
+/// # Safety
+/// `line.len()` elements, `step` apart from element `at` on, can be written at `out`.
+unsafe fn place<T>(line: &[T], out: *mut u8, at: usize, step: usize) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let dst = out.cast::<T>().add(at);
+        copy_strided_both(line.as_ptr().cast(), 1, dst.cast(), step as isize, size_of::<T>(), line.len());
+    }
+}
+
 /// Sorts `x` along `axis` into `out`: stable, ascending, NaN last, complex numbers by real then imaginary part.
 pub fn sort(x: View<'_>, axis: usize, out: Out<'_>) {
     let inner: usize = x.shape()[axis + 1..].iter().product();
     crate::with_dtype!(x.dtype(), T => lines::<T>(&x, axis, |line, at| {
         line.sort_by(|a, b| a.order(b));
         // SAFETY: the line's places are within `out`.
-        unsafe {
-            let dst = out.ptr().cast::<T>().add(at);
-            copy_strided_both(line.as_ptr().cast(), 1, dst.cast(), inner as isize, size_of::<T>(), line.len());
-        }
+        unsafe { place(line, out.ptr(), at, inner) };
     }));
 }
 
 /// The indices (`u32`) that sort `x` along `axis`; see [`sort`].
+///
+/// Types of up to 32 bits are sorted as integers of key and index, which no two elements share: that is stable
+/// without a stable sort, and touches no element but those it compares.
 pub fn argsort(x: View<'_>, axis: usize, out: Out<'_>) {
     debug_assert_eq!(out.dtype(), Dtype::U32);
     let inner: usize = x.shape()[axis + 1..].iter().product();
     let mut order: Vec<u32> = Vec::with_capacity(x.shape()[axis]);
+    let mut keyed: Vec<u64> = Vec::new();
     crate::with_dtype!(x.dtype(), T => lines::<T>(&x, axis, |line, at| {
         order.clear();
-        order.extend(0..line.len() as u32);
-        order.sort_by(|&a, &b| line[a as usize].order(&line[b as usize]));
-        // SAFETY: the line's places are within `out`.
-        unsafe {
-            let dst = out.ptr().cast::<u32>().add(at);
-            copy_strided_both(order.as_ptr().cast(), 1, dst.cast(), inner as isize, 4, line.len());
+        if T::KEYED {
+            keyed.clear();
+            keyed.extend(line.iter().zip(0u64..).map(|(v, i)| u64::from(v.key()) << 32 | i));
+            keyed.sort_unstable();
+            order.extend(keyed.iter().map(|&k| k as u32));
+        } else {
+            order.extend(0..line.len() as u32);
+            order.sort_by(|&a, &b| line[a as usize].order(&line[b as usize]));
         }
+        // SAFETY: the line's places are within `out`.
+        unsafe { place(&order, out.ptr(), at, inner) };
     }));
 }

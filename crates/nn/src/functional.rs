@@ -25,9 +25,14 @@ fn negative_part(x: &Array) -> Result<Array> {
     ops::try_where_(&ops::try_greater(x, &zero)?, &zero, x)
 }
 
-/// `a` where `x > 0`, `b` elsewhere.
-fn where_positive(x: &Array, a: &Array, b: &Array) -> Result<Array> {
-    ops::try_where_(&ops::try_greater(x, &zero_like(x))?, a, b)
+/// `x` where it is not negative, which includes 0, `below` elsewhere.
+fn keep_positive(x: &Array, below: &Array) -> Result<Array> {
+    ops::try_where_(&ops::try_greater_equal(x, &zero_like(x))?, x, below)
+}
+
+/// `x` where it is positive, `below`, whose derivative counts at 0, elsewhere.
+fn exponential_below(x: &Array, below: &Array) -> Result<Array> {
+    ops::try_where_(&ops::try_greater(x, &zero_like(x))?, x, below)
 }
 
 function! {
@@ -47,28 +52,28 @@ function! {
         ops::try_minimum(&try_relu(&x)?, &ops::constant_like(&x, 6.0))
     }
 
-    /// `x` where it is positive, `negative_slope · x` elsewhere.
+    /// `x` where it is not negative, `negative_slope · x` elsewhere.
     pub fn leaky_relu / try_leaky_relu(x: &Array, negative_slope: f64) {
         let x = inexact(x);
-        where_positive(&x, &x, &(&x * negative_slope))
+        keep_positive(&x, &(&x * negative_slope))
     }
 
     /// [`leaky_relu`] whose slope is an array, usually a learned one, that broadcasts with `x`.
     pub fn prelu / try_prelu(x: &Array, alpha: &Array) {
         let x = inexact(x);
-        where_positive(&x, &x, &ops::try_multiply(alpha, &x)?)
+        keep_positive(&x, &ops::try_multiply(alpha, &x)?)
     }
 
     /// `x` where it is positive, `alpha · (eˣ − 1)` elsewhere.
     pub fn elu / try_elu(x: &Array, alpha: f64) {
         let x = inexact(x);
-        where_positive(&x, &x, &(ops::try_expm1(&negative_part(&x)?)? * alpha))
+        exponential_below(&x, &(ops::try_expm1(&negative_part(&x)?)? * alpha))
     }
 
     /// `x` where it is positive, `alpha · (e^(x/alpha) − 1)` elsewhere: an [`elu`] with slope 1 at 0 for every alpha.
     pub fn celu / try_celu(x: &Array, alpha: f64) {
         let x = inexact(x);
-        where_positive(&x, &x, &(ops::try_expm1(&(negative_part(&x)? / alpha))? * alpha))
+        exponential_below(&x, &(ops::try_expm1(&(negative_part(&x)? / alpha))? * alpha))
     }
 
     /// [`elu`] scaled so that activations keep mean 0 and variance 1 (Klambauer et al., 2017).

@@ -77,21 +77,21 @@ fn element(typestr: &str, obj: &Bound<'_, PyAny>) -> PyResult<Dtype> {
 fn from_interface(obj: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Array> {
     let py = obj.py();
     let interface = obj.getattr(intern!(py, "__array_interface__"))?;
-    let get = |key: &Bound<'_, _>| interface.get_item(key);
-    let typestr: String = get(intern!(py, "typestr"))?.extract()?;
+    let get = |key: &str| interface.get_item(key);
+    let typestr: String = get("typestr")?.extract()?;
     if typestr.starts_with('>') || typestr.ends_with("c16") {
         // NumPy itself knows best how to swap bytes and to narrow.
         let to = if typestr.ends_with("c16") { "=c8".to_string() } else { format!("={}", &typestr[1..]) };
         return from_interface(&obj.call_method1(intern!(py, "astype"), (to,))?, dtype);
     }
     let have = element(&typestr, obj)?;
-    let shape: Vec<usize> = get(intern!(py, "shape"))?.extract()?;
+    let shape: Vec<usize> = get("shape")?.extract()?;
     let to = dtype.unwrap_or(if have == Dtype::F64 { Dtype::F32 } else { have });
     if shape.contains(&0) {
         return with_dtype!(to, T => Array::from_slice::<T>(&[], &shape)).or_raise();
     }
-    let (address, _): (usize, bool) = get(intern!(py, "data"))?.extract()?;
-    let strides: Option<Vec<isize>> = match get(intern!(py, "strides")) {
+    let (address, _): (usize, bool) = get("data")?.extract()?;
+    let strides: Option<Vec<isize>> = match get("strides") {
         Ok(strides) if !strides.is_none() => Some(strides.extract()?),
         _ => None,
     };

@@ -1,7 +1,25 @@
 //! The Python binding: MLX's names and conventions over `covector-core`.
+//!
+//! A thin skin: arguments are taken apart here and everything else is the core's. Elementwise functions are made
+//! from the core's table ([`elementwise`]); the rest is one Rust function each, grouped as the core groups them.
 
 mod array;
+mod convert;
+mod dlpack;
+mod dtype;
+mod elementwise;
 mod errors;
+mod foreign;
+mod functions;
+mod indexing;
+mod operators;
+mod ops_create;
+mod ops_math;
+mod ops_reduce;
+mod ops_shape;
+mod random;
+mod scalar;
+mod system;
 mod transforms;
 mod tree;
 
@@ -10,7 +28,25 @@ use pyo3::prelude::*;
 /// The native part of the `covector` package; `covector.core` gives its names to the world.
 #[pymodule]
 fn _covector(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_class::<array::PyArray>()?;
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add("pi", std::f64::consts::PI)?;
+    m.add("e", std::f64::consts::E)?;
+    m.add("euler_gamma", 0.577_215_664_901_532_9)?;
+    m.add("inf", f64::INFINITY)?;
+    m.add("nan", f64::NAN)?;
+    m.add("newaxis", m.py().None())?;
+    dtype::register(m)?;
+    array::register(m)?;
+    elementwise::register(m)?;
+    ops_math::register(m)?;
+    ops_reduce::register(m)?;
+    ops_shape::register(m)?;
+    ops_create::register(m)?;
+    system::register(m)?;
     transforms::register(m)?;
+    random::register_module(m)?;
+    for (name, alias) in [("cumsum", "cumulative_sum"), ("cumprod", "cumulative_prod")] {
+        m.add(alias, m.getattr(name)?)?;
+    }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The operators of `array`: with arrays, numbers and other libraries' arrays, on either side and in place.
 
+#![allow(unsafe_op_in_unsafe_fn, reason = "the functions that `#[pymethods]` makes where a macro writes the methods; there is no other unsafe code here")]
+
 use crate::array::PyArray;
 use crate::convert::{Operand, describe};
 use crate::errors::OrRaise;

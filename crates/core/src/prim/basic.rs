@@ -5,7 +5,11 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::Result;
 use crate::ops;
-use crate::primitive::{Avals, Batch, Derivative, Linear, Param, Params, Primitive, Values};
+use crate::prim::elementwise::is_half;
+use crate::primitive::{
+    Avals, Batch, Derivative, Fuse, Linear, Param, Params, Primitive, TileFn, Values,
+};
+use covector_kernels::cast::cast_tile;
 use covector_kernels::{self as kernels, Dtype};
 use smallvec::smallvec;
 
@@ -25,6 +29,9 @@ impl Primitive for Alias {
     }
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         Ok(batch.inputs.to_vec())
+    }
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::Forward { first: 0 }
     }
     fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
         Ok(inputs)
@@ -56,6 +63,9 @@ impl Primitive for StopGradient {
     }
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
+    }
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::Forward { first: 0 }
     }
     fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
         Ok(inputs)
@@ -116,6 +126,11 @@ impl Primitive for AsType {
     }
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
+    }
+    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+        // Half-precision sides are float32 inside a chain, which narrows and widens by itself.
+        let inside = |d: Dtype| if is_half(d) { Dtype::F32 } else { d };
+        Fuse::Map(TileFn::One(cast_tile(inside(inputs[0].dtype()), inside(self.to))))
     }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
         let mut out = Data::alloc("astype", self.to, &outs[0].shape)?;

@@ -5,9 +5,11 @@ use crate::buffer::Data;
 use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::batch_elementwise;
-use crate::primitive::{Avals, Batch, Derivative, Linear, MaybeArrays, Op, Primitive, Structured, Values};
+use crate::primitive::{
+    Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Op, Primitive, Structured, TileFn, Values,
+};
 use crate::shape::broadcast_shapes;
-use covector_kernels::{self as kernels, C64, Dtype, tile1, tile2};
+use covector_kernels::{self as kernels, C64, Dtype, Tile1, Tile2, tile1, tile2};
 use smallvec::smallvec;
 
 /// Real-linear maps with one complex side.
@@ -39,15 +41,24 @@ impl Primitive for Part {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
     }
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::Map(TileFn::One(self.tile()))
+    }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let tile = match self {
-            Part::Real => tile1!(C64 => f32, |z| z.re),
-            Part::Imag => tile1!(C64 => f32, |z| z.im),
-            Part::Conjugate => tile1!(C64 => C64, |z| z.conj()),
-        };
+        let tile = self.tile();
         let mut out = Data::alloc(self.name(), outs[0].dtype, &outs[0].shape)?;
         kernels::map1(tile, inputs[0].view(), out.out());
         Ok(smallvec![out])
+    }
+}
+
+impl Part {
+    fn tile(self) -> Tile1 {
+        match self {
+            Part::Real => tile1!(C64 => f32, |z| z.re),
+            Part::Imag => tile1!(C64 => f32, |z| z.im),
+            Part::Conjugate => tile1!(C64 => C64, |z| z.conj()),
+        }
     }
 }
 
@@ -68,6 +79,7 @@ impl Linear for Part {
 
 /// `re + i·im` of two `float32` arrays.
 pub(crate) struct MakeComplex;
+static JOIN: Tile2 = tile2!(f32, f32 => C64, |re, im| C64::new(re, im));
 pub(crate) static MAKE_COMPLEX: MakeComplex = MakeComplex;
 
 impl Primitive for MakeComplex {
@@ -84,9 +96,12 @@ impl Primitive for MakeComplex {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch_elementwise(batch)
     }
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::Map(TileFn::Two(JOIN))
+    }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
         let mut out = Data::alloc("make_complex", Dtype::C64, &outs[0].shape)?;
-        kernels::map2(tile2!(f32, f32 => C64, |re, im| C64::new(re, im)), inputs[0].view(), inputs[1].view(), out.out());
+        kernels::map2(JOIN, inputs[0].view(), inputs[1].view(), out.out());
         Ok(smallvec![out])
     }
 }
@@ -104,6 +119,7 @@ impl Linear for MakeComplex {
 
 /// The modulus of a complex array.
 pub(crate) struct ComplexAbs;
+static MODULUS: Tile1 = tile1!(C64 => f32, |z| z.re.hypot(z.im));
 pub(crate) static COMPLEX_ABS: ComplexAbs = ComplexAbs;
 
 impl Primitive for ComplexAbs {
@@ -119,9 +135,12 @@ impl Primitive for ComplexAbs {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
     }
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::Map(TileFn::One(MODULUS))
+    }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
         let mut out = Data::alloc("complex_abs", Dtype::F32, &outs[0].shape)?;
-        kernels::map1(tile1!(C64 => f32, |z| z.re.hypot(z.im)), inputs[0].view(), out.out());
+        kernels::map1(MODULUS, inputs[0].view(), out.out());
         Ok(smallvec![out])
     }
 }

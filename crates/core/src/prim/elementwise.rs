@@ -3,10 +3,10 @@
 use crate::array::{Array, Aval, Inputs};
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::{Avals, Batch, Derivative, Elementwise, Op, Primitive, Values};
+use crate::primitive::{Avals, Batch, Derivative, Elementwise, Fuse, Op, Primitive, TileFn, Values};
 use crate::buffer::Data;
 use crate::shape::{Shape, broadcast_shapes};
-use covector_kernels::{self as kernels, Dtype, Out, Tile1, Tile2, View};
+use covector_kernels::{self as kernels, Dtype, Out, Tile1, Tile2, Tile3, View};
 use smallvec::smallvec;
 
 /// What element types an operation works on, and so what its inputs are converted to first.
@@ -144,6 +144,14 @@ impl Primitive for Row {
         batch_elementwise(batch)
     }
 
+    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+        let compute = compute_dtype(inputs[0].dtype()) as usize;
+        match &self.tiles {
+            Tiles::One(tiles) => tiles[compute].map_or(Fuse::Call, |f| Fuse::Map(TileFn::One(f))),
+            Tiles::Two(tiles) => tiles[compute].map_or(Fuse::Call, |f| Fuse::Map(TileFn::Two(f))),
+        }
+    }
+
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
         let compute = compute_dtype(inputs[0].dtype()) as usize;
         let wide = is_half(inputs[0].dtype());
@@ -251,12 +259,21 @@ impl Primitive for Select {
         batch_elementwise(batch)
     }
 
+    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+        // Half precision is computed in float32 inside a chain.
+        Fuse::Map(TileFn::Three(select_tile(compute_dtype(inputs[1].dtype()))))
+    }
+
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let tile = covector_kernels::with_dtype!(outs[0].dtype, T => {
-            covector_kernels::tile3!(bool, T, T => T, |c, a, b| if c { a } else { b })
-        });
+        let tile = select_tile(outs[0].dtype);
         in_place_or_new("where", inputs, &outs[0], |x, out| kernels::map3(tile, x[0], x[1], x[2], out))
     }
+}
+
+fn select_tile(dtype: Dtype) -> Tile3 {
+    covector_kernels::with_dtype!(dtype, T => {
+        covector_kernels::tile3!(bool, T, T => T, |c, a, b| if c { a } else { b })
+    })
 }
 
 impl Elementwise for Select {

@@ -16,7 +16,7 @@ pub(crate) mod shape;
 pub(crate) mod sort;
 pub(crate) mod unary;
 
-pub use elementwise::{Row, Takes};
+pub use elementwise::{Row, RowFn, Takes};
 
 /// All elementwise rows: what the Python binding and the catalogue are derived from.
 pub fn rows() -> impl Iterator<Item = &'static Row> {

@@ -6,7 +6,7 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::{Avals, Batch, Derivative, Linear, Param, Params, Primitive, Values};
+use crate::primitive::{Avals, Batch, Derivative, Fuse, Linear, Param, Params, Primitive, Values, View};
 use crate::shape::{Shape, ShapeText, Strides};
 use covector_kernels as kernels;
 use smallvec::{SmallVec, smallvec};
@@ -46,16 +46,30 @@ impl Primitive for Reshape {
         shape.extend_from_slice(&self.shape);
         Ok(vec![ops::reshape_to(&batch.inputs[0], &shape)?])
     }
-    fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
-        let data = match reshape_strides(inputs[0].shape(), inputs[0].strides(), &self.shape) {
-            Some(strides) => inputs[0].restrided(&self.shape, &strides, 0),
-            None => inputs[0].row_major("reshape")?.with_shape(&self.shape),
-        };
-        Ok(smallvec![data])
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::View(self)
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        match viewed(self, &inputs[0], &outs[0]) {
+            Some(view) => Ok(smallvec![view]),
+            None => Ok(smallvec![inputs[0].row_major("reshape")?.with_shape(&self.shape)]),
+        }
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("shape", Param::Ints(&self.shape));
     }
+}
+
+impl View for Reshape {
+    fn view(&self, shape: &[usize], strides: &[isize], out: &[usize]) -> Option<(isize, Strides)> {
+        Some((0, reshape_strides(shape, strides, out)?))
+    }
+}
+
+/// The output of a view primitive as a view of its input's memory, if that is possible.
+fn viewed(primitive: &impl View, x: &Data, out: &Aval) -> Option<Data> {
+    let (shift, strides) = primitive.view(x.shape(), x.strides(), &out.shape)?;
+    Some(x.restrided(&out.shape, &strides, shift))
 }
 
 /// The strides with which the same memory has another shape, when there are such strides.
@@ -128,12 +142,20 @@ impl Primitive for Transpose {
         let axes: Dims = std::iter::once(0).chain(self.axes.iter().map(|a| a + 1)).collect();
         Ok(vec![ops::permute(&batch.inputs[0], axes)?])
     }
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::View(self)
+    }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let strides: Strides = self.axes.iter().map(|&a| inputs[0].strides()[a]).collect();
-        Ok(smallvec![inputs[0].restrided(&outs[0].shape, &strides, 0)])
+        Ok(viewed(self, &inputs[0], &outs[0]).into_iter().collect())
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("axes", Param::Ints(&self.axes));
+    }
+}
+
+impl View for Transpose {
+    fn view(&self, _shape: &[usize], strides: &[isize], _out: &[usize]) -> Option<(isize, Strides)> {
+        Some((0, self.axes.iter().map(|&a| strides[a]).collect()))
     }
 }
 
@@ -184,19 +206,27 @@ impl Primitive for Broadcast {
         to.extend_from_slice(&self.shape);
         Ok(vec![ops::try_broadcast_to(&ops::reshape_to(x, &from)?, &to)?])
     }
-    fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
-        let x = &inputs[0];
-        let new = self.shape.len() - x.shape().len();
-        let mut strides = Strides::from_elem(0, self.shape.len());
-        for (k, (&n, &s)) in x.shape().iter().zip(x.strides()).enumerate() {
-            if n != 1 || self.shape[new + k] == 1 {
-                strides[new + k] = s;
-            }
-        }
-        Ok(smallvec![x.restrided(&self.shape, &strides, 0)])
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::View(self)
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        Ok(viewed(self, &inputs[0], &outs[0]).into_iter().collect())
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("shape", Param::Ints(&self.shape));
+    }
+}
+
+impl View for Broadcast {
+    fn view(&self, shape: &[usize], strides: &[isize], out: &[usize]) -> Option<(isize, Strides)> {
+        let new = out.len() - shape.len();
+        let mut to = Strides::from_elem(0, out.len());
+        for (k, (&n, &s)) in shape.iter().zip(strides).enumerate() {
+            if n != 1 || out[new + k] == 1 {
+                to[new + k] = s;
+            }
+        }
+        Some((0, to))
     }
 }
 
@@ -256,13 +286,22 @@ impl Primitive for Slice {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         Ok(vec![ops::slice_window(&batch.inputs[0], self.0.batched(batch.size))?])
     }
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::View(self)
+    }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let (shift, strides) = self.0.place(inputs[0].strides());
-        let shift = if outs[0].shape.contains(&0) { 0 } else { shift };
-        Ok(smallvec![inputs[0].restrided(&self.0.extents, &strides, shift)])
+        Ok(viewed(self, &inputs[0], &outs[0]).into_iter().collect())
     }
     fn params(&self, params: &mut Params<'_>) {
         self.0.params(params);
+    }
+}
+
+impl View for Slice {
+    fn view(&self, _shape: &[usize], strides: &[isize], out: &[usize]) -> Option<(isize, Strides)> {
+        let (shift, strides) = self.0.place(strides);
+        // The start of an empty window may lie outside of the memory.
+        Some((if out.contains(&0) { 0 } else { shift }, strides))
     }
 }
 

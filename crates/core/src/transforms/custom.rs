@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::graph;
 use crate::ops;
 use crate::primitive::{
-    Avals, Batch, Derivative, Handwritten, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
+    Avals, Batch, Derivative, Fuse, Handwritten, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
 };
 use crate::prim::basic;
 use crate::rules::transpose_jvp;
@@ -187,6 +187,10 @@ impl Primitive for Custom {
         let vjp = self.rules.vjp.clone().map(|rule| batched_vjp(rule, flags.clone()));
         let jvp = self.rules.jvp.clone().map(|rule| batched_jvp(rule, flags.clone()));
         custom_call(args, outs, captured.to_vec(), CustomFunction { vjp, jvp, vmap: None })
+    }
+
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::Forward { first: self.args }
     }
 
     fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {

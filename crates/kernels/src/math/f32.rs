@@ -193,7 +193,7 @@ fn sin_cos_parts(x: f32) -> (u32, f32, f32) {
     let sin = (z * r).mul_add(horner(z, &SIN), r);
     let cos = (z * z).mul_add(horner(z, &COS), z.mul_add(-0.5, 1.0));
     // Infinities and NaN have no angle.
-    let none = x - x;
+    let none = x * 0.0;
     (q, sin + none, cos + none)
 }
 
@@ -225,7 +225,7 @@ pub fn tan(x: f32) -> f32 {
     let s = (z * r).mul_add(horner(z, &wide::SIN32), r);
     let c = (z * z).mul_add(horner(z, &wide::COS32), z.mul_add(-0.5, 1.0));
     let t = if q & 1 == 0 { s / c } else { -c / s };
-    let none = x - x;
+    let none = x * 0.0;
     if x == 0.0 { x } else { t as f32 + none }
 }
 

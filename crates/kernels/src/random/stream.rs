@@ -6,30 +6,63 @@
 
 use crate::math::horner;
 
-/// Intervals of the logarithm's table: `1/c` and `log c` for a `c` near the middle of each.
+/// For each of 16 intervals between two powers of 2 and a `c` near its middle: `1/c`, and in [`LOG_C`] its logarithm.
 ///
-/// The table and [`LOG`] are those of the `logf` in Arm's Optimized Routines (Copyright (c) 2017-2018, Arm Limited; MIT
+/// The tables and [`LOG`] are those of the `logf` in Arm's Optimized Routines (Copyright (c) 2017-2018, Arm Limited; MIT
 /// licence), which C libraries use, so that its results are theirs.
-const TABLE: [[u64; 2]; 16] = [
-    [0x3ff6_61ec_79f8_f3be, 0xbfd5_7bf7_808c_aade],
-    [0x3ff5_71ed_4aaf_883d, 0xbfd2_bef0_a7c0_6ddb],
-    [0x3ff4_9539_f0f0_10b0, 0xbfd0_1eae_7f51_3a67],
-    [0x3ff3_c995_b0b8_0385, 0xbfcb_31d8_a682_24e9],
-    [0x3ff3_0d19_0c88_64a5, 0xbfc6_574f_0ac0_7758],
-    [0x3ff2_5e22_7b0b_8ea0, 0xbfc1_aa2b_c79c_8100],
-    [0x3ff1_bb4a_4a1a_343f, 0xbfba_4e76_ce8c_0e5e],
-    [0x3ff1_2358_f08a_e5ba, 0xbfb1_973c_5a61_1ccc],
-    [0x3ff0_953f_4199_00a7, 0xbfa2_52f4_38e1_0c1e],
-    [0x3ff0_0000_0000_0000, 0x0000_0000_0000_0000],
-    [0x3fee_608c_fd9a_47ac, 0x3faa_a5aa_5df2_5984],
-    [0x3fec_a4b3_1f02_6aa0, 0x3fbc_5e53_aa36_2eb4],
-    [0x3feb_2036_576a_fce6, 0x3fc5_26e5_7720_db08],
-    [0x3fe9_c2d1_63a1_aa2d, 0x3fcb_c286_0d22_4770],
-    [0x3fe8_86e6_0378_41ed, 0x3fd1_058b_c8a0_7ee1],
-    [0x3fe7_67dc_f553_4862, 0x3fd4_0430_57b6_ee09],
+const INVERSE: [u64; 16] = [
+    0x3ff6_61ec_79f8_f3be,
+    0x3ff5_71ed_4aaf_883d,
+    0x3ff4_9539_f0f0_10b0,
+    0x3ff3_c995_b0b8_0385,
+    0x3ff3_0d19_0c88_64a5,
+    0x3ff2_5e22_7b0b_8ea0,
+    0x3ff1_bb4a_4a1a_343f,
+    0x3ff1_2358_f08a_e5ba,
+    0x3ff0_953f_4199_00a7,
+    0x3ff0_0000_0000_0000,
+    0x3fee_608c_fd9a_47ac,
+    0x3fec_a4b3_1f02_6aa0,
+    0x3feb_2036_576a_fce6,
+    0x3fe9_c2d1_63a1_aa2d,
+    0x3fe8_86e6_0378_41ed,
+    0x3fe7_67dc_f553_4862,
+];
+const LOG_C: [u64; 16] = [
+    0xbfd5_7bf7_808c_aade,
+    0xbfd2_bef0_a7c0_6ddb,
+    0xbfd0_1eae_7f51_3a67,
+    0xbfcb_31d8_a682_24e9,
+    0xbfc6_574f_0ac0_7758,
+    0xbfc1_aa2b_c79c_8100,
+    0xbfba_4e76_ce8c_0e5e,
+    0xbfb1_973c_5a61_1ccc,
+    0xbfa2_52f4_38e1_0c1e,
+    0x0000_0000_0000_0000,
+    0x3faa_a5aa_5df2_5984,
+    0x3fbc_5e53_aa36_2eb4,
+    0x3fc5_26e5_7720_db08,
+    0x3fcb_c286_0d22_4770,
+    0x3fd1_058b_c8a0_7ee1,
+    0x3fd4_0430_57b6_ee09,
 ];
 /// Coefficients of `r²`, `r³` and `r⁴` of `log(1 + r)`.
 const LOG: [u64; 3] = [0xbfdf_fffe_f20a_4123, 0x3fd5_575b_0be0_0b6a, 0xbfd0_0ea3_48b8_8334];
+
+/// The entry of a table that bits 19 to 22 name, by a tree of choices: gathering from memory takes several times as long.
+#[inline(always)]
+fn pick(table: &[u64; 16], bits: u32) -> f64 {
+    let mut left = table.map(f64::from_bits);
+    let mut step = 8;
+    while step > 0 {
+        let high = bits & (step << 19) != 0;
+        for i in 0..step as usize {
+            left[i] = if high { left[i + step as usize] } else { left[i] };
+        }
+        step /= 2;
+    }
+    left[0]
+}
 
 /// Natural logarithm of a number that is not negative.
 #[inline(always)]
@@ -38,10 +71,10 @@ pub fn log(x: f32) -> f32 {
     let bits = (if small { x * 8_388_608.0 } else { x }).to_bits();
     let bits = if small { bits.wrapping_sub(23 << 23) } else { bits };
     let above = bits.wrapping_sub(0x3f33_0000);
-    let [inverse, log_c] = TABLE[(above >> 19 & 15) as usize].map(f64::from_bits);
+    let (inverse, log_c) = (pick(&INVERSE, above), pick(&LOG_C, above));
     let power = f64::from(above as i32 >> 23);
     let z = f64::from(f32::from_bits(bits.wrapping_sub(above & 0xff80_0000)));
-    let [a2, a3, a4] = LOG.map(f64::from_bits);
+    let (a2, a3, a4) = (f64::from_bits(LOG[0]), f64::from_bits(LOG[1]), f64::from_bits(LOG[2]));
     let r = z * inverse - 1.0;
     let r2 = r * r;
     let y = a4 * r2 + (a3 * r + a2);

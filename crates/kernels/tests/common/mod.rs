@@ -1,5 +1,5 @@
 //! Owned strided arrays and a small random generator for comparing kernels with naive loops.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(unreachable_pub, dead_code, reason = "each test file uses a part")]
 
 use covector_kernels::{Dtype, Element, Out, View};
 

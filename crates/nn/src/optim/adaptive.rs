@@ -58,9 +58,8 @@ impl Optimizer for Adam {
             let scale = ops::try_rsqrt(&correction(self.betas[1])?)?;
             root = ops::try_multiply(&root, &scale.astype(root.dtype()))?;
         }
-        let direction = ops::try_divide(&m, &(root + self.eps))?;
-        let param = ops::try_subtract(param, &ops::try_multiply(&rate, &direction)?)?;
-        Ok((param, vec![m, v]))
+        let change = ops::try_divide(&ops::try_multiply(&rate, &m)?, &(root + self.eps))?;
+        Ok((ops::try_subtract(param, &change)?, vec![m, v]))
     }
 }
 

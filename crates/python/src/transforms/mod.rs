@@ -7,6 +7,7 @@
 mod custom;
 mod grad;
 mod products;
+mod structure;
 mod vmap;
 
 use crate::array::PyArray;
@@ -32,6 +33,8 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(products::jvp, m)?)?;
     m.add_function(wrap_pyfunction!(vmap::vmap, m)?)?;
     m.add_function(wrap_pyfunction!(custom::checkpoint, m)?)?;
+    m.add_function(wrap_pyfunction!(structure::flatten, m)?)?;
+    m.add_class::<structure::Structure>()?;
     m.add_function(wrap_pyfunction!(stop_gradient, m)?)?;
     m.add_function(wrap_pyfunction!(depends, m)?)?;
     Ok(())

@@ -1,0 +1,80 @@
+//! The planner: a pending graph is put in order, looked up by its structure, planned once and run many times.
+//!
+//! `linear` lists the graph and computes its structural key; `build` turns the list into a [`Plan`] (common
+//! subexpressions merged, views resolved, elementwise chains fused, last uses known); `run` binds the leaves of
+//! the graph at hand to a plan and runs it. An uncompiled loop thus pays for planning in its first turn only.
+
+mod build;
+mod linear;
+mod run;
+
+use crate::array::Array;
+use crate::error::Result;
+use build::Plan;
+use linear::Linear;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+/// Plans kept, and the most steps a plan may have to be kept.
+const MAX_PLANS: usize = 512;
+const MAX_STEPS: usize = 1 << 15;
+
+#[derive(Default)]
+struct Cache {
+    plans: FxHashMap<u64, (Box<[u64]>, Arc<Plan>)>,
+    /// Hashes in the order of arrival; the oldest plan goes first.
+    order: VecDeque<u64>,
+}
+
+static CACHE: Mutex<Option<Cache>> = Mutex::new(None);
+
+/// Computes the values of the arrays that do not have them.
+pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
+    let linear = Linear::new(arrays)?;
+    let plan = find(&linear);
+    plan.run(linear)
+}
+
+fn find(linear: &Linear) -> Arc<Plan> {
+    let hash = linear.hash();
+    {
+        let cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some((key, plan)) = cache.as_ref().and_then(|c| c.plans.get(&hash))
+            && key[..] == linear.key[..]
+        {
+            return plan.clone();
+        }
+    }
+    let plan = Arc::new(Plan::new(linear));
+    if linear.steps.len() <= MAX_STEPS {
+        let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
+        let cache = cache.get_or_insert_default();
+        if cache.plans.insert(hash, (linear.key.clone().into(), plan.clone())).is_none() {
+            cache.order.push_back(hash);
+        }
+        while cache.order.len() > MAX_PLANS {
+            if let Some(oldest) = cache.order.pop_front() {
+                cache.plans.remove(&oldest);
+            }
+        }
+    }
+    plan
+}
+
+/// What evaluating the arrays would do, one instruction a line: which operations run as one chain, what is
+/// called, and what is only a view.
+///
+/// # Errors
+/// As evaluation: an argument of a traced function has no value.
+///
+/// ```
+/// use covector_core::{Array, plan_text};
+/// let x = Array::new([1.0f32, 2.0]);
+/// let text = plan_text(&[((&x * 2.0).exp() + 1.0).sum()]).unwrap();
+/// assert!(text.contains("chain (2,): multiply, exp, add"), "{text}");
+/// ```
+pub fn plan_text(arrays: &[Array]) -> Result<String> {
+    let linear = Linear::new(arrays)?;
+    Ok(find(&linear).to_string())
+}

@@ -1,0 +1,81 @@
+//! Running a plan on the leaves of a graph.
+
+use crate::array::Outs;
+use crate::buffer::Data;
+use crate::error::Result;
+use crate::plan::build::{Operand, Plan, Slot, Work};
+use crate::plan::linear::Linear;
+use crate::primitive::Values;
+use covector_kernels::{Out, View};
+use smallvec::SmallVec;
+
+impl Operand {
+    fn data(&self, slots: &[Option<Data>]) -> Data {
+        let data = slots[self.slot as usize].as_ref().expect("made before it is used");
+        match &self.layout {
+            None => data.clone(),
+            Some(l) => data.restrided(&l.shape, &l.strides, l.shift),
+        }
+    }
+
+    fn view<'a>(&'a self, slots: &'a [Option<Data>]) -> View<'a> {
+        let data = slots[self.slot as usize].as_ref().expect("made before it is used");
+        match &self.layout {
+            None => data.view(),
+            Some(l) => data.view_as(&l.shape, &l.strides, l.shift),
+        }
+    }
+}
+
+impl Plan {
+    /// Computes the kept steps of `linear`, whose key is the plan's, and stores them in their nodes.
+    pub(crate) fn run(&self, linear: Linear) -> Result<()> {
+        let Linear { steps, leaves, .. } = linear;
+        let mut slots: Vec<Option<Data>> = leaves.into_iter().map(Some).collect();
+        slots.resize_with(self.slots, || None);
+        for instr in &self.instrs {
+            match &instr.work {
+                Work::Chain { program, shape, inputs, outs, .. } => {
+                    let mut made: SmallVec<[Data; 4]> = SmallVec::new();
+                    for &(_, dtype) in outs {
+                        made.push(Data::alloc("eval", dtype, shape)?);
+                    }
+                    {
+                        let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|o| o.view(&slots)).collect();
+                        let outs: SmallVec<[Out<'_>; 4]> = made.iter_mut().map(Data::out).collect();
+                        program.run(shape, &views, &outs);
+                    }
+                    for (&(slot, _), data) in outs.iter().zip(made) {
+                        slots[slot as usize] = Some(data);
+                    }
+                }
+                Work::Call { op, inputs, avals, first } => {
+                    let mut values = Values::new();
+                    for (k, input) in inputs.iter().enumerate() {
+                        values.push(last_use(input, &inputs[k + 1..], &instr.free, &mut slots));
+                    }
+                    for (k, data) in op.eval(values, avals)?.into_iter().enumerate() {
+                        slots[*first as usize + k] = Some(data);
+                    }
+                }
+            }
+            for &slot in &instr.free {
+                slots[slot as usize] = None;
+            }
+        }
+        for (step, outs) in &self.results {
+            let data: Outs<Data> = outs.iter().map(|o| o.data(&slots)).collect();
+            steps[*step as usize].node.fill(data);
+        }
+        Ok(())
+    }
+}
+
+/// An input of a call, by value when nothing needs its memory afterwards, so that the call may work in place.
+fn last_use(input: &Operand, rest: &[Operand], free: &[Slot], slots: &mut [Option<Data>]) -> Data {
+    let last = input.layout.is_none() && free.contains(&input.slot) && !rest.iter().any(|o| o.slot == input.slot);
+    if last && let Some(data) = slots[input.slot as usize].take() {
+        return data;
+    }
+    input.data(slots)
+}

@@ -1,0 +1,28 @@
+//! How functions of the module are defined: as Rust functions with MLX's signature, to which `stream` is added.
+
+/// Defines Python functions. After the name, in brackets, stands the name Python sees and the signature without
+/// the trailing `stream=None`, which all of them take and ignore. A function that makes Python objects writes `<py>`
+/// after its name to get the interpreter.
+macro_rules! functions {
+    ($(
+        $(#[$meta:meta])*
+        fn $name:ident $(<$py:ident>)? [$python:literal: $($signature:tt)*] ($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty $body:block
+    )*) => {
+        $(
+            $(#[$meta])*
+            #[pyfunction]
+            #[pyo3(name = $python, signature = ($($signature)*, stream = None))]
+            fn $name<'py>($($py: Python<'py>,)? $($arg: $ty,)* stream: Option<$crate::convert::Stream>) -> PyResult<$ret> {
+                let _ = stream;
+                $body
+            }
+        )*
+
+        /// Adds the functions to the module.
+        pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+            $(m.add_function(wrap_pyfunction!($name, m)?)?;)*
+            Ok(())
+        }
+    };
+}
+pub(crate) use functions;

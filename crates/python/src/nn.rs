@@ -1,0 +1,323 @@
+//! `covector._covector.nn`: the functions of `covector-nn` with MLX's names, argument names and defaults.
+//!
+//! The Python package's `nn` is made of these and of containers.
+
+use crate::array::PyArray;
+use crate::convert::{Arr, Value};
+use crate::dtype::DtypeArg;
+use crate::errors::OrRaise;
+use covector_core::Array;
+use covector_nn::losses::{BinaryCrossEntropy, CrossEntropy, Reduction};
+use covector_nn::{functional, init, losses};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+/// One Python function for each function of `functional` that takes an array and perhaps numbers.
+macro_rules! activations {
+    ($(
+        $(#[$meta:meta])*
+        $name:ident = $function:ident ($($arg:ident: $ty:ty = $default:expr),*);
+    )*) => {
+        $(
+            $(#[$meta])*
+            #[pyfunction]
+            #[pyo3(signature = (x, $($arg = $default),*))]
+            fn $name(x: Value, $($arg: $ty),*) -> PyResult<PyArray> {
+                functional::$function(&x.0.alone()?, $($arg),*).or_raise().map(PyArray::new)
+            }
+        )*
+
+        fn register_activations(m: &Bound<'_, PyModule>) -> PyResult<()> {
+            $(m.add_function(wrap_pyfunction!($name, m)?)?;)*
+            Ok(())
+        }
+    };
+}
+
+activations! {
+    /// ``max(x, 0)``, with the derivative 0 at 0.
+    relu = try_relu();
+    /// ``max(x, 0)²``.
+    relu2 = try_relu2();
+    /// ``min(max(x, 0), 6)``.
+    relu6 = try_relu6();
+    /// ``x`` where it is positive, ``negative_slope · x`` elsewhere.
+    leaky_relu = try_leaky_relu(negative_slope: f64 = 0.01);
+    /// ``x`` where it is positive, ``alpha · (eˣ − 1)`` elsewhere.
+    elu = try_elu(alpha: f64 = 1.0);
+    /// ``x`` where it is positive, ``alpha · (e^(x / alpha) − 1)`` elsewhere.
+    celu = try_celu(alpha: f64 = 1.0);
+    /// :func:`elu` scaled so that activations keep mean 0 and variance 1.
+    selu = try_selu();
+    /// ``x · Φ(x)``, where Φ is the distribution function of the standard normal distribution.
+    gelu = try_gelu();
+    /// :func:`gelu` with a hyperbolic tangent for the error function.
+    gelu_approx = try_gelu_approx();
+    /// :func:`gelu` with a sigmoid for the distribution function: ``x · σ(1.702 x)``.
+    gelu_fast_approx = try_gelu_fast_approx();
+    /// ``x · σ(x)``.
+    silu = try_silu();
+    /// ``1 / (1 + e⁻ˣ)``.
+    sigmoid = try_sigmoid();
+    /// The hyperbolic tangent.
+    tanh = try_tanh();
+    /// ``log(1 + eˣ)``, without overflow.
+    softplus = try_softplus();
+    /// ``x / (1 + |x|)``.
+    softsign = try_softsign();
+    /// ``x`` drawn towards 0 by ``lambd``, and 0 where it is within ``lambd`` of it.
+    softshrink = try_softshrink(lambd: f64 = 0.5);
+    /// ``x``, but 0 where it is within ``lambd`` of 0.
+    hard_shrink = try_hard_shrink(lambd: f64 = 0.5);
+    /// ``x · min(max(x + 3, 0), 6) / 6``.
+    hardswish = try_hardswish();
+    /// ``x`` limited to the range from ``min_val`` to ``max_val``.
+    hard_tanh = try_hard_tanh(min_val: f64 = -1.0, max_val: f64 = 1.0);
+    /// ``x · tanh(log(1 + eˣ))``.
+    mish = try_mish();
+    /// ``log σ(x)``, without underflow.
+    log_sigmoid = try_log_sigmoid();
+    /// ``eˣ / Σ eˣ`` along an axis.
+    softmax = try_softmax(axis: isize = -1);
+    /// ``e⁻ˣ / Σ e⁻ˣ`` along an axis.
+    softmin = try_softmin(axis: isize = -1);
+    /// ``x − log Σ eˣ`` along an axis.
+    log_softmax = try_log_softmax(axis: isize = -1);
+    /// 1 where ``x ≥ threshold``, 0 elsewhere, as ``int32``. It has no gradient.
+    step = try_step(threshold: f64 = 0.0);
+    /// Half of ``x`` gated by the other half: ``a · σ(b)``, where ``a`` and ``b`` are the halves along an axis.
+    glu = try_glu(axis: isize = -1);
+}
+
+/// :func:`leaky_relu` whose slope is an array that broadcasts with ``x``.
+#[pyfunction]
+fn prelu(x: Value, alpha: Value) -> PyResult<PyArray> {
+    let (x, alpha) = crate::convert::pair(x.0, alpha.0)?;
+    functional::try_prelu(&x, &alpha).or_raise().map(PyArray::new)
+}
+
+/// The affine map ``x @ weight.T + bias`` of the last axis.
+#[pyfunction]
+#[pyo3(signature = (x, weight, bias=None))]
+fn linear(x: Arr, weight: Arr, bias: Option<Arr>) -> PyResult<PyArray> {
+    functional::try_linear(&x, &weight, bias.as_deref()).or_raise().map(PyArray::new)
+}
+
+/// Rows of a table.
+#[pyfunction]
+fn embedding(x: Arr, weight: Arr) -> PyResult<PyArray> {
+    functional::try_embedding(&x, &weight).or_raise().map(PyArray::new)
+}
+
+/// ``(x − mean) / √(variance + eps) · weight + bias`` over the last axis.
+#[pyfunction]
+fn layer_norm(x: Arr, weight: Option<Arr>, bias: Option<Arr>, eps: f64) -> PyResult<PyArray> {
+    functional::try_layer_norm(&x, weight.as_deref(), bias.as_deref(), eps).or_raise().map(PyArray::new)
+}
+
+/// ``x / √(mean(x²) + eps) · weight`` over the last axis.
+#[pyfunction]
+fn rms_norm(x: Arr, weight: Option<Arr>, eps: f64) -> PyResult<PyArray> {
+    functional::try_rms_norm(&x, weight.as_deref(), eps).or_raise().map(PyArray::new)
+}
+
+/// Each element 0 with probability ``p``, the others divided by ``1 − p``.
+#[pyfunction]
+#[pyo3(signature = (x, p, key=None))]
+fn dropout(x: Arr, p: f64, key: Option<Arr>) -> PyResult<PyArray> {
+    functional::try_dropout(&x, p, key.as_deref()).or_raise().map(PyArray::new)
+}
+
+/// The argument `reduction=`.
+struct Reduce(Reduction);
+
+impl FromPyObject<'_, '_> for Reduce {
+    type Error = PyErr;
+    fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let name = obj.extract::<&str>().map_err(|_| {
+            PyValueError::new_err(format!(
+                "[reduction] must be one of 'none', 'mean' and 'sum', not {}",
+                crate::convert::describe(&obj.to_owned())
+            ))
+        })?;
+        Reduction::named(name).or_raise().map(Self)
+    }
+}
+
+const NONE: Reduce = Reduce(Reduction::None);
+const MEAN: Reduce = Reduce(Reduction::Mean);
+
+/// ``log Σ e^logits − logits[target]`` over the classes.
+///
+/// Args:
+///     logits (array): The scores before softmax.
+///     targets (array): Class indices, of the shape of ``logits`` without ``axis``, or probabilities of all
+///         classes, of its shape.
+///     weights (array, optional): A factor for each example.
+///     axis (int): The axis of the classes.
+///     label_smoothing (float): The share of the target's probability that is spread evenly over all classes.
+///     reduction (str): ``'none'``, ``'mean'`` or ``'sum'``.
+#[pyfunction]
+#[pyo3(
+    signature = (logits, targets, weights=None, axis=-1, label_smoothing=0.0, reduction=NONE),
+    text_signature = "(logits, targets, weights=None, axis=-1, label_smoothing=0.0, reduction='none')"
+)]
+fn cross_entropy(
+    logits: Arr,
+    targets: Arr,
+    weights: Option<Arr>,
+    axis: isize,
+    label_smoothing: f64,
+    reduction: Reduce,
+) -> PyResult<PyArray> {
+    let options = CrossEntropy { weights: weights.as_deref(), axis, label_smoothing, reduction: reduction.0 };
+    losses::try_cross_entropy_with(&logits, &targets, &options).or_raise().map(PyArray::new)
+}
+
+/// ``log(1 + eˣ) − x · target`` for logits ``x``; for probabilities ``−target · log x − (1 − target) · log(1 − x)``.
+///
+/// Args:
+///     inputs (array): Logits or probabilities.
+///     targets (array): Numbers from 0 to 1, of the same shape.
+///     weights (array, optional): A factor for each element.
+///     with_logits (bool): Whether the inputs are logits.
+///     reduction (str): ``'none'``, ``'mean'`` or ``'sum'``.
+#[pyfunction]
+#[pyo3(
+    signature = (inputs, targets, weights=None, with_logits=true, reduction=MEAN),
+    text_signature = "(inputs, targets, weights=None, with_logits=True, reduction='mean')"
+)]
+fn binary_cross_entropy(
+    inputs: Arr,
+    targets: Arr,
+    weights: Option<Arr>,
+    with_logits: bool,
+    reduction: Reduce,
+) -> PyResult<PyArray> {
+    let options = BinaryCrossEntropy { weights: weights.as_deref(), with_logits, reduction: reduction.0 };
+    losses::try_binary_cross_entropy_with(&inputs, &targets, &options).or_raise().map(PyArray::new)
+}
+
+/// One Python function for each loss between arrays with numbers for options.
+macro_rules! losses {
+    ($(
+        $(#[$meta:meta])*
+        $name:ident = $function:ident ($($array:ident),*; $($arg:ident: $ty:ty = $default:expr),*; $reduction:ident, $text:literal);
+    )*) => {
+        $(
+            $(#[$meta])*
+            #[pyfunction]
+            #[pyo3(signature = ($($array,)* $($arg = $default,)* reduction = $reduction), text_signature = $text)]
+            #[expect(clippy::too_many_arguments, reason = "MLX's signatures")]
+            fn $name($($array: Arr,)* $($arg: $ty,)* reduction: Reduce) -> PyResult<PyArray> {
+                losses::$function($(&$array,)* $($arg,)* reduction.0).or_raise().map(PyArray::new)
+            }
+        )*
+
+        fn register_losses(m: &Bound<'_, PyModule>) -> PyResult<()> {
+            $(m.add_function(wrap_pyfunction!($name, m)?)?;)*
+            Ok(())
+        }
+    };
+}
+
+losses! {
+    /// ``(prediction − target)²``.
+    mse_loss = try_mse_loss(predictions, targets; ; MEAN, "(predictions, targets, reduction='mean')");
+    /// ``|prediction − target|``.
+    l1_loss = try_l1_loss(predictions, targets; ; MEAN, "(predictions, targets, reduction='mean')");
+    /// The squared distance divided by ``2 · beta`` below ``beta``, the distance less ``beta / 2`` beyond.
+    smooth_l1_loss = try_smooth_l1_loss(predictions, targets; beta: f64 = 1.0; MEAN,
+        "(predictions, targets, beta=1.0, reduction='mean')");
+    /// Half the squared distance up to ``delta``, a straight line beyond.
+    huber_loss = try_huber_loss(inputs, targets; delta: f64 = 1.0; NONE,
+        "(inputs, targets, delta=1.0, reduction='none')");
+    /// ``−x[target]`` for logarithms of probabilities ``x``.
+    nll_loss = try_nll_loss(inputs, targets; axis: isize = -1; NONE,
+        "(inputs, targets, axis=-1, reduction='none')");
+    /// The Kullback–Leibler divergence ``Σ e^target · (target − input)`` of logarithms of probabilities.
+    kl_div_loss = try_kl_div_loss(inputs, targets; axis: isize = -1; NONE,
+        "(inputs, targets, axis=-1, reduction='none')");
+    /// The negative logarithm of a normal density: ``(log v + (target − input)² / v) / 2``.
+    gaussian_nll_loss = try_gaussian_nll_loss(inputs, targets, vars; full: bool = false, eps: f64 = 1e-6; MEAN,
+        "(inputs, targets, vars, full=False, eps=1e-06, reduction='mean')");
+    /// ``max(1 − x · target, 0)`` for targets −1 and 1.
+    hinge_loss = try_hinge_loss(inputs, targets; ; NONE, "(inputs, targets, reduction='none')");
+    /// ``log cosh(x − target)``.
+    log_cosh_loss = try_log_cosh_loss(inputs, targets; ; NONE, "(inputs, targets, reduction='none')");
+    /// The cosine of the angle between vectors along an axis.
+    cosine_similarity_loss = try_cosine_similarity_loss(x1, x2; axis: isize = 1, eps: f64 = 1e-8; NONE,
+        "(x1, x2, axis=1, eps=1e-08, reduction='none')");
+    /// ``max(−target · (x1 − x2) + margin, 0)`` for targets −1 and 1.
+    margin_ranking_loss = try_margin_ranking_loss(inputs1, inputs2, targets; margin: f64 = 0.0; NONE,
+        "(inputs1, inputs2, targets, margin=0.0, reduction='none')");
+    /// ``max(‖anchor − positive‖ − ‖anchor − negative‖ + margin, 0)`` in the ``p``-norm along an axis.
+    triplet_loss = try_triplet_loss(anchors, positives, negatives;
+        axis: isize = -1, p: f64 = 2.0, margin: f64 = 1.0, eps: f64 = 1e-6; NONE,
+        "(anchors, positives, negatives, axis=-1, p=2, margin=1.0, eps=1e-06, reduction='none')");
+}
+
+/// One Python function for each initialiser.
+macro_rules! initialisers {
+    ($($name:ident = |$shape:ident, $dtype:ident, $($arg:ident: $ty:ty),*| $body:expr;)*) => {
+        $(
+            #[pyfunction]
+            fn $name($shape: Vec<usize>, $($arg: $ty,)* dtype: DtypeArg) -> PyResult<PyArray> {
+                let ($shape, $dtype) = (&$shape[..], dtype.0);
+                let made: covector_core::Result<Array> = $body;
+                made.or_raise().map(PyArray::new)
+            }
+        )*
+
+        fn register_initialisers(m: &Bound<'_, PyModule>) -> PyResult<()> {
+            $(m.add_function(wrap_pyfunction!($name, m)?)?;)*
+            Ok(())
+        }
+    };
+}
+
+initialisers! {
+    init_constant = |shape, dtype, value: f64| Ok(init::constant(shape, value, dtype));
+    init_identity = |shape, dtype,| init::identity(shape, dtype);
+    init_normal = |shape, dtype, mean: f64, std: f64| init::normal(shape, mean, std, dtype, None);
+    init_uniform = |shape, dtype, low: f64, high: f64| init::uniform(shape, low, high, dtype, None);
+    init_glorot_normal = |shape, dtype, gain: f64| init::glorot_normal(shape, gain, dtype, None);
+    init_glorot_uniform = |shape, dtype, gain: f64| init::glorot_uniform(shape, gain, dtype, None);
+    init_he_normal = |shape, dtype, mode: Mode, gain: f64| init::he_normal(shape, mode.0, gain, dtype, None);
+    init_he_uniform = |shape, dtype, mode: Mode, gain: f64| init::he_uniform(shape, mode.0, gain, dtype, None);
+}
+
+/// The argument `mode=` of the He initialisers.
+struct Mode(init::Fan);
+
+impl FromPyObject<'_, '_> for Mode {
+    type Error = PyErr;
+    fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        match obj.extract::<&str>() {
+            Ok("fan_in") => Ok(Self(init::Fan::In)),
+            Ok("fan_out") => Ok(Self(init::Fan::Out)),
+            _ => Err(PyValueError::new_err(format!(
+                "[init] Invalid mode: {}. Valid modes are: fan_in, fan_out",
+                obj.repr()?
+            ))),
+        }
+    }
+}
+
+/// Adds the submodule.
+pub(crate) fn register(parent: &Bound<'_, PyModule>) -> PyResult<()> {
+    let m = PyModule::new(parent.py(), "nn")?;
+    register_activations(&m)?;
+    register_losses(&m)?;
+    register_initialisers(&m)?;
+    m.add_function(wrap_pyfunction!(prelu, &m)?)?;
+    m.add_function(wrap_pyfunction!(linear, &m)?)?;
+    m.add_function(wrap_pyfunction!(embedding, &m)?)?;
+    m.add_function(wrap_pyfunction!(layer_norm, &m)?)?;
+    m.add_function(wrap_pyfunction!(rms_norm, &m)?)?;
+    m.add_function(wrap_pyfunction!(dropout, &m)?)?;
+    m.add_function(wrap_pyfunction!(cross_entropy, &m)?)?;
+    m.add_function(wrap_pyfunction!(binary_cross_entropy, &m)?)?;
+    crate::optim::register(&m)?;
+    parent.add_submodule(&m)
+}

@@ -1,0 +1,273 @@
+//! Arrays from nothing: constants, ranges, masks.
+
+use crate::array::PyArray;
+use crate::convert::{Arr, Ints, Operand, Value, array, describe};
+use crate::dtype::DtypeArg;
+use crate::errors::OrRaise;
+use crate::functions::functions;
+use crate::scalar::Scalar;
+use covector_core::{Array, Dtype, ops};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+
+fn wrap(result: covector_core::Result<Array>) -> PyResult<PyArray> {
+    result.or_raise().map(PyArray::new)
+}
+
+fn or_f32(dtype: Option<DtypeArg>) -> Dtype {
+    dtype.map_or(Dtype::F32, |d| d.0)
+}
+
+fn filled(op: &str, shape: &Ints, value: f64, dtype: Option<DtypeArg>) -> PyResult<PyArray> {
+    let value = ops::constant(value, or_f32(dtype));
+    wrap(ops::try_full(&shape.shape(op)?, &value))
+}
+
+fn filled_like(a: &Array, value: f64, dtype: Option<DtypeArg>) -> PyResult<PyArray> {
+    let value = ops::constant(value, dtype.map_or(a.dtype(), |d| d.0));
+    wrap(ops::try_full(a.shape(), &value))
+}
+
+/// A bound of a range: a number, and whether it is a fraction.
+fn bound(op: &str, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Scalar> {
+    let scalar = match Scalar::of(value)? {
+        Some(scalar) => Some(scalar),
+        // A number of NumPy's, or an array of one element.
+        None => match value.call_method0("item") {
+            Ok(item) => Scalar::of(&item)?,
+            Err(_) => None,
+        },
+    };
+    match scalar {
+        Some(Scalar::Bool(_)) => Err(PyValueError::new_err(format!("[{op}] {name} is a truth value; give a number"))),
+        Some(Scalar::Complex(..)) | None => {
+            Err(PyTypeError::new_err(format!("[{op}] {name} must be a real number, not {}", describe(value))))
+        }
+        Some(scalar) => Ok(scalar),
+    }
+}
+
+fn float(scalar: Scalar) -> f64 {
+    <f64 as crate::scalar::FromScalar>::from_scalar(scalar)
+}
+
+fn range(start: Scalar, stop: Scalar, step: Scalar, dtype: Option<Dtype>) -> PyResult<PyArray> {
+    let all = [start, stop, step];
+    let dtype = dtype.unwrap_or_else(|| {
+        let natural = all.map(Scalar::natural);
+        if natural.contains(&Dtype::F32) {
+            Dtype::F32
+        } else if natural.iter().all(|&d| d == Dtype::I32) {
+            Dtype::I32
+        } else {
+            Dtype::I64
+        }
+    });
+    wrap(ops::try_arange(float(start), float(stop), float(step), dtype))
+}
+
+fn side(op: &str, name: &str, n: isize) -> PyResult<usize> {
+    usize::try_from(n).map_err(|_| PyValueError::new_err(format!("[{op}] {name} is {n}; it must not be negative")))
+}
+
+/// A window of `M` points from the cosines of its angle's multiples.
+fn window(m: isize, f: impl Fn(f64, f64) -> f64) -> PyResult<PyArray> {
+    let n = m.max(0) as usize;
+    let last = n.saturating_sub(1).max(1) as f64;
+    let values: Vec<f32> = (0..n).map(|i| if n == 1 { 1.0 } else { f(i as f64, last) as f32 }).collect();
+    wrap(Array::from_slice(&values, &[n]))
+}
+
+fn cosine(i: f64, last: f64, times: f64) -> f64 {
+    (std::f64::consts::TAU * times * i / last).cos()
+}
+
+functions! {
+    /// An array of zeros.
+    fn zeros ["zeros": shape, dtype = None] (shape: Ints, dtype: Option<DtypeArg>) -> PyArray {
+        filled("zeros", &shape, 0.0, dtype)
+    }
+
+    /// An array of ones.
+    fn ones ["ones": shape, dtype = None] (shape: Ints, dtype: Option<DtypeArg>) -> PyArray {
+        filled("ones", &shape, 1.0, dtype)
+    }
+
+    /// An array whose values do not matter; they are zeros.
+    fn empty ["empty": shape, dtype = None] (shape: Ints, dtype: Option<DtypeArg>) -> PyArray {
+        filled("empty", &shape, 0.0, dtype)
+    }
+
+    /// Zeros of another array's shape and type.
+    fn zeros_like ["zeros_like": a, /, dtype = None] (a: Arr, dtype: Option<DtypeArg>) -> PyArray {
+        filled_like(&a, 0.0, dtype)
+    }
+
+    /// Ones of another array's shape and type.
+    fn ones_like ["ones_like": a, /, dtype = None] (a: Arr, dtype: Option<DtypeArg>) -> PyArray {
+        filled_like(&a, 1.0, dtype)
+    }
+
+    /// An array of another's shape and type whose values do not matter; they are zeros.
+    fn empty_like ["empty_like": a, /, dtype = None] (a: Arr, dtype: Option<DtypeArg>) -> PyArray {
+        filled_like(&a, 0.0, dtype)
+    }
+
+    /// An array filled with `vals`, which broadcasts to the shape. Beside a `dtype`, a value of a higher kind
+    /// wins, as in arithmetic.
+    fn full ["full": shape, vals, dtype = None] (shape: Ints, vals: Value, dtype: Option<DtypeArg>) -> PyArray {
+        let shape = shape.shape("full")?;
+        let value = match (vals.0, dtype) {
+            (value, None) => value.alone()?,
+            (Operand::Array(value), Some(dtype)) => {
+                let dtype = covector_core::dtype::promote(value.dtype(), dtype.0);
+                value.try_astype(dtype).or_raise()?
+            }
+            (value, Some(dtype)) => value.beside(dtype.0)?,
+        };
+        wrap(ops::try_full(&shape, &value))
+    }
+
+    /// An array of another's shape filled with `vals`, in the other's type or in `dtype`.
+    fn full_like ["full_like": a, vals, dtype = None] (a: Arr, vals: Value, dtype: Option<DtypeArg>) -> PyArray {
+        let dtype = dtype.map_or(a.dtype(), |d| d.0);
+        let value = match vals.0 {
+            Operand::Scalar(scalar) => scalar.array(dtype),
+            value => value.alone()?.try_astype(dtype).or_raise()?,
+        };
+        wrap(ops::try_full(a.shape(), &value))
+    }
+
+    /// `start, start + step, …` as far as `stop`, which is not included; `arange(stop)` starts at 0.
+    fn arange ["arange": start = None, stop = None, step = None, dtype = None]
+        (start: Option<Bound<'py, PyAny>>, stop: Option<Bound<'py, PyAny>>, step: Option<Bound<'py, PyAny>>, dtype: Option<DtypeArg>) -> PyArray
+    {
+        let get = |name: &str, value: &Option<Bound<'py, PyAny>>| {
+            value.as_ref().map(|v| bound("arange", name, v)).transpose()
+        };
+        let dtype = dtype.map(|d| d.0);
+        let (first, second, step) = (get("start", &start)?, get("stop", &stop)?, get("step", &step)?);
+        let step = step.unwrap_or(Scalar::Int(1));
+        match (first, second) {
+            (Some(start), Some(stop)) => range(start, stop, step, dtype),
+            (Some(stop), None) | (None, Some(stop)) => range(Scalar::Int(0), stop, step, dtype),
+            (None, None) => Err(PyTypeError::new_err("[arange] where to stop is missing; write arange(stop) or arange(start, stop)")),
+        }
+    }
+
+    /// `num` evenly spaced numbers from `start` to `stop`, which is included unless `endpoint` is false.
+    fn linspace ["linspace": start, stop, num = Some(50), endpoint = true, dtype = None]
+        (start: Bound<'py, PyAny>, stop: Bound<'py, PyAny>, num: Option<isize>, endpoint: bool, dtype: Option<DtypeArg>) -> PyArray
+    {
+        let start = float(bound("linspace", "start", &start)?);
+        let stop = float(bound("linspace", "stop", &stop)?);
+        let count = side("linspace", "num", num.unwrap_or(50))?;
+        let dtype = or_f32(dtype);
+        if endpoint || count == 0 {
+            return wrap(ops::try_linspace(start, stop, count, dtype));
+        }
+        // The points of one more, without the last.
+        let points = ops::try_linspace(start, stop, count + 1, dtype).or_raise()?;
+        wrap(points.try_index(&[ops::Index::Slice(Some(0), Some(count as isize), 1)]))
+    }
+
+    /// Ones on the `k`-th diagonal (above the main one for positive `k`), zeros elsewhere.
+    fn eye ["eye": n, m = None, k = 0, dtype = None] (n: isize, m: Option<isize>, k: isize, dtype: Option<DtypeArg>) -> PyArray {
+        wrap(ops::try_eye(side("eye", "n", n)?, side("eye", "m", m.unwrap_or(n))?, k, or_f32(dtype)))
+    }
+
+    /// The identity matrix.
+    fn identity ["identity": n, dtype = None] (n: isize, dtype: Option<DtypeArg>) -> PyArray {
+        let n = side("identity", "n", n)?;
+        wrap(ops::try_eye(n, n, 0, or_f32(dtype)))
+    }
+
+    /// Ones at and below the `k`-th diagonal, zeros above.
+    fn tri ["tri": n, m = None, k = 0, dtype = None] (n: isize, m: Option<isize>, k: isize, dtype: Option<DtypeArg>) -> PyArray {
+        wrap(ops::try_tri(side("tri", "n", n)?, side("tri", "m", m.unwrap_or(n))?, k, or_f32(dtype)))
+    }
+
+    /// Coordinate arrays of a grid from the coordinates along each axis.
+    fn meshgrid <py> ["meshgrid": *arrays, sparse = Some(false), indexing = Some("xy")]
+        (arrays: Bound<'py, pyo3::types::PyTuple>, sparse: Option<bool>, indexing: Option<&str>) -> Bound<'py, pyo3::types::PyList>
+    {
+        let arrays: crate::convert::Arrays = arrays.as_any().extract()?;
+        let indexing = indexing.unwrap_or("xy");
+        if indexing != "xy" && indexing != "ij" {
+            return Err(PyValueError::new_err(format!("[meshgrid] indexing is {indexing:?}; it must be 'xy' or 'ij'")));
+        }
+        let n = arrays.0.len();
+        let place = |k: usize| if indexing == "xy" && k < 2 && n > 1 { 1 - k } else { k };
+        let mut out = Vec::with_capacity(n);
+        for (k, x) in arrays.0.iter().enumerate() {
+            let mut shape = vec![1isize; n];
+            shape[place(k)] = x.size() as isize;
+            out.push(x.try_reshape(&shape).or_raise()?);
+        }
+        if !sparse.unwrap_or(false) {
+            out = ops::try_broadcast_arrays(&out).or_raise()?;
+        }
+        pyo3::types::PyList::new(py, out.into_iter().map(PyArray::new))
+    }
+
+    /// The array with at least one axis; a list of them for several arrays.
+    fn atleast_1d <py> ["atleast_1d": *arys] (arys: Bound<'py, pyo3::types::PyTuple>) -> Bound<'py, PyAny> {
+        at_least(py, &arys, 1)
+    }
+
+    /// The array with at least two axes; a list of them for several arrays.
+    fn atleast_2d <py> ["atleast_2d": *arys] (arys: Bound<'py, pyo3::types::PyTuple>) -> Bound<'py, PyAny> {
+        at_least(py, &arys, 2)
+    }
+
+    /// The array with at least three axes; a list of them for several arrays.
+    fn atleast_3d <py> ["atleast_3d": *arys] (arys: Bound<'py, pyo3::types::PyTuple>) -> Bound<'py, PyAny> {
+        at_least(py, &arys, 3)
+    }
+
+    /// The Bartlett window: a triangle.
+    #[expect(non_snake_case, reason = "MLX's name of the argument")]
+    fn bartlett ["bartlett": M] (M: isize) -> PyArray {
+        window(M, |i, last| 1.0 - (2.0 * i / last - 1.0).abs())
+    }
+
+    /// The Hann window.
+    #[expect(non_snake_case, reason = "MLX's name of the argument")]
+    fn hanning ["hanning": M] (M: isize) -> PyArray {
+        window(M, |i, last| 0.5 - 0.5 * cosine(i, last, 1.0))
+    }
+
+    /// The Hamming window.
+    #[expect(non_snake_case, reason = "MLX's name of the argument")]
+    fn hamming ["hamming": M] (M: isize) -> PyArray {
+        window(M, |i, last| 0.54 - 0.46 * cosine(i, last, 1.0))
+    }
+
+    /// The Blackman window.
+    #[expect(non_snake_case, reason = "MLX's name of the argument")]
+    fn blackman ["blackman": M] (M: isize) -> PyArray {
+        window(M, |i, last| 0.42 - 0.5 * cosine(i, last, 1.0) + 0.08 * cosine(i, last, 2.0))
+    }
+}
+
+fn at_least<'py>(py: Python<'py>, arrays: &Bound<'py, pyo3::types::PyTuple>, n: usize) -> PyResult<Bound<'py, PyAny>> {
+    let mut out = Vec::with_capacity(arrays.len());
+    for item in arrays {
+        let x = array(&item, None)?;
+        let shape: Option<Vec<isize>> = match (x.ndim(), n) {
+            (have, want) if have >= want => None,
+            (0, want) => Some(vec![1; want]),
+            (1, 2) => Some(vec![1, x.size() as isize]),
+            (1, _) => Some(vec![1, x.size() as isize, 1]),
+            _ => Some(vec![x.shape()[0] as isize, x.shape()[1] as isize, 1]),
+        };
+        out.push(PyArray::new(match shape {
+            Some(shape) => x.try_reshape(&shape).or_raise()?,
+            None => x,
+        }));
+    }
+    if out.len() == 1 {
+        return Ok(Bound::new(py, out.remove(0))?.into_any());
+    }
+    Ok(pyo3::types::PyList::new(py, out)?.into_any())
+}

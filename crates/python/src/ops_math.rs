@@ -1,0 +1,196 @@
+//! Elementwise functions that are no rows of the core's tables, and linear algebra.
+
+use crate::array::PyArray;
+use crate::convert::{Arr, Ints, Operand, Value, pair};
+use crate::dtype::DtypeArg;
+use crate::errors::OrRaise;
+use crate::functions::functions;
+use covector_core::{Array, Dtype, ops};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+fn wrap(result: covector_core::Result<Array>) -> PyResult<PyArray> {
+    result.or_raise().map(PyArray::new)
+}
+
+/// Arrays for a choice between two: numbers are weak beside whichever of the others is an array.
+fn limit(x: &Array, value: Option<Value>) -> PyResult<Option<Array>> {
+    value.map(|v| v.0.beside(x.dtype())).transpose()
+}
+
+functions! {
+    /// The absolute value; for complex arrays the modulus, a `float32` array.
+    fn abs ["abs": a, /] (a: Value) -> PyArray {
+        wrap(ops::try_abs(&a.0.alone()?))
+    }
+
+    /// The sign: -1, 0 or 1; for complex arrays `z / abs(z)`, and 0 for 0.
+    fn sign ["sign": a, /] (a: Value) -> PyArray {
+        wrap(ops::try_sign(&a.0.alone()?))
+    }
+
+    /// The array itself.
+    fn positive ["positive": a, /] (a: Value) -> PyArray {
+        Ok(PyArray::new(a.0.alone()?))
+    }
+
+    /// The real part.
+    fn real ["real": a, /] (a: Arr) -> PyArray {
+        wrap(ops::try_real(&a))
+    }
+
+    /// The imaginary part; zeros for a real array.
+    fn imag ["imag": a, /] (a: Arr) -> PyArray {
+        wrap(ops::try_imag(&a))
+    }
+
+    /// The complex conjugate.
+    fn conj ["conj": a, /] (a: Value) -> PyArray {
+        wrap(ops::try_conjugate(&a.0.alone()?))
+    }
+
+    /// The complex conjugate.
+    fn conjugate ["conjugate": a, /] (a: Value) -> PyArray {
+        wrap(ops::try_conjugate(&a.0.alone()?))
+    }
+
+    /// Radians to degrees.
+    fn degrees ["degrees": a, /] (a: Value) -> PyArray {
+        wrap(ops::try_degrees(&a.0.alone()?))
+    }
+
+    /// Degrees to radians.
+    fn radians ["radians": a, /] (a: Value) -> PyArray {
+        wrap(ops::try_radians(&a.0.alone()?))
+    }
+
+    /// Each element rounded to `decimals` places, halves to even; negative places round to tens, hundreds, ….
+    fn round ["round": a, /, decimals = 0] (a: Value, decimals: i32) -> PyArray {
+        wrap(ops::try_round(&a.0.alone()?, decimals))
+    }
+
+    /// NaN replaced by `nan`, and infinities by `posinf` and `neginf` or the type's extremes.
+    fn nan_to_num ["nan_to_num": a, nan = 0.0, posinf = None, neginf = None]
+        (a: Value, nan: f64, posinf: Option<f64>, neginf: Option<f64>) -> PyArray
+    {
+        wrap(ops::try_nan_to_num(&a.0.alone()?, nan, posinf, neginf))
+    }
+
+    /// Quotient, rounded down, and remainder: `[a // b, a % b]`.
+    fn divmod <py> ["divmod": a, b] (a: Value, b: Value) -> Bound<'py, PyList> {
+        let (a, b) = pair(a.0, b.0)?;
+        let quotient = ops::try_floor_divide(&a, &b).or_raise()?;
+        let remainder = ops::try_remainder(&a, &b).or_raise()?;
+        PyList::new(py, [PyArray::new(quotient), PyArray::new(remainder)])
+    }
+
+    /// Whether exactly one of the two is true (not zero).
+    fn logical_xor ["logical_xor": a, b, /] (a: Value, b: Value) -> PyArray {
+        let truth = |v: Operand| v.alone()?.try_astype(Dtype::Bool).or_raise();
+        wrap(ops::try_not_equal(&truth(a.0)?, &truth(b.0)?))
+    }
+
+    /// Elements of `x` where the condition is true (not zero), of `y` elsewhere.
+    ///
+    /// The gradient of the branch that was not chosen is zero, but a NaN in its derivative still spreads: make
+    /// the argument of that branch harmless first, then choose.
+    fn where_ ["where": condition, x, y, /] (condition: Value, x: Value, y: Value) -> PyArray {
+        let (x, y) = pair(x.0, y.0)?;
+        wrap(ops::try_where_(&condition.0.alone()?, &x, &y))
+    }
+
+    /// Each element limited to the range from `a_min` to `a_max`; either may be `None`.
+    fn clip ["clip": a, /, a_min = None, a_max = None] (a: Value, a_min: Option<Value>, a_max: Option<Value>) -> PyArray {
+        let a = a.0.alone()?;
+        let (low, high) = (limit(&a, a_min)?, limit(&a, a_max)?);
+        wrap(ops::try_clip(&a, low.as_ref(), high.as_ref()))
+    }
+
+    /// Whether `abs(a - b) <= atol + rtol * abs(b)`, elementwise; equal infinities are close, NaN only with
+    /// `equal_nan`.
+    fn isclose ["isclose": a, b, /, rtol = 1e-5, atol = 1e-8, *, equal_nan = false]
+        (a: Value, b: Value, rtol: f64, atol: f64, equal_nan: bool) -> PyArray
+    {
+        let (a, b) = pair(a.0, b.0)?;
+        wrap(ops::try_isclose(&a, &b, rtol, atol, equal_nan))
+    }
+
+    /// Whether all elements are close; see `isclose`.
+    fn allclose ["allclose": a, b, /, rtol = 1e-5, atol = 1e-8, *, equal_nan = false]
+        (a: Value, b: Value, rtol: f64, atol: f64, equal_nan: bool) -> PyArray
+    {
+        let (a, b) = pair(a.0, b.0)?;
+        wrap(ops::try_allclose(&a, &b, rtol, atol, equal_nan))
+    }
+
+    /// Whether shapes and all elements are equal; NaN only with `equal_nan`.
+    fn array_equal ["array_equal": a, b, equal_nan = false] (a: Value, b: Value, equal_nan: bool) -> PyArray {
+        let (a, b) = pair(a.0, b.0)?;
+        wrap(ops::try_array_equal(&a, &b, equal_nan))
+    }
+
+    /// The array in another element type. Between inexact types the gradient passes; others have none.
+    fn astype ["astype": a, dtype, /] (a: Value, dtype: DtypeArg) -> PyArray {
+        wrap(a.0.alone()?.try_astype(dtype.0))
+    }
+
+    /// The matrix product over the last two axes; axes in front broadcast, and a vector counts as one row on the
+    /// left and one column on the right.
+    fn matmul ["matmul": a, b, /] (a: Arr, b: Arr) -> PyArray {
+        wrap(ops::try_matmul(&a, &b))
+    }
+
+    /// `alpha * (a @ b) + beta * c`.
+    fn addmm ["addmm": c, a, b, /, alpha = 1.0, beta = 1.0] (c: Arr, a: Arr, b: Arr, alpha: f64, beta: f64) -> PyArray {
+        wrap(ops::try_addmm(&c, &a, &b, alpha, beta))
+    }
+
+    /// The sum of products over the last axes of both.
+    fn inner ["inner": a, b, /] (a: Arr, b: Arr) -> PyArray {
+        wrap(ops::try_inner(&a, &b))
+    }
+
+    /// Every element of one times every element of the other, both flattened.
+    fn outer ["outer": a, b, /] (a: Arr, b: Arr) -> PyArray {
+        wrap(ops::try_outer(&a, &b))
+    }
+
+    /// The sum of products over pairs of axes: the last `axes` of `a` with the first of `b`, or two lists of axes.
+    fn tensordot ["tensordot": a, b, /, axes = None] (a: Arr, b: Arr, axes: Option<Bound<'py, PyAny>>) -> PyArray {
+        let (left, right) = pairs(&a, axes.as_ref())?;
+        wrap(ops::try_tensordot(&a, &b, &left, &right))
+    }
+}
+
+/// The axes `tensordot` pairs.
+fn pairs(a: &Array, axes: Option<&Bound<'_, PyAny>>) -> PyResult<(Vec<isize>, Vec<isize>)> {
+    let count = match axes {
+        None => 2,
+        Some(axes) => match axes.extract::<isize>() {
+            Ok(count) => count,
+            Err(_) => {
+                let lists: Vec<Ints> = axes.extract().map_err(|_| {
+                    PyTypeError::new_err(format!(
+                        "[tensordot] axes must be an int or two lists of ints, not {}",
+                        crate::convert::describe(axes)
+                    ))
+                })?;
+                let [left, right] = &lists[..] else {
+                    return Err(PyValueError::new_err(format!(
+                        "[tensordot] axes holds {} lists; give one for each array",
+                        lists.len()
+                    )));
+                };
+                return Ok((left.values.clone(), right.values.clone()));
+            }
+        },
+    };
+    if count < 0 || count as usize > a.ndim() {
+        return Err(PyValueError::new_err(format!(
+            "[tensordot] {count} axes cannot be paired: the first array has {}",
+            a.ndim()
+        )));
+    }
+    Ok((((a.ndim() as isize - count)..a.ndim() as isize).collect(), (0..count).collect()))
+}

@@ -1,0 +1,474 @@
+//! Operations that move elements, as functions and as methods, and indexed reading and writing as functions.
+
+use crate::array::PyArray;
+use crate::convert::{Arr, Arrays, Ints, Stream, Value, describe};
+use crate::errors::OrRaise;
+use crate::functions::functions;
+use covector_core::ops::{self, Index};
+use covector_core::{Array, Dtype};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+fn wrap(result: covector_core::Result<Array>) -> PyResult<PyArray> {
+    result.or_raise().map(PyArray::new)
+}
+
+fn flat(x: &Array) -> PyResult<Array> {
+    x.try_reshape(&[x.size() as isize]).or_raise()
+}
+
+fn squeezed(x: &Array, axis: &Option<Ints>) -> PyResult<PyArray> {
+    wrap(match axis {
+        Some(axes) => x.try_squeeze(&axes.values),
+        None => x.try_squeeze_all(),
+    })
+}
+
+/// Sections of an axis: a number of equal ones, or the places of the cuts.
+fn cut<'py>(py: Python<'py>, x: &Array, sections: &Ints, axis: isize) -> PyResult<Bound<'py, PyList>> {
+    let parts = if sections.single {
+        let Ok(count) = usize::try_from(sections.values[0]) else {
+            return Err(PyValueError::new_err(format!("[split] {} sections cannot be made", sections.values[0])));
+        };
+        ops::try_split(x, count, axis)
+    } else {
+        ops::try_split_at(x, &sections.values, axis)
+    };
+    PyList::new(py, parts.or_raise()?.into_iter().map(PyArray::new))
+}
+
+fn joined(
+    f: fn(&[Array], isize) -> covector_core::Result<Array>,
+    arrays: &Arrays,
+    axis: Option<isize>,
+) -> PyResult<PyArray> {
+    match axis {
+        Some(axis) => wrap(f(&arrays.0, axis)),
+        None => {
+            let parts: Vec<Array> = arrays.0.iter().map(flat).collect::<PyResult<_>>()?;
+            wrap(f(&parts, 0))
+        }
+    }
+}
+
+/// The axes of `reshape` and `transpose` as methods: one sequence, or one argument each.
+fn unpack(arguments: &Bound<'_, PyTuple>) -> PyResult<Vec<isize>> {
+    if arguments.len() == 1 {
+        let only = arguments.get_item(0)?;
+        return Ok(if only.is_none() { Vec::new() } else { only.extract::<Ints>()?.values });
+    }
+    Ok(arguments.as_any().extract::<Ints>()?.values)
+}
+
+/// The widths of `pad`: one number, one pair for all axes, or one pair for each.
+fn widths(x: &Array, width: &Bound<'_, PyAny>) -> PyResult<(Vec<usize>, Vec<usize>)> {
+    let n = x.ndim();
+    let wrong = || {
+        PyTypeError::new_err(format!(
+            "[pad] pad_width must be an int, a pair of ints or one pair for each axis, not negative; got {}",
+            width.repr().map_or_else(|_| describe(width), |r| r.to_string())
+        ))
+    };
+    if let Ok(all) = width.extract::<usize>() {
+        return Ok((vec![all; n], vec![all; n]));
+    }
+    if let Ok(pair) = width.extract::<Vec<usize>>() {
+        return match pair[..] {
+            [all] => Ok((vec![all; n], vec![all; n])),
+            [low, high] => Ok((vec![low; n], vec![high; n])),
+            _ => Err(wrong()),
+        };
+    }
+    let pairs: Vec<Vec<usize>> = width.extract().map_err(|_| wrong())?;
+    let split = |p: &Vec<usize>| match p[..] {
+        [both] => Ok((both, both)),
+        [low, high] => Ok((low, high)),
+        _ => Err(wrong()),
+    };
+    let pairs: Vec<(usize, usize)> = pairs.iter().map(split).collect::<PyResult<_>>()?;
+    match pairs[..] {
+        [(low, high)] => Ok((vec![low; n], vec![high; n])),
+        _ if pairs.len() == n => Ok(pairs.into_iter().unzip()),
+        _ => Err(PyValueError::new_err(format!("[pad] {} pairs were given for an array with {n} axes", pairs.len()))),
+    }
+}
+
+/// The place in an axis of extent `n` that place `i` of the padded one shows.
+fn mirrored(i: isize, n: isize, mode: &str) -> isize {
+    match mode {
+        "edge" => i.clamp(0, n - 1),
+        "symmetric" => {
+            let k = i.rem_euclid(2 * n);
+            if k < n { k } else { 2 * n - 1 - k }
+        }
+        _ => {
+            if n == 1 {
+                return 0;
+            }
+            let k = i.rem_euclid(2 * (n - 1));
+            if k < n { k } else { 2 * (n - 1) - k }
+        }
+    }
+}
+
+fn padded(x: &Array, width: &Bound<'_, PyAny>, mode: &str, value: Option<Value>) -> PyResult<Array> {
+    let (low, high) = widths(x, width)?;
+    if mode == "constant" {
+        let value = match value {
+            Some(value) => value.0.beside(x.dtype())?,
+            None => ops::constant_like(x, 0.0),
+        };
+        return x.try_pad(&low, &high, &value).or_raise();
+    }
+    if !["edge", "reflect", "symmetric"].contains(&mode) {
+        return Err(PyValueError::new_err(format!("[pad] {mode:?} is no mode; use constant, edge, reflect or symmetric")));
+    }
+    let mut out = x.clone();
+    for axis in 0..x.ndim() {
+        let n = x.shape()[axis];
+        if low[axis] + high[axis] == 0 {
+            continue;
+        }
+        if n == 0 {
+            return Err(PyValueError::new_err(format!("[pad] axis {axis} is empty; there is nothing to pad it with in mode {mode:?}")));
+        }
+        let places: Vec<i32> = (-(low[axis] as isize)..(n + high[axis]) as isize).map(|i| mirrored(i, n as isize, mode) as i32).collect();
+        let places = Array::from_slice(&places, &[places.len()]).or_raise()?;
+        out = out.try_take(&places, axis as isize).or_raise()?;
+    }
+    Ok(out)
+}
+
+/// Where a window starts, for `slice` and `slice_update`.
+fn corner(op: &str, x: &Array, start: &Array, axes: &Ints, extents: &[usize]) -> PyResult<Vec<Index>> {
+    let starts = start.try_astype(Dtype::I64).or_raise()?;
+    let starts = flat(&starts)?.try_to_vec::<i64>().or_raise()?;
+    if starts.len() != axes.values.len() {
+        return Err(PyValueError::new_err(format!("[{op}] {} start indices were given for {} axes", starts.len(), axes.values.len())));
+    }
+    let mut out: Vec<Index> = extents.iter().map(|&n| Index::Slice(Some(0), Some(n as isize), 1)).collect();
+    for (&axis, &start) in axes.values.iter().zip(&starts) {
+        let axis = covector_core::shape::normalize_axis("slice", axis, x.ndim()).or_raise()?;
+        let (n, extent) = (x.shape()[axis] as i64, extents[axis] as i64);
+        if start < 0 || start + extent > n {
+            return Err(PyValueError::new_err(format!(
+                "[{op}] {extent} elements from {start} on lie outside axis {axis} with extent {n}"
+            )));
+        }
+        out[axis] = Index::Slice(Some(start as isize), Some((start + extent) as isize), 1);
+    }
+    Ok(out)
+}
+
+functions! {
+    /// The same elements in row-major order with another shape; one extent may be -1 and is worked out.
+    fn reshape ["reshape": a, /, shape] (a: Arr, shape: Ints) -> PyArray {
+        wrap(a.try_reshape(&shape.values))
+    }
+
+    /// Axes `start_axis` to `end_axis`, both included, made one.
+    fn flatten ["flatten": a, /, start_axis = 0, end_axis = -1] (a: Arr, start_axis: isize, end_axis: isize) -> PyArray {
+        wrap(a.try_flatten(start_axis, end_axis))
+    }
+
+    /// One axis split into several; one of their extents may be -1 and is worked out.
+    fn unflatten ["unflatten": a, /, axis, shape] (a: Arr, axis: isize, shape: Ints) -> PyArray {
+        wrap(a.try_unflatten(axis, &shape.values))
+    }
+
+    /// Axes of extent 1 removed: the given ones, or all of them.
+    fn squeeze ["squeeze": a, /, axis = None] (a: Arr, axis: Option<Ints>) -> PyArray {
+        squeezed(&a, &axis)
+    }
+
+    /// Axes of extent 1 inserted so that they stand at `axis` of the result.
+    fn expand_dims ["expand_dims": a, /, axis] (a: Arr, axis: Ints) -> PyArray {
+        wrap(a.try_expand_dims(&axis.values))
+    }
+
+    /// Axes in another order: axis `k` of the result is axis `axes[k]`; all reversed without `axes`.
+    fn transpose ["transpose": a, /, axes = None] (a: Arr, axes: Option<Ints>) -> PyArray {
+        wrap(a.try_transpose(&axes.map_or_else(Vec::new, |a| a.values)))
+    }
+
+    /// Axes in another order: axis `k` of the result is axis `axes[k]`; all reversed without `axes`.
+    fn permute_dims ["permute_dims": a, /, axes = None] (a: Arr, axes: Option<Ints>) -> PyArray {
+        wrap(a.try_transpose(&axes.map_or_else(Vec::new, |a| a.values)))
+    }
+
+    /// The array with its last two axes exchanged.
+    fn matrix_transpose ["matrix_transpose": a, /] (a: Arr) -> PyArray {
+        wrap(a.try_mt())
+    }
+
+    /// One axis moved to another place; the others keep their order.
+    fn moveaxis ["moveaxis": a, /, source, destination] (a: Arr, source: isize, destination: isize) -> PyArray {
+        wrap(a.try_moveaxis(source, destination))
+    }
+
+    /// Two axes exchanged.
+    fn swapaxes ["swapaxes": a, /, axis1, axis2] (a: Arr, axis1: isize, axis2: isize) -> PyArray {
+        wrap(a.try_swapaxes(axis1, axis2))
+    }
+
+    /// The array repeated to a shape: new axes in front, and axes of extent 1 stretched. Takes no memory.
+    fn broadcast_to ["broadcast_to": a, /, shape] (a: Value, shape: Ints) -> PyArray {
+        wrap(a.0.alone()?.try_broadcast_to(&shape.shape("broadcast_to")?))
+    }
+
+    /// All the arrays broadcast to one shape.
+    fn broadcast_arrays <py> ["broadcast_arrays": *arrays] (arrays: Bound<'py, PyTuple>) -> Bound<'py, PyTuple> {
+        let arrays: Arrays = arrays.as_any().extract()?;
+        let out = ops::try_broadcast_arrays(&arrays.0).or_raise()?;
+        PyTuple::new(py, out.into_iter().map(PyArray::new))
+    }
+
+    /// The shape that the shapes broadcast to.
+    fn broadcast_shapes <py> ["broadcast_shapes": *shapes] (shapes: Bound<'py, PyTuple>) -> Bound<'py, PyTuple> {
+        let mut all = covector_core::shape::Shape::new();
+        for shape in &shapes {
+            let shape = shape.extract::<Ints>()?.shape("broadcast_shapes")?;
+            all = covector_core::shape::broadcast_shapes("broadcast_shapes", &all, &shape).or_raise()?;
+        }
+        PyTuple::new(py, all)
+    }
+
+    /// Arrays joined along an axis they have; flattened first for `axis=None`.
+    fn concatenate ["concatenate": arrays, axis = Some(0)] (arrays: Arrays, axis: Option<isize>) -> PyArray {
+        joined(ops::try_concatenate, &arrays, axis)
+    }
+
+    /// Arrays joined along an axis they have; flattened first for `axis=None`.
+    fn concat ["concat": arrays, axis = Some(0)] (arrays: Arrays, axis: Option<isize>) -> PyArray {
+        joined(ops::try_concatenate, &arrays, axis)
+    }
+
+    /// Arrays of one shape joined along a new axis; flattened first for `axis=None`.
+    fn stack ["stack": arrays, axis = Some(0)] (arrays: Arrays, axis: Option<isize>) -> PyArray {
+        joined(ops::try_stack, &arrays, axis)
+    }
+
+    /// The parts along an axis, without it.
+    fn unstack <py> ["unstack": x, /, *, axis = 0] (x: Arr, axis: isize) -> Bound<'py, PyTuple> {
+        let x = x.try_moveaxis(axis, 0).or_raise()?;
+        let part = |i: usize| wrap(x.try_index(&[Index::At(i as isize)]));
+        PyTuple::new(py, (0..x.shape()[0]).map(part).collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// An axis cut into equal parts, or at the given places.
+    fn split <py> ["split": a, /, indices_or_sections, axis = 0] (a: Arr, indices_or_sections: Ints, axis: isize) -> Bound<'py, PyList> {
+        cut(py, &a, &indices_or_sections, axis)
+    }
+
+    /// The array with axes in the opposite direction: the given ones, or all.
+    fn flip ["flip": a, /, axis = None] (a: Arr, axis: Option<Ints>) -> PyArray {
+        let mut indices = vec![Index::Slice(None, None, 1); a.ndim()];
+        for axis in covector_core::shape::normalize_axes("flip", &crate::convert::axes(&a, &axis), a.ndim()).or_raise()? {
+            indices[axis] = Index::Slice(None, None, -1);
+        }
+        wrap(a.try_index(&indices))
+    }
+
+    /// Elements added around the array: a constant, the edge, or a reflection without or with (`symmetric`) it.
+    fn pad ["pad": a, pad_width, mode = "constant", constant_values = None]
+        (a: Arr, pad_width: Bound<'py, PyAny>, mode: &str, constant_values: Option<Value>) -> PyArray
+    {
+        padded(&a, &pad_width, mode, constant_values).map(PyArray::new)
+    }
+
+    /// The whole array repeated `reps[k]` times along each axis.
+    fn tile ["tile": a, reps, /] (a: Arr, reps: Ints) -> PyArray {
+        wrap(a.try_tile(&reps.shape("tile")?))
+    }
+
+    /// Each element repeated along an axis; of the flattened array without one.
+    fn repeat ["repeat": array, repeats, axis = None] (array: Arr, repeats: isize, axis: Option<isize>) -> PyArray {
+        let Ok(count) = usize::try_from(repeats) else {
+            return Err(PyValueError::new_err(format!("[repeat] {repeats} repetitions cannot be made")));
+        };
+        match axis {
+            Some(axis) => wrap(array.try_repeat(count, axis)),
+            None => wrap(flat(&array)?.try_repeat(count, 0)),
+        }
+    }
+
+    /// The elements moved along axes, those that fall off coming in again; flattened meanwhile without an axis.
+    fn roll ["roll": a, shift, axis = None] (a: Arr, shift: Ints, axis: Option<Ints>) -> PyArray {
+        let Some(axis) = axis else {
+            let rolled = flat(&a)?.try_roll(shift.values.iter().sum(), 0).or_raise()?;
+            let shape: Vec<isize> = a.shape().iter().map(|&n| n as isize).collect();
+            return wrap(rolled.try_reshape(&shape));
+        };
+        if !shift.single && shift.values.len() != axis.values.len() {
+            return Err(PyValueError::new_err(format!("[roll] {} shifts were given for {} axes", shift.values.len(), axis.values.len())));
+        }
+        let mut out = a.0;
+        for (k, &axis) in axis.values.iter().enumerate() {
+            let by = if shift.single { shift.values[0] } else { shift.values[k] };
+            out = out.try_roll(by, axis).or_raise()?;
+        }
+        Ok(PyArray::new(out))
+    }
+
+    /// The elements of the `offset`-th diagonal of two axes, which become one, the last.
+    fn diagonal ["diagonal": a, offset = 0, axis1 = 0, axis2 = 1] (a: Arr, offset: isize, axis1: isize, axis2: isize) -> PyArray {
+        wrap(a.try_diagonal(offset, axis1, axis2))
+    }
+
+    /// The `k`-th diagonal of a matrix, or a matrix with a vector on its `k`-th diagonal.
+    fn diag ["diag": a, /, k = 0] (a: Arr, k: isize) -> PyArray {
+        wrap(a.try_diag(k))
+    }
+
+    /// The sum along a diagonal of two axes.
+    fn trace ["trace": a, /, offset = 0, axis1 = 0, axis2 = 1, dtype = None]
+        (a: Arr, offset: isize, axis1: isize, axis2: isize, dtype: Option<crate::dtype::DtypeArg>) -> PyArray
+    {
+        let line = a.try_diagonal(offset, axis1, axis2).or_raise()?;
+        let line = match dtype {
+            Some(dtype) => line.try_astype(dtype.0).or_raise()?,
+            None => line,
+        };
+        wrap(line.try_sum_axes(&[-1], false))
+    }
+
+    /// The array with everything above the `k`-th diagonal of its last two axes zero.
+    fn tril ["tril": x, k = 0] (x: Arr, k: isize) -> PyArray {
+        wrap(x.try_tril(k))
+    }
+
+    /// The array with everything below the `k`-th diagonal of its last two axes zero.
+    fn triu ["triu": x, k = 0] (x: Arr, k: isize) -> PyArray {
+        wrap(x.try_triu(k))
+    }
+
+    /// The array in memory without gaps; it always is, seen from Python.
+    fn contiguous ["contiguous": a, /, allow_col_major = false] (a: Arr, allow_col_major: bool) -> PyArray {
+        let _ = allow_col_major;
+        Ok(PyArray::new(a.0))
+    }
+
+    /// Elements of an axis by number, which gives way to the axes of `indices`; of the flattened array without one.
+    fn take ["take": a, /, indices, axis = None] (a: Arr, indices: Bound<'py, PyAny>, axis: Option<isize>) -> PyArray {
+        let indices = match indices.extract::<i64>() {
+            Ok(i) if !indices.is_instance_of::<PyArray>() => Array::scalar(i),
+            _ => indices.extract::<Arr>()?.0,
+        };
+        match axis {
+            Some(axis) => wrap(a.try_take(&indices, axis)),
+            None => wrap(flat(&a)?.try_take(&indices, 0)),
+        }
+    }
+
+    /// One element along `axis` for each element of `indices`, whose other extents broadcast with the array's.
+    fn take_along_axis ["take_along_axis": a, /, indices, axis = Some(-1)] (a: Arr, indices: Arr, axis: Option<isize>) -> PyArray {
+        match axis {
+            Some(axis) => wrap(a.try_take_along_axis(&indices, axis)),
+            None => wrap(flat(&a)?.try_take_along_axis(&flat(&indices)?, 0)),
+        }
+    }
+
+    /// The array with elements along `axis` replaced at `indices`; the last of several for one place stays.
+    fn put_along_axis ["put_along_axis": a, /, indices, values, axis = None] (a: Arr, indices: Arr, values: Value, axis: Option<isize>) -> PyArray {
+        let values = values.0.beside(a.dtype())?;
+        let Some(axis) = axis else {
+            let values = if values.ndim() > 1 { flat(&values)? } else { values };
+            let out = flat(&a)?.try_put_along_axis(&flat(&indices)?, &values, 0).or_raise()?;
+            let shape: Vec<isize> = a.shape().iter().map(|&n| n as isize).collect();
+            return wrap(out.try_reshape(&shape));
+        };
+        wrap(a.try_put_along_axis(&indices, &values, axis))
+    }
+
+    /// A window of the array that starts, along `axes`, at the places an array holds.
+    fn slice ["slice": a, start_indices, axes, slice_size] (a: Arr, start_indices: Arr, axes: Ints, slice_size: Ints) -> PyArray {
+        let extents = slice_size.shape("slice")?;
+        if extents.len() != a.ndim() {
+            return Err(PyValueError::new_err(format!("[slice] slice_size has {} extents for an array with {} axes", extents.len(), a.ndim())));
+        }
+        wrap(a.try_index(&corner("slice", &a, &start_indices, &axes, &extents)?))
+    }
+
+    /// The array with a window, which starts, along `axes`, at the places an array holds, replaced by `update`.
+    fn slice_update ["slice_update": a, update, start_indices, axes] (a: Arr, update: Arr, start_indices: Arr, axes: Ints) -> PyArray {
+        let mut extents = vec![1; a.ndim().saturating_sub(update.ndim())];
+        extents.extend_from_slice(update.shape());
+        if extents.len() != a.ndim() {
+            return Err(PyValueError::new_err(format!("[slice_update] an update with {} axes does not fit an array with {}", update.ndim(), a.ndim())));
+        }
+        wrap(a.try_index_set(&corner("slice_update", &a, &start_indices, &axes, &extents)?, &update))
+    }
+}
+
+#[pymethods]
+impl PyArray {
+    /// The same elements in row-major order with another shape; one extent may be -1 and is worked out.
+    #[pyo3(signature = (*shape, stream = None))]
+    fn reshape(&self, shape: &Bound<'_, PyTuple>, stream: Option<Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(self.get().try_reshape(&unpack(shape)?))
+    }
+
+    /// Axes in another order: axis `k` of the result is axis `axes[k]`; all reversed without `axes`.
+    #[pyo3(signature = (*axes, stream = None))]
+    fn transpose(&self, axes: &Bound<'_, PyTuple>, stream: Option<Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(self.get().try_transpose(&unpack(axes)?))
+    }
+
+    /// Axes `start_axis` to `end_axis`, both included, made one.
+    #[pyo3(signature = (start_axis = 0, end_axis = -1, *, stream = None))]
+    fn flatten(&self, start_axis: isize, end_axis: isize, stream: Option<Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(self.get().try_flatten(start_axis, end_axis))
+    }
+
+    /// Axes of extent 1 removed: the given ones, or all of them.
+    #[pyo3(signature = (axis = None, *, stream = None))]
+    fn squeeze(&self, axis: Option<Ints>, stream: Option<Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        squeezed(&self.get(), &axis)
+    }
+
+    /// One axis moved to another place; the others keep their order.
+    #[pyo3(signature = (source, destination, *, stream = None))]
+    fn moveaxis(&self, source: isize, destination: isize, stream: Option<Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(self.get().try_moveaxis(source, destination))
+    }
+
+    /// Two axes exchanged.
+    #[pyo3(signature = (axis1, axis2, *, stream = None))]
+    fn swapaxes(&self, axis1: isize, axis2: isize, stream: Option<Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(self.get().try_swapaxes(axis1, axis2))
+    }
+
+    /// An axis cut into equal parts, or at the given places.
+    #[pyo3(signature = (indices_or_sections, axis = 0, *, stream = None))]
+    fn split<'py>(
+        &self,
+        py: Python<'py>,
+        indices_or_sections: Ints,
+        axis: isize,
+        stream: Option<Stream>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let _ = stream;
+        cut(py, &self.get(), &indices_or_sections, axis)
+    }
+
+    /// The elements of the `offset`-th diagonal of two axes, which become one, the last.
+    #[pyo3(signature = (offset = 0, axis1 = 0, axis2 = 1, *, stream = None))]
+    fn diagonal(&self, offset: isize, axis1: isize, axis2: isize, stream: Option<Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(self.get().try_diagonal(offset, axis1, axis2))
+    }
+
+    /// The `k`-th diagonal of a matrix, or a matrix with a vector on its `k`-th diagonal.
+    #[pyo3(signature = (k = 0, *, stream = None))]
+    fn diag(&self, k: isize, stream: Option<Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(self.get().try_diag(k))
+    }
+}

@@ -1,0 +1,350 @@
+//! What is not about values: evaluation, memory, printing options, and MLX's devices and streams, of which there
+//! is one each.
+
+use crate::array::PyArray;
+use crate::convert::describe;
+use crate::errors::OrRaise;
+use covector_core::{Array, buffer};
+use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+/// Trees nested deeper than this contain themselves.
+const DEEPEST: usize = 10_000;
+
+/// The arrays in trees of lists, tuples and dicts; anything else in them is passed over.
+fn arrays_in(trees: &Bound<'_, PyTuple>) -> PyResult<Vec<Array>> {
+    let mut found = Vec::new();
+    let mut waiting: Vec<(Bound<'_, PyAny>, usize)> = trees.iter().map(|t| (t, 0)).collect();
+    while let Some((item, depth)) = waiting.pop() {
+        if depth > DEEPEST {
+            return Err(PyRecursionError::new_err(format!(
+                "[eval] containers nested deeper than {DEEPEST} levels; does one contain itself?"
+            )));
+        }
+        if let Ok(array) = item.cast::<PyArray>() {
+            found.push(array.get().get());
+        } else if let Ok(list) = item.cast::<PyList>() {
+            waiting.extend(list.iter().map(|x| (x, depth + 1)));
+        } else if let Ok(tuple) = item.cast::<PyTuple>() {
+            waiting.extend(tuple.iter().map(|x| (x, depth + 1)));
+        } else if let Ok(dict) = item.cast::<PyDict>() {
+            waiting.extend(dict.values().iter().map(|x| (x, depth + 1)));
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// Computes the values of all arrays in the given trees of lists, tuples and dicts.
+#[pyfunction]
+#[pyo3(signature = (*args))]
+fn eval(py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    let arrays = arrays_in(args)?;
+    py.detach(|| covector_core::eval(&arrays)).or_raise()
+}
+
+/// Starts computing the values of all arrays in the given trees.
+#[pyfunction]
+#[pyo3(signature = (*args))]
+fn async_eval(py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    let arrays = arrays_in(args)?;
+    py.detach(|| covector_core::async_eval(&arrays)).or_raise()
+}
+
+/// Bytes held by live arrays.
+#[pyfunction]
+fn get_active_memory() -> usize {
+    buffer::active_memory()
+}
+
+/// The most bytes live arrays have held at once since the last `reset_peak_memory`.
+#[pyfunction]
+fn get_peak_memory() -> usize {
+    buffer::peak_memory()
+}
+
+/// Starts measuring `get_peak_memory` anew.
+#[pyfunction]
+fn reset_peak_memory() {
+    buffer::reset_peak_memory();
+}
+
+/// Bytes kept for reuse that no array holds.
+#[pyfunction]
+fn get_cache_memory() -> usize {
+    buffer::cache_memory()
+}
+
+/// Gives the memory kept for reuse back to the system.
+#[pyfunction]
+fn clear_cache() {
+    buffer::clear_cache();
+}
+
+/// How floating-point elements print.
+#[pyclass(frozen, name = "PrintOptions", module = "covector.core")]
+#[derive(Clone, Copy)]
+struct PrintOptions {
+    /// Decimal places, or -1 for at most six significant digits.
+    #[pyo3(get)]
+    precision: i32,
+}
+
+impl PrintOptions {
+    fn now() -> Self {
+        Self { precision: covector_core::fmt::precision().map_or(-1, i32::from) }
+    }
+
+    fn apply(self) {
+        covector_core::fmt::set_precision(u16::try_from(self.precision).ok());
+    }
+}
+
+#[pymethods]
+impl PrintOptions {
+    #[new]
+    #[pyo3(signature = (precision = -1))]
+    fn new(precision: i32) -> PyResult<Self> {
+        if !(-1..=1000).contains(&precision) {
+            return Err(PyValueError::new_err(format!(
+                "[set_printoptions] precision is {precision}; give 0 to 1000 decimal places, or -1 for the general format"
+            )));
+        }
+        Ok(Self { precision })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("PrintOptions(precision={})", self.precision)
+    }
+}
+
+/// Sets how many decimal places floating-point elements print with; -1 shows at most six significant digits.
+#[pyfunction]
+#[pyo3(signature = (precision = -1))]
+fn set_printoptions(precision: i32) -> PyResult<()> {
+    PrintOptions::new(precision)?.apply();
+    Ok(())
+}
+
+/// What `set_printoptions` has set.
+#[pyfunction]
+fn get_printoptions() -> PrintOptions {
+    PrintOptions::now()
+}
+
+/// Printing options for the length of a `with` block.
+#[pyclass(frozen, name = "printoptions", module = "covector.core")]
+struct PrintContext {
+    inside: PrintOptions,
+    before: std::sync::Mutex<Vec<PrintOptions>>,
+}
+
+#[pymethods]
+impl PrintContext {
+    #[new]
+    #[pyo3(signature = (precision = -1))]
+    fn new(precision: i32) -> PyResult<Self> {
+        Ok(Self { inside: PrintOptions::new(precision)?, before: std::sync::Mutex::default() })
+    }
+
+    fn __enter__(&self) {
+        self.before.lock().unwrap_or_else(|e| e.into_inner()).push(PrintOptions::now());
+        self.inside.apply();
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {
+        if let Some(before) = self.before.lock().unwrap_or_else(|e| e.into_inner()).pop() {
+            before.apply();
+        }
+    }
+}
+
+/// A kind of device. `cpu` is the one there is.
+#[pyclass(frozen, eq, eq_int, hash, name = "DeviceType", module = "covector.core")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(non_camel_case_types, reason = "the names Python sees")]
+enum DeviceType {
+    cpu,
+    gpu,
+}
+
+impl DeviceType {
+    fn name(self) -> &'static str {
+        match self {
+            DeviceType::cpu => "cpu",
+            DeviceType::gpu => "gpu",
+        }
+    }
+}
+
+/// A device to compute on.
+#[pyclass(frozen, eq, hash, name = "Device", module = "covector.core")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Device {
+    kind: DeviceType,
+    index: i32,
+}
+
+impl Device {
+    const CPU: Self = Self { kind: DeviceType::cpu, index: 0 };
+
+    fn of(obj: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(device) = obj.cast::<Device>() {
+            return Ok(*device.get());
+        }
+        if let Ok(kind) = obj.cast::<DeviceType>() {
+            return Ok(Self { kind: *kind.get(), index: 0 });
+        }
+        Err(PyTypeError::new_err(format!("[Device] expected a device such as mx.cpu, not {}", describe(obj))))
+    }
+
+    fn usable(self) -> PyResult<Self> {
+        if self == Self::CPU {
+            return Ok(self);
+        }
+        Err(PyValueError::new_err(format!("[Device] {} is not available; the only device is mx.cpu", self.__repr__())))
+    }
+}
+
+#[pymethods]
+impl Device {
+    #[new]
+    #[pyo3(signature = (r#type, index = 0))]
+    fn new(r#type: &Bound<'_, DeviceType>, index: i32) -> Self {
+        Self { kind: *r#type.get(), index }
+    }
+
+    /// The kind of device.
+    #[getter]
+    fn r#type(&self) -> DeviceType {
+        self.kind
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Device({}, {})", self.kind.name(), self.index)
+    }
+}
+
+/// A queue of work. There is one: everything is computed in the order it is asked for.
+#[pyclass(frozen, eq, hash, name = "Stream", module = "covector.core")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct StreamObject {
+    device: Device,
+    index: u64,
+}
+
+#[pymethods]
+impl StreamObject {
+    /// The device the work is done on.
+    #[getter]
+    fn device(&self) -> Device {
+        self.device
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Stream({}, {})", self.device.__repr__(), self.index)
+    }
+}
+
+/// The device that is used: `mx.cpu`.
+#[pyfunction]
+fn default_device() -> Device {
+    Device::CPU
+}
+
+/// Chooses the device to use; only `mx.cpu` is there.
+#[pyfunction]
+fn set_default_device(device: &Bound<'_, PyAny>) -> PyResult<()> {
+    Device::of(device)?.usable().map(drop)
+}
+
+/// Whether a device is there.
+#[pyfunction]
+fn is_available(device: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(Device::of(device)?.usable().is_ok())
+}
+
+/// How many devices of a kind are there.
+#[pyfunction]
+fn device_count(device_type: &Bound<'_, PyAny>) -> PyResult<usize> {
+    Ok(usize::from(Device::of(device_type)?.kind == DeviceType::cpu))
+}
+
+/// The stream of a device.
+#[pyfunction]
+fn default_stream(device: &Bound<'_, PyAny>) -> PyResult<StreamObject> {
+    Ok(StreamObject { device: Device::of(device)?.usable()?, index: 0 })
+}
+
+/// Chooses the stream to use, which changes nothing.
+#[pyfunction]
+fn set_default_stream(stream: &Bound<'_, StreamObject>) {
+    let _ = stream;
+}
+
+/// A stream of its own name that does the same as any other.
+#[pyfunction]
+fn new_stream(device: &Bound<'_, PyAny>) -> PyResult<StreamObject> {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    let index = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    Ok(StreamObject { device: Device::of(device)?.usable()?, index })
+}
+
+/// Waits for the work that was asked for; none is ever outstanding.
+#[pyfunction]
+#[pyo3(signature = (stream = None))]
+fn synchronize(stream: Option<&Bound<'_, PyAny>>) {
+    let _ = stream;
+}
+
+/// A stream or device to use for the length of a `with` block.
+#[pyclass(frozen, name = "StreamContext", module = "covector.core")]
+struct StreamContext;
+
+#[pymethods]
+impl StreamContext {
+    #[new]
+    fn new(s: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if !s.is_instance_of::<StreamObject>() {
+            Device::of(s)?.usable()?;
+        }
+        Ok(Self)
+    }
+
+    fn __enter__(&self) {}
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {}
+}
+
+/// Adds the functions and classes to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(eval, m)?)?;
+    m.add_function(wrap_pyfunction!(async_eval, m)?)?;
+    m.add_function(wrap_pyfunction!(get_active_memory, m)?)?;
+    m.add_function(wrap_pyfunction!(get_peak_memory, m)?)?;
+    m.add_function(wrap_pyfunction!(reset_peak_memory, m)?)?;
+    m.add_function(wrap_pyfunction!(get_cache_memory, m)?)?;
+    m.add_function(wrap_pyfunction!(clear_cache, m)?)?;
+    m.add_class::<PrintOptions>()?;
+    m.add_class::<PrintContext>()?;
+    m.add_function(wrap_pyfunction!(set_printoptions, m)?)?;
+    m.add_function(wrap_pyfunction!(get_printoptions, m)?)?;
+    m.add_class::<DeviceType>()?;
+    m.add_class::<Device>()?;
+    m.add_class::<StreamObject>()?;
+    m.add_class::<StreamContext>()?;
+    m.add("stream", m.py().get_type::<StreamContext>())?;
+    m.add("cpu", DeviceType::cpu)?;
+    m.add("gpu", DeviceType::gpu)?;
+    m.add_function(wrap_pyfunction!(default_device, m)?)?;
+    m.add_function(wrap_pyfunction!(set_default_device, m)?)?;
+    m.add_function(wrap_pyfunction!(is_available, m)?)?;
+    m.add_function(wrap_pyfunction!(device_count, m)?)?;
+    m.add_function(wrap_pyfunction!(default_stream, m)?)?;
+    m.add_function(wrap_pyfunction!(set_default_stream, m)?)?;
+    m.add_function(wrap_pyfunction!(new_stream, m)?)?;
+    m.add_function(wrap_pyfunction!(synchronize, m)?)
+}

@@ -1,0 +1,50 @@
+//! The gradient of every single example at once: `cargo run --release --example per_sample_gradients`.
+//!
+//! A training step needs only the mean of the examples' gradients, but privacy, influence and noise estimates need
+//! each of them. Looping over the examples works and is slow. `vmap` of `grad` says the same: write the loss of one
+//! example, differentiate it, and run that over a batch.
+
+#![allow(clippy::print_stdout, reason = "an example shows its result")]
+
+use covector::nn::losses::{Reduction, mse_loss};
+use covector::nn::{Linear, Tanh};
+use covector::prelude::*;
+
+/// A network is a tuple of layers, and a tuple of trees is a tree.
+type Network = (Linear, Tanh, Linear);
+
+fn main() -> covector::Result<()> {
+    random::seed(1);
+    let network: Network = (Linear::new(3, 16), Tanh, Linear::new(16, 1));
+    let x = random::normal(&[8, 3], Dtype::F32, 0.0, 1.0, None)?;
+    let y = x.sum_axes(&[-1], true);
+
+    // The loss of one example: x has shape (3,), y has shape (1,). Nothing in it knows of a batch.
+    let loss = |(network, x, y): &(Network, Array, Array)| mse_loss(&network.forward(x), y, Reduction::Sum);
+
+    // The gradient of one example, and then of all. The network is captured, not passed, so all examples share it.
+    let gradient = |(x, y): &(Array, Array)| -> covector::Result<Vec<Array>> {
+        let (network, _, _) = grad(loss)(&(network.clone(), x.clone(), y.clone()))?;
+        Ok(network.leaves())
+    };
+    let each = vmap(gradient)(&(x.clone(), y.clone()))?;
+    for (parameter, gradients) in network.leaves().iter().zip(&each) {
+        println!("parameter {:?}, gradients of all examples {:?}", parameter.shape(), gradients.shape());
+    }
+
+    // How long each example's gradient is, as one vector over all parameters.
+    let squares = each.iter().map(|g| g.reshape(&[8, -1]).square().sum_axes(&[-1], false));
+    let lengths = squares.reduce(|a, b| a + b).expect("the network has parameters").sqrt();
+    for (example, length) in lengths.to_vec::<f32>().iter().enumerate() {
+        println!("example {example}: |gradient| = {length:.3}");
+    }
+
+    // Their mean is the gradient of the mean loss, of course.
+    let mean_loss = |network: &Network| mse_loss(&network.forward(&x), &y, Reduction::Mean);
+    let of_mean = grad(mean_loss)(&network)?;
+    for (each, mean) in each.iter().zip(of_mean.leaves()) {
+        assert!(each.mean_axes(&[0], false).allclose(&mean, 1e-4, 1e-5, false).item::<bool>());
+    }
+    println!("the mean of the gradients is the gradient of the mean");
+    Ok(())
+}
