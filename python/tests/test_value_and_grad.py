@@ -177,11 +177,6 @@ class Triple(tuple):
     __slots__ = ()
 
 
-def total(tree):
-    leaves, _ = mx._flatten(tree) if hasattr(mx, "_flatten") else (None, None)
-    return leaves
-
-
 def test_nested_trees_keep_their_structure():
     tree = {"layers": [(mx.array(1.0), {"w": mx.array([2.0, 3.0])}), []], "empty": {}, 4: (mx.array(5.0),)}
 

@@ -7,7 +7,7 @@ use crate::array::Array;
 use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::{Partials, RowFn};
-use crate::prim::random::RandomBits;
+use crate::random;
 use crate::prim::rows;
 use crate::transforms::{CustomFunction, checkpoint};
 use covector_kernels::{C64, Dtype};
@@ -156,12 +156,14 @@ fn flat(mut entry: Entry) -> Entry {
 /// Everything.
 pub fn entries() -> Vec<Entry> {
     let mut all = elementwise();
+    all.extend(composed());
     all.extend(choices());
     all.extend(shapes());
     all.extend(indices());
     all.extend(reductions());
     all.extend(products());
     all.extend(creation());
+    all.extend(draws());
     all.extend(wrappers());
     all
 }
@@ -187,6 +189,20 @@ fn elementwise() -> Vec<Entry> {
         .collect()
 }
 
+fn composed() -> Vec<Entry> {
+    let at = |(lo, hi): (f64, f64), shape: &[usize]| input(shape, Kind::Real(lo, hi));
+    ops::composites()
+        .iter()
+        .map(|row| match row.function {
+            RowFn::One(f) => entry(row.name, vec![at(row.domain[0], &[2, 3])], move |x| f(&x[0])),
+            RowFn::Two(f) => {
+                let inputs = vec![at(row.domain[0], &[2, 1, 3]), at(row.domain[1], &[4, 3])];
+                entry(row.name, inputs, move |x| f(&x[0], &x[1]))
+            }
+        })
+        .collect()
+}
+
 fn choices() -> Vec<Entry> {
     let apart = || input(&[2, 3], Kind::Real(0.2, 0.8));
     vec![
@@ -206,8 +222,6 @@ fn choices() -> Vec<Entry> {
         flat(entry("imag", vec![real(&[3])], |x| ops::try_imag(&x[0]))),
         entry("conjugate", vec![real(&[3])], |x| ops::try_conjugate(&x[0])),
         flat(entry("round", vec![apart()], |x| ops::try_round(&x[0], 1))),
-        entry("degrees", vec![real(&[3])], |x| ops::try_degrees(&x[0])),
-        entry("radians", vec![real(&[3])], |x| ops::try_radians(&x[0])),
         entry("nan_to_num", vec![real(&[3])], |x| {
             if x[0].dtype().is_complex() { Ok(x[0].clone()) } else { ops::try_nan_to_num(&x[0], 0.0, None, None) }
         }),
@@ -375,12 +389,42 @@ fn creation() -> Vec<Entry> {
         entry("constant_like", vec![real(&[2])], |x| ops::try_multiply(&x[0], &ops::constant_like(&x[0], 3.0))),
         with("arange", |d| ops::try_astype(&ops::try_arange(0.0, 3.0, 1.0, Dtype::F32)?, d)),
         with("linspace", |d| ops::try_astype(&ops::try_linspace(0.0, 1.0, 3, Dtype::F32)?, d)),
-        entry("random_bits", vec![input(&[2], Kind::Key)], |x| {
-            let bits = RandomBits { shape: [3, 2].into_iter().collect(), dtype: Dtype::U32 };
-            Array::apply(bits, x.into())
-        }),
         with("eye", |d| ops::try_eye(2, 3, 1, d)),
         with("tri", |d| ops::try_tri(2, 3, 0, d)),
+    ]
+}
+
+/// Random numbers, which are functions of a key and of the distribution's parameters.
+fn draws() -> Vec<Entry> {
+    let key = || input(&[2], Kind::Key);
+    let low = || input(&[3], Kind::Real(-1.5, -0.5));
+    let real_only = |x: &Array| if x.dtype().is_complex() { Dtype::F32 } else { x.dtype() };
+    let part = |x: &Array| if x.dtype().is_complex() { ops::try_real(x) } else { Ok(x.clone()) };
+    vec![
+        flat(entry("random_bits", vec![key()], |x| random::bits(&[3, 2], Dtype::U32, Some(&x[0])))),
+        flat(entry("random_split", vec![key()], |x| random::split(&x[0], 3))),
+        entry("random_uniform", vec![key(), low(), positive(&[2, 1])], move |x| {
+            random::uniform(part(&x[1])?, part(&x[2])?, &[2, 3], real_only(&x[1]), Some(&x[0]))
+        }),
+        entry("random_normal", vec![key(), real(&[3]), positive(&[2, 1])], |x| {
+            random::normal(&[2, 3], x[1].dtype(), &x[1], &x[2], Some(&x[0]))
+        }),
+        entry("random_laplace", vec![key(), real(&[3]), positive(&[2, 1])], move |x| {
+            random::laplace(&[2, 3], real_only(&x[1]), part(&x[1])?, part(&x[2])?, Some(&x[0]))
+        }),
+        entry("random_truncated_normal", vec![key(), low(), positive(&[2, 1])], move |x| {
+            random::truncated_normal(part(&x[1])?, part(&x[2])?, None, real_only(&x[1]), Some(&x[0]))
+        }),
+        flat(entry("random_gumbel", vec![key()], |x| random::gumbel(&[5], Dtype::F32, Some(&x[0])))),
+        flat(entry("random_randint", vec![key()], |x| random::randint(-3, 9, &[5], Dtype::I32, Some(&x[0])))),
+        flat(entry("random_bernoulli", vec![key()], |x| random::bernoulli(0.4, Some(&[5]), Some(&x[0])))),
+        flat(entry("random_permutation", vec![key()], |x| random::permutation(5, Some(&x[0])))),
+        entry("random_permutation_of", vec![key(), real(&[4, 2])], |x| {
+            random::permutation_of(&x[1], 0, Some(&x[0]))
+        }),
+        flat(entry("random_categorical", vec![key(), real(&[2, 3])], move |x| {
+            random::categorical(&part(&x[1])?, -1, None, Some(4), Some(&x[0]))
+        })),
     ]
 }
 

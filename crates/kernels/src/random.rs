@@ -158,15 +158,16 @@ pub fn uniform(key: [u32; 2], most: f32, out: &mut [MaybeUninit<f32>]) {
     draw(Uniform { most: if most < BELOW_ONE { most } else { BELOW_ONE } }, key, out);
 }
 
-/// Fills `out` with uniform random numbers in `[0, 1)` that have all the 53 digits an `f64` has there.
+/// Fills `out` with uniform random numbers in `[0, 1)` that have all the 53 digits an `f64` has there: the numbers of
+/// [`uniform`] continued by the words of a second stream.
 pub fn uniform_f64(key: [u32; 2], out: &mut [MaybeUninit<f64>]) {
-    let mut words = vec![MaybeUninit::new([0u32; 2]); out.len()];
-    // SAFETY: the same memory seen as single words.
-    let flat = unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 2 * out.len()) };
-    draw(Word, key, flat);
-    for (out, pair) in out.iter_mut().zip(words) {
+    let mut words = vec![MaybeUninit::new(0u32); 2 * out.len()];
+    let (high, low) = words.split_at_mut(out.len());
+    draw(Word, key, high);
+    draw(Word, threefry2x32(key, [u32::MAX; 2]), low);
+    for ((out, high), low) in out.iter_mut().zip(high).zip(low) {
         // SAFETY: initialised when the vector was made.
-        let [high, low] = unsafe { pair.assume_init() };
+        let [high, low] = unsafe { [high.assume_init(), low.assume_init()] };
         let bits = (u64::from(high) << 32 | u64::from(low)) >> 11;
         out.write(bits as f64 * (1.0 / (1u64 << 53) as f64));
     }

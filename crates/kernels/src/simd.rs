@@ -182,8 +182,12 @@ macro_rules! tile3 {
         }
         #[inline(always)]
         fn run(x: &[$x], y: &[$y], z: &[$z], out: &mut [::core::mem::MaybeUninit<$o>]) {
-            for (((o, &x), &y), &z) in out.iter_mut().zip(x).zip(y).zip(z) {
-                o.write(scalar(x, y, z));
+            let n = out.len();
+            let (x, y, z) = (&x[..n], &y[..n], &z[..n]);
+            for i in 0..n {
+                // Both branches are read before the choice, so that the loop has none and vectorises.
+                let (x, y, z) = (x[i], y[i], z[i]);
+                out[i].write(scalar(x, y, z));
             }
         }
         #[inline(always)]

@@ -268,3 +268,18 @@ fn random_bits_match_mlx() {
     assert_eq!(short[..4], words(2)[0].to_le_bytes());
     assert_eq!(short[4..], words(2)[1].to_le_bytes()[..2]);
 }
+
+#[test]
+fn large_transposed_inputs() {
+    let (shape, strides) = ([133usize, 2, 150], [1isize, 133 * 150, 133]);
+    let data: Vec<f16> = (0..133 * 2 * 150).map(|i| f16::from_f32((i % 2000) as f32)).collect();
+    // SAFETY: a permutation of the axes of all the elements.
+    let x = unsafe { View::new(data.as_ptr().cast(), Dtype::F16, &shape, &strides) };
+    let row = Array::from(&[150], (0..150).map(|i| i as f32).collect());
+    let mut out = Array::<f32>::zeros(&shape);
+    map2_wide(tile2!(f32, f32 => f32, |a, b| a - b), x, row.view(), out.out());
+    for i in indices(&shape) {
+        let linear = i[0] + i[1] * 133 * 150 + i[2] * 133;
+        assert_eq!(out.at(&i), (linear % 2000) as f32 - i[2] as f32);
+    }
+}

@@ -60,12 +60,14 @@ fn floats_are_functions_of_their_words() {
 }
 
 #[test]
-fn f64_uniforms_use_two_words_each() {
-    let all = words([9, 8], 14);
-    let got = filled(7, |out| random::uniform_f64([9, 8], out));
+fn f64_uniforms_are_the_f32_ones_with_more_digits() {
+    let (high, low) = (words([9, 8], 301), words(threefry2x32([9, 8], [u32::MAX; 2]), 301));
+    let single = filled(301, |out| random::uniform([9, 8], 1.0, out));
+    let got = filled(301, |out| random::uniform_f64([9, 8], out));
     for (i, u) in got.into_iter().enumerate() {
-        let want = (u64::from(all[2 * i]) * (1 << 32) + u64::from(all[2 * i + 1])) as f64 / 2f64.powi(64);
+        let want = (u64::from(high[i]) * (1 << 32) + u64::from(low[i])) as f64 / 2f64.powi(64);
         assert!((u - want).abs() <= 2f64.powi(-53) && (0.0..1.0).contains(&u), "{u} {want}");
+        assert!((u - f64::from(single[i])).abs() <= 2f64.powi(-24));
     }
 }
 

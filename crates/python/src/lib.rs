@@ -12,7 +12,9 @@ mod errors;
 mod foreign;
 mod functions;
 mod indexing;
+mod nn;
 mod operators;
+mod optim;
 mod ops_create;
 mod ops_math;
 mod ops_reduce;
@@ -44,6 +46,7 @@ fn _covector(m: &Bound<'_, PyModule>) -> PyResult<()> {
     ops_create::register(m)?;
     system::register(m)?;
     transforms::register(m)?;
+    nn::register(m)?;
     random::register_module(m)?;
     for (name, alias) in [("cumsum", "cumulative_sum"), ("cumprod", "cumulative_prod")] {
         m.add(alias, m.getattr(name)?)?;

@@ -319,5 +319,6 @@ pub(crate) fn register(parent: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(cross_entropy, &m)?)?;
     m.add_function(wrap_pyfunction!(binary_cross_entropy, &m)?)?;
     crate::optim::register(&m)?;
-    parent.add_submodule(&m)
+    // Not `add_submodule`, which would list it among the names of `covector.core`.
+    parent.setattr("nn", m)
 }

@@ -7,7 +7,7 @@
 
 use crate::array::PyArray;
 use covector_core::Array;
-use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyRecursionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
@@ -245,15 +245,23 @@ impl Tree {
             return Ok(Bound::new(py, PyArray::new(leaf.clone()))?.into_any());
         }
         let mut rest = leaves.iter().rev();
-        self.build(py, true, |py| match rest.next() {
+        self.build(py, |py| match rest.next() {
             Some(leaf) => Ok(Bound::new(py, PyArray::new(leaf.clone()))?.into_any()),
             None => Err(PyValueError::new_err(format!("[tree] {} arrays do not fill the tree", leaves.len()))),
         })
     }
 
-    /// The tree with other objects in place of its arrays; `leaf` is asked for the last one first. What is no array
-    /// stays where it is, or gives way to `None`.
+    /// The tree with other objects in place of its arrays; `leaf` is asked for the last one first.
     pub(crate) fn build<'py>(
+        &self,
+        py: Python<'py>,
+        leaf: impl FnMut(Python<'py>) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.build_with(py, true, leaf)
+    }
+
+    /// As [`Tree::build`]; what is no array stays where it is, or gives way to `None`.
+    pub(crate) fn build_with<'py>(
         &self,
         py: Python<'py>,
         keep: bool,
@@ -312,6 +320,33 @@ impl Tree {
                             step.describe(py),
                             a_thing(&object),
                         )));
+                    }
+                },
+            }
+        }
+        Ok(found)
+    }
+
+    /// What stands in `other` where this tree has each of its arrays; `other` may have entries that this tree has
+    /// not. A missing one is a `KeyError`.
+    pub(crate) fn pick_from<'py>(
+        &self,
+        op: &str,
+        what: &str,
+        other: &Bound<'py, PyAny>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let py = other.py();
+        let mut found = Vec::new();
+        let mut work = vec![other.clone()];
+        for (i, step) in self.steps.iter().enumerate() {
+            let Some(object) = work.pop() else { break };
+            match step {
+                Step::Array => found.push(object),
+                Step::Static(_) => {}
+                _ => match step.some_children_in(&object)? {
+                    Ok(children) => work.extend(children.into_iter().rev()),
+                    Err(missing) => {
+                        return Err(PyKeyError::new_err(format!("[{op}] {what}{} {missing}", self.path(py, i))));
                     }
                 },
             }
@@ -413,6 +448,31 @@ impl Tree {
 }
 
 impl Step {
+    /// The children of `object` that correspond to this container's, or what is missing; it may have more.
+    fn some_children_in<'py>(&self, object: &Bound<'py, PyAny>) -> PyResult<Result<Vec<Bound<'py, PyAny>>, String>> {
+        let py = object.py();
+        if self.is_dict()
+            && let Ok(dict) = object.cast::<PyDict>()
+        {
+            let mut children = Vec::with_capacity(self.len());
+            for key in self.keys() {
+                match dict.get_item(key)? {
+                    Some(child) => children.push(child),
+                    None => return Ok(Err(format!("has no entry {}", key.bind(py).repr()?))),
+                }
+            }
+            return Ok(Ok(children));
+        }
+        if let Step::List(n) = self
+            && let Ok(list) = object.cast::<PyList>()
+            && list.len() >= *n
+        {
+            return Ok(Ok(list.iter().take(*n).collect()));
+        }
+        let wrong = || format!("must be {}, but {} was received", self.describe(py), a_thing(object));
+        Ok(self.children_in(object)?.ok_or_else(wrong))
+    }
+
     /// The children of `object` in the order of this container's, or `None` when it is another kind of thing.
     fn children_in<'py>(&self, object: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
         let py = object.py();

@@ -109,18 +109,6 @@ op! {
         Ok(to_dtype(&out, x.dtype()))
     }
 
-    /// Radians to degrees.
-    pub fn degrees / try_degrees(x: &Array) {
-        let x = to_inexact(x);
-        ops::try_multiply(&x, &ops::constant_like(&x, 180.0 / std::f64::consts::PI))
-    }
-
-    /// Degrees to radians.
-    pub fn radians / try_radians(x: &Array) {
-        let x = to_inexact(x);
-        ops::try_multiply(&x, &ops::constant_like(&x, std::f64::consts::PI / 180.0))
-    }
-
     /// NaN and infinities replaced: NaN by `nan`, infinities by the given numbers or the type's extremes.
     pub fn nan_to_num / try_nan_to_num(x: &Array, nan: f64, posinf: Option<f64>, neginf: Option<f64>) {
         if !x.dtype().is_float() {

@@ -51,6 +51,7 @@ macro_rules! op {
 }
 
 mod arith;
+mod composite;
 mod create;
 mod index;
 mod linalg;
@@ -61,6 +62,7 @@ mod shape;
 pub use crate::prim::binary::*;
 pub use crate::prim::unary::*;
 pub use arith::*;
+pub use composite::*;
 pub use create::*;
 pub use index::*;
 pub use linalg::*;

@@ -401,14 +401,15 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for instr in &self.instrs {
             match &instr.work {
-                Work::Chain { shape, names, inputs, outs, .. } => writeln!(
-                    f,
-                    "chain {}: {} [{} in, {} out]",
-                    ShapeText(shape),
-                    names.join(", "),
-                    inputs.len(),
-                    outs.len()
-                )?,
+                Work::Chain { shape, names, inputs, outs, .. } => {
+                    let shown = names.len().min(24);
+                    let more = match names.len() - shown {
+                        0 => String::new(),
+                        n => format!(" and {n} more"),
+                    };
+                    let (shape, names) = (ShapeText(shape), names[..shown].join(", "));
+                    writeln!(f, "chain {shape}: {names}{more} [{} in, {} out]", inputs.len(), outs.len())?;
+                }
                 Work::Call { op, avals, .. } => {
                     let shapes: Vec<String> = avals.iter().map(|a| ShapeText(&a.shape).to_string()).collect();
                     writeln!(f, "call {}: {}", shapes.join(", "), crate::primitive::describe(&**op))?;

@@ -59,6 +59,7 @@ pub struct Row {
 }
 
 /// The public function of a row.
+#[derive(Clone, Copy)]
 pub enum RowFn {
     /// One input.
     One(fn(&Array) -> Result<Array>),

@@ -274,7 +274,7 @@ fn jvp_rule(rule: Py<PyAny>, shared: Arc<Shared>) -> transforms::JvpRule {
         Python::attach(|py| {
             let args = shared.unwrap(shared.args.unflatten(py, primals)?)?;
             let mut rest = tangents.iter().rev();
-            let ts = shared.args.build(py, false, |py| match rest.next().and_then(Option::as_ref) {
+            let ts = shared.args.build_with(py, false, |py| match rest.next().and_then(Option::as_ref) {
                 Some(t) => Ok(Bound::new(py, PyArray::new(t.clone()))?.into_any()),
                 None => Ok(py.None().into_bound(py)),
             })?;
@@ -292,7 +292,7 @@ fn vmap_rule(rule: Py<PyAny>, shared: Arc<Shared>) -> transforms::VmapRule {
         Python::attach(|py| {
             let args = shared.unwrap(shared.args.unflatten(py, inputs)?)?;
             let mut rest = axes.iter().rev();
-            let axes = shared.args.build(py, false, |py| match rest.next().copied().flatten() {
+            let axes = shared.args.build_with(py, false, |py| match rest.next().copied().flatten() {
                 Some(axis) => Ok(axis.into_pyobject(py)?.into_any()),
                 None => Ok(py.None().into_bound(py)),
             })?;

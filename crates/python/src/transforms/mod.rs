@@ -25,7 +25,6 @@ use vmap::Vmap;
 
 /// Adds the transforms to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_class::<Transformed>()?;
     m.add_class::<custom::CustomFunction>()?;
     m.add_function(wrap_pyfunction!(grad::value_and_grad, m)?)?;
     m.add_function(wrap_pyfunction!(grad::grad, m)?)?;
@@ -33,8 +32,8 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(products::jvp, m)?)?;
     m.add_function(wrap_pyfunction!(vmap::vmap, m)?)?;
     m.add_function(wrap_pyfunction!(custom::checkpoint, m)?)?;
-    m.add_function(wrap_pyfunction!(structure::flatten, m)?)?;
-    m.add_class::<structure::Structure>()?;
+    // For the transforms in Python; no part of `covector.core`.
+    m.setattr("_flatten", wrap_pyfunction!(structure::flatten, m)?)?;
     m.add_function(wrap_pyfunction!(stop_gradient, m)?)?;
     m.add_function(wrap_pyfunction!(depends, m)?)?;
     Ok(())

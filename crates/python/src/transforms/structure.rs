@@ -25,7 +25,7 @@ impl Structure {
             )));
         }
         let mut rest = leaves.into_iter().rev();
-        self.tree.build(py, true, |py| Ok(rest.next().unwrap_or_else(|| py.None().into_bound(py))))
+        self.tree.build(py, |py| Ok(rest.next().unwrap_or_else(|| py.None().into_bound(py))))
     }
 
     /// The way to array number `leaf`.

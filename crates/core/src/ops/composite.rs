@@ -1,0 +1,64 @@
+//! The table of elementwise operations that are composed of others.
+//!
+//! A row is: documentation; name and name of the fallible form; an interval in which it is smooth, for each
+//! input; and the expression, in fallible ops. The functions, the methods, the catalogue's tests and the Python
+//! function with its docstring follow from the row, as they do for the rows of [`unary`](crate::prim::unary).
+
+use crate::array::Array;
+use crate::error::Result;
+use crate::ops::{self, to_inexact};
+use crate::prim::RowFn;
+
+/// One composed operation.
+pub struct Composite {
+    /// The name, as in Python.
+    pub name: &'static str,
+    /// What it computes.
+    pub doc: &'static str,
+    /// The fallible public function.
+    pub function: RowFn,
+    /// For each input an interval where it is smooth, for tests.
+    pub domain: &'static [(f64, f64)],
+}
+
+macro_rules! composites {
+    ($(
+        $(#[doc = $doc:literal])*
+        $name:ident $try_name:ident: $($lo:literal .. $hi:literal),*; |$x:ident $(, $y:ident)?| $body:expr;
+    )*) => {
+        /// The rows, in the order of the file.
+        pub fn composites() -> &'static [Composite] {
+            static ROWS: &[Composite] = &[$(
+                Composite {
+                    name: stringify!($name),
+                    doc: concat!($($doc, "\n"),*),
+                    function: composites!(@function $try_name $x $($y)?),
+                    domain: &[$(($lo, $hi)),*],
+                },
+            )*];
+            ROWS
+        }
+
+        op! {$(
+            $(#[doc = $doc])*
+            pub fn $name / $try_name($x: &Array $(, $y: &Array)?) {
+                $body
+            }
+        )*}
+    };
+    (@function $f:ident $x:ident) => { RowFn::One($f) };
+    (@function $f:ident $x:ident $y:ident) => { RowFn::Two($f) };
+}
+
+composites! {
+    /// Radians to degrees.
+    degrees try_degrees: -3.0 .. 3.0; |x| {
+        let x = to_inexact(x);
+        ops::try_multiply(&x, &ops::constant_like(&x, 180.0 / std::f64::consts::PI))
+    };
+    /// Degrees to radians.
+    radians try_radians: -90.0 .. 90.0; |x| {
+        let x = to_inexact(x);
+        ops::try_multiply(&x, &ops::constant_like(&x, std::f64::consts::PI / 180.0))
+    };
+}

@@ -1,0 +1,133 @@
+//! Order statistics and searching, made of [`sort`](crate::ops::sort), slices and comparisons.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::prim::shape::Dims;
+use crate::shape::{Shape, ShapeText, normalize_axes, normalize_axis, reduced_shape};
+use covector_kernels::Dtype;
+
+/// The place that `kth` names on an axis; negative ones count from the end.
+fn place(op: &'static str, x: &Array, kth: isize, axis: isize) -> Result<usize> {
+    let n = x.shape()[normalize_axis(op, axis, x.ndim())?] as isize;
+    if kth < -n || kth >= n {
+        return Err(Error::value(op, format!("place {kth} is outside of an axis with {n} elements")));
+    }
+    Ok(kth.rem_euclid(n) as usize)
+}
+
+op! {
+    /// An axis rearranged so that the element at `kth` is the one that sorting puts there, with nothing greater in
+    /// front of it and nothing less behind.
+    pub fn partition / try_partition(x: &Array, kth: isize, axis: isize) {
+        place("partition", x, kth, axis)?;
+        ops::try_sort(x, axis)
+    }
+
+    /// The `uint32` indices that partition an axis at `kth`.
+    pub fn argpartition / try_argpartition(x: &Array, kth: isize, axis: isize) {
+        place("argpartition", x, kth, axis)?;
+        ops::try_argsort(x, axis)
+    }
+
+    /// The `k` largest elements of an axis, in ascending order; NaN counts as the largest.
+    pub fn topk / try_topk(x: &Array, k: usize, axis: isize) {
+        let axis = normalize_axis("topk", axis, x.ndim())?;
+        let n = x.shape()[axis];
+        if k > n {
+            return Err(Error::value("topk", format!("{k} elements of an axis with {n} were asked for")));
+        }
+        ops::slice_axis(&ops::try_sort(x, axis as isize)?, axis, n - k, n)
+    }
+
+    /// The median over the given axes: the middle of the sorted elements, or the mean of the two in the middle; NaN if
+    /// there is one.
+    pub fn median_axes / try_median_axes(x: &Array, axes: &[isize], keepdims: bool) {
+        let axes = normalize_axes("median", axes, x.ndim())?;
+        let shape = reduced_shape(x.shape(), &axes, keepdims);
+        let kept: Dims = (0..x.ndim()).filter(|k| !axes.contains(k)).collect();
+        let count: usize = axes.iter().map(|&k| x.shape()[k]).product();
+        if count == 0 {
+            return Err(Error::value("median", format!("the axes {:?} of shape {} are empty and have no median", &axes[..], ShapeText(x.shape()))));
+        }
+        let mut line: Shape = kept.iter().map(|&k| x.shape()[k]).collect();
+        line.push(count);
+        let axis = line.len() - 1;
+        let order: Dims = kept.iter().chain(&axes).copied().collect();
+        let line = ops::reshape_to(&ops::permute(&ops::to_inexact(x), order)?, &line)?;
+        let sorted = ops::try_sort(&line, axis as isize)?;
+        let low = ops::slice_axis(&sorted, axis, (count - 1) / 2, (count - 1) / 2 + 1)?;
+        let middle = if count % 2 == 1 {
+            low
+        } else {
+            let high = ops::slice_axis(&sorted, axis, count / 2, count / 2 + 1)?;
+            ops::try_multiply(&ops::try_add(&low, &high)?, &ops::constant_like(&low, 0.5))?
+        };
+        // Sorting puts NaN last.
+        let last = ops::slice_axis(&sorted, axis, count - 1, count)?;
+        ops::reshape_to(&ops::try_where_(&ops::try_isnan(&last)?, &last, &middle)?, &shape)
+    }
+
+    /// The median of all elements.
+    pub fn median / try_median(x: &Array) {
+        try_median_axes(&ops::reshape_to(x, &[x.size()])?, &[0], false)
+    }
+
+    /// Where `values` belong in a sorted vector, as `uint32`: in front of the elements that equal them, or behind them if
+    /// `right`.
+    pub fn searchsorted / try_searchsorted(sorted: &Array, values: &Array, right: bool) {
+        if sorted.ndim() != 1 {
+            return Err(Error::shape("searchsorted", format!("the sorted sequence has the shape {}; a vector is needed", ShapeText(sorted.shape()))));
+        }
+        let dtype = crate::dtype::promote(sorted.dtype(), values.dtype());
+        let (sorted, values) = (ops::to_dtype(sorted, dtype), ops::to_dtype(values, dtype));
+        let n = sorted.size();
+        let mut low = ops::zeros(values.shape(), Dtype::U32);
+        if n == 0 {
+            return Ok(low);
+        }
+        let mut high = ops::try_full(values.shape(), &Array::scalar(n as u32))?;
+        let (one, last) = (Array::scalar(1u32), Array::scalar(n as u32 - 1));
+        // All values at once by bisection: after this many steps every interval is empty.
+        for _ in 0..=n.ilog2() {
+            let middle = ops::try_right_shift(&ops::try_add(&low, &high)?, &one)?;
+            let seen = ops::try_take(&sorted, &ops::try_minimum(&middle, &last)?, 0)?;
+            let behind = if right { ops::try_logical_not(&before(&values, &seen)?)? } else { before(&seen, &values)? };
+            let open = ops::try_logical_and(&behind, &ops::try_less(&low, &high)?)?;
+            high = ops::try_where_(&behind, &high, &middle)?;
+            low = ops::try_where_(&open, &ops::try_add(&middle, &one)?, &low)?;
+        }
+        Ok(low)
+    }
+
+    /// How many elements are not zero, over the given axes, as `int32`.
+    pub fn count_nonzero_axes / try_count_nonzero_axes(x: &Array, axes: &[isize], keepdims: bool) {
+        ops::try_sum_axes(&ops::to_dtype(x, Dtype::Bool), axes, keepdims)
+    }
+
+    /// How many elements are not zero, as `int32`.
+    pub fn count_nonzero / try_count_nonzero(x: &Array) {
+        ops::try_sum(&ops::to_dtype(x, Dtype::Bool))
+    }
+
+    /// The differences of neighbours along an axis, taken `n` times; of truth values whether they differ.
+    pub fn diff / try_diff(x: &Array, n: usize, axis: isize) {
+        let axis = normalize_axis("diff", axis, x.ndim())?;
+        let mut x = x.clone();
+        for _ in 0..n.min(x.shape()[axis]) {
+            let count = x.shape()[axis];
+            x = ops::try_subtract(&ops::slice_axis(&x, axis, 1, count)?, &ops::slice_axis(&x, axis, 0, count - 1)?)?;
+        }
+        Ok(x)
+    }
+}
+
+/// Whether `a` comes before `b` in sorted order, in which NaN is last.
+fn before(a: &Array, b: &Array) -> Result<Array> {
+    let less = ops::try_less(a, b)?;
+    if !a.dtype().is_inexact() {
+        return Ok(less);
+    }
+    let only_b = ops::try_logical_and(&ops::try_isnan(b)?, &ops::try_logical_not(&ops::try_isnan(a)?)?)?;
+    ops::try_logical_or(&less, &only_b)
+}

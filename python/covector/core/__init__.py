@@ -1,0 +1,9 @@
+"""Arrays, the operations on them, and the transforms of functions.
+
+Values are computed when they are asked for; ``eval`` asks. The names, signatures and element types are MLX's.
+"""
+
+from covector._covector import *  # noqa: F403
+from covector._extras import *  # noqa: F403
+
+from covector.core import random as random

@@ -1,0 +1,430 @@
+"""Optimizers: from parameters and gradients to better parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import covector.core as mx
+from covector._covector import nn as native
+from covector.nn.layers.base import Module
+
+__all__ = [
+    "SGD",
+    "AdaDelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "Optimizer",
+    "RMSprop",
+    "clip_grad_norm",
+]
+
+clip_grad_norm = native.clip_grad_norm
+
+LearningRate = float | mx.array | Callable[[mx.array], Any]
+
+
+class Optimizer:
+    """The base class of optimizers.
+
+    ``opt.update(params, grads)`` returns better parameters and changes neither argument; ``opt.update(model, grads)``
+    changes the parameters of a module in place. What the optimizer remembers between steps is in :attr:`state`, a
+    tree of arrays.
+
+    Outside of transforms each step evaluates the new parameters and the new state, together, so that a loop that
+    never asks for a value runs in bounded memory.
+
+    A subclass of one's own defines ``init_single(parameter, state)``, which puts the first state of one parameter
+    into a dict, and ``apply_single(gradient, parameter, state)``, which changes that dict and returns the new
+    parameter.
+
+    Args:
+        schedulers: For each name in :attr:`state` that follows a schedule, the function from the step to its value.
+    """
+
+    def __init__(self, schedulers: dict[str, Callable[[mx.array], Any]] | None = None) -> None:
+        self._initialized = False
+        self._state: dict[str, Any] = {"step": mx.array(0, mx.uint64)}
+        self._schedulers = dict(schedulers or {})
+
+    def _rule(self) -> Any:
+        """What the native library does for this optimizer; ``None`` for one written in Python."""
+        return None
+
+    # State
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the optimizer remembers, as a tree of arrays.
+
+        ``step``, ``learning_rate`` and whatever else follows a schedule, and then the tree of the parameters with
+        a dict of arrays in place of each. Where the parameters are no dict, or have entries of those names, their
+        tree is under ``parameters``.
+        """
+        return self._state
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._initialized = False
+        self._state = state
+
+    @property
+    def step(self) -> mx.array:
+        """The number of steps taken."""
+        step: mx.array = self._state["step"]
+        return step
+
+    @property
+    def learning_rate(self) -> mx.array:
+        """The learning rate; with a schedule, the one of the last step."""
+        rate: mx.array = self._state["learning_rate"]
+        return rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: float | mx.array) -> None:
+        self._state["learning_rate"] = _scalar("learning_rate", learning_rate)
+
+    def _maybe_schedule(self, name: str, value: float | mx.array | Callable[[mx.array], Any]) -> None:
+        """Puts a number into the state, or the first value of a schedule that is followed from then on."""
+        if callable(value):
+            self._schedulers[name] = value
+            value = value(self.step)
+        self._state[name] = _scalar(name, value)
+
+    def _nested(self, parameters: Any) -> bool:
+        """Whether the state of the parameters has to stand apart from the other entries of the state."""
+        return not isinstance(parameters, dict) or any(
+            name in parameters for name in ("step", "learning_rate", *self._schedulers)
+        )
+
+    # Steps
+
+    def init(self, parameters: Any) -> None:
+        """Makes the first state for a tree of parameters. The first step does it where this was not called."""
+        self._init(parameters, self._nested(parameters))
+
+    def _init(self, parameters: Any, nested: bool) -> None:
+        rule = self._rule()
+        if rule is not None and type(self).init_single is Optimizer.init_single:
+            fresh = rule.init(parameters)
+        else:
+            fresh = _map(self._init_one, parameters)
+        if nested:
+            fresh = {"parameters": fresh}
+        # What a state that was loaded has already stays as it is.
+        _complete(self._state, fresh)
+        self._initialized = True
+
+    def _init_one(self, parameter: mx.array) -> dict[str, Any]:
+        state: dict[str, Any] = {}
+        self.init_single(parameter, state)
+        return state
+
+    def init_single(self, parameter: mx.array, state: dict[str, Any]) -> None:
+        """Puts the first state of one parameter into ``state``."""
+        rule = self._rule()
+        if rule is None:
+            raise NotImplementedError(f"[{type(self).__name__}] init_single is missing: define it")
+        rule.init_single(parameter, state)
+
+    def apply_single(self, gradient: mx.array, parameter: mx.array, state: dict[str, Any]) -> mx.array:
+        """The new value of one parameter; the arrays in ``state`` are replaced."""
+        rule = self._rule()
+        if rule is None:
+            raise NotImplementedError(f"[{type(self).__name__}] apply_single is missing: define it")
+        new: mx.array = rule.apply(gradient, parameter, state, self.learning_rate, self.step)
+        return new
+
+    def apply_gradients(self, gradients: Any, parameters: Any) -> Any:
+        """One step.
+
+        Args:
+            gradients: A tree of arrays.
+            parameters: A tree of the same structure, or with further entries.
+
+        Returns:
+            The new parameters, in the structure of the gradients.
+        """
+        nested = self._nested(parameters)
+        if not self._initialized:
+            self._init(gradients, nested)
+        for name, schedule in self._schedulers.items():
+            self._state[name] = _scalar(name, schedule(self.step))
+        step = self.step
+        self._state["step"] = step + 1
+        state = self._state["parameters"] if nested else self._state
+        try:
+            rule = self._rule()
+            if rule is not None and type(self).apply_single is Optimizer.apply_single:
+                return rule.apply(gradients, parameters, state, self.learning_rate, self.step)
+            new = _map(self.apply_single, gradients, parameters, state)
+        except BaseException:
+            self._state["step"] = step
+            raise
+        native.settle(new, self._state)
+        return new
+
+    def update(self, model: Any, gradients: Any) -> Any:
+        """One step.
+
+        Args:
+            model: A tree of parameters, or a module.
+            gradients: The gradients, as a tree of the same structure or a part of it.
+
+        Returns:
+            For a tree of parameters, the new tree; neither argument is changed. For a module ``None``: its
+            parameters are replaced in place.
+        """
+        if isinstance(model, Module):
+            model.update(self.apply_gradients(gradients, model))
+            return None
+        new = self.apply_gradients(gradients, model)
+        return new if native.count(new) == native.count(model) else _overlay(model, new)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: ``w − λ · g``.
+
+    With momentum the step is along ``v = momentum · v + (1 − dampening) · g``, with Nesterov momentum along
+    ``g + momentum · v``.
+
+    Args:
+        learning_rate: λ, a number or a function of the step.
+        momentum: How much of the previous direction is kept.
+        weight_decay: This times the parameter is added to the gradient.
+        dampening: The share of the gradient that is left out of the direction.
+        nesterov: Whether to look ahead along the momentum.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        dampening: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.dampening = dampening
+        self.nesterov = nesterov
+        self._rule()
+        self._maybe_schedule("learning_rate", learning_rate)
+
+    def _rule(self) -> Any:
+        return native.Rule.sgd(self.momentum, self.weight_decay, self.dampening, self.nesterov)
+
+
+class RMSprop(Optimizer):
+    """A running mean of squares (Tieleman and Hinton, 2012): ``w − λ · g / (√v + eps)``.
+
+    ``v = alpha · v + (1 − alpha) · g²``.
+
+    Args:
+        learning_rate: λ, a number or a function of the step.
+        alpha: The decay of the mean.
+        eps: Keeps the divisor from being zero.
+    """
+
+    def __init__(self, learning_rate: LearningRate, alpha: float = 0.99, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.eps = eps
+        self._rule()
+        self._maybe_schedule("learning_rate", learning_rate)
+
+    def _rule(self) -> Any:
+        return native.Rule.rmsprop(self.alpha, self.eps)
+
+
+class Adagrad(Optimizer):
+    """The sum of all squares so far (Duchi et al., 2011): ``w − λ · g / (√v + eps)`` with ``v = v + g²``.
+
+    Args:
+        learning_rate: λ, a number or a function of the step.
+        eps: Keeps the divisor from being zero.
+    """
+
+    def __init__(self, learning_rate: LearningRate, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.eps = eps
+        self._rule()
+        self._maybe_schedule("learning_rate", learning_rate)
+
+    def _rule(self) -> Any:
+        return native.Rule.adagrad(self.eps)
+
+
+class AdaDelta(Optimizer):
+    """Steps in the parameter's own unit (Zeiler, 2012): ``w − λ · g · √(u + eps) / √(v + eps)``.
+
+    ``v`` and ``u`` are running means of the squares of gradients and of steps.
+
+    Args:
+        learning_rate: λ, a number or a function of the step.
+        rho: The decay of the means.
+        eps: Keeps the roots from being zero.
+    """
+
+    def __init__(self, learning_rate: LearningRate, rho: float = 0.9, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.rho = rho
+        self.eps = eps
+        self._rule()
+        self._maybe_schedule("learning_rate", learning_rate)
+
+    def _rule(self) -> Any:
+        return native.Rule.adadelta(self.rho, self.eps)
+
+
+class Adam(Optimizer):
+    """Moving averages of the gradient and of its square (Kingma and Ba, 2015): ``w − λ · m / (√v + eps)``.
+
+    ``m = β₁ · m + (1 − β₁) · g`` and ``v = β₂ · v + (1 − β₂) · g²``.
+
+    Args:
+        learning_rate: λ, a number or a function of the step.
+        betas: β₁ and β₂.
+        eps: Keeps the divisor from being zero.
+        bias_correction: Whether the averages are corrected for their start at zero.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        bias_correction: bool = False,
+    ) -> None:
+        super().__init__()
+        self.betas = betas
+        self.eps = eps
+        self.bias_correction = bias_correction
+        self._rule()
+        self._maybe_schedule("learning_rate", learning_rate)
+
+    def _rule(self) -> Any:
+        return native.Rule.adam(self.betas, self.eps, self.bias_correction)
+
+
+class AdamW(Adam):
+    """:class:`Adam` with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    The parameter is first scaled by ``1 − λ · weight_decay``.
+
+    Args:
+        learning_rate: λ, a number or a function of the step.
+        betas: β₁ and β₂.
+        eps: Keeps the divisor from being zero.
+        weight_decay: The pull towards zero.
+        bias_correction: Whether the averages are corrected for their start at zero.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        bias_correction: bool = False,
+    ) -> None:
+        self.weight_decay = weight_decay
+        super().__init__(learning_rate, betas, eps, bias_correction)
+
+    def _rule(self) -> Any:
+        return native.Rule.adamw(self.betas, self.eps, self.weight_decay, self.bias_correction)
+
+
+class Adamax(Adam):
+    """:class:`Adam` with the largest recent gradient for the root mean square: ``w − λ · m / (v + eps)``.
+
+    ``v = max(β₂ · v, |g|)``.
+
+    Args:
+        learning_rate: λ, a number or a function of the step.
+        betas: β₁ and β₂.
+        eps: Keeps the divisor from being zero.
+    """
+
+    def __init__(
+        self, learning_rate: LearningRate, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        super().__init__(learning_rate, betas, eps)
+
+    def _rule(self) -> Any:
+        return native.Rule.adamax(self.betas, self.eps)
+
+
+class Lion(Optimizer):
+    """Only the sign of an average counts (Chen et al., 2023): ``w − λ · sign(β₁ · m + (1 − β₁) · g)``.
+
+    ``m = β₂ · m + (1 − β₂) · g``, and the parameter is first scaled by ``1 − λ · weight_decay``.
+
+    Args:
+        learning_rate: λ, a number or a function of the step; a tenth of what suits :class:`AdamW`.
+        betas: β₁ and β₂.
+        weight_decay: The pull towards zero.
+    """
+
+    def __init__(
+        self, learning_rate: LearningRate, betas: Sequence[float] = (0.9, 0.99), weight_decay: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.betas = betas
+        self.weight_decay = weight_decay
+        self._rule()
+        self._maybe_schedule("learning_rate", learning_rate)
+
+    def _rule(self) -> Any:
+        return native.Rule.lion(self.betas, self.weight_decay)
+
+
+def _scalar(name: str, value: Any) -> mx.array:
+    """A setting as an array; numbers as ``float32``."""
+    array = value if isinstance(value, mx.array) else mx.array(value, mx.float32)
+    if array.ndim != 0:
+        raise ValueError(f"[Optimizer] {name} must be a number or a scalar array, but it has shape {array.shape}")
+    return array
+
+
+def _map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """Applies ``fn`` to the arrays of a tree and to what stands in their places in the others."""
+    if isinstance(tree, mx.array):
+        return fn(tree, *rest)
+    if isinstance(tree, dict):
+        return {k: _map(fn, v, *(r[k] for r in rest)) for k, v in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        new = [_map(fn, v, *(r[i] for r in rest)) for i, v in enumerate(tree)]
+        return type(tree)(*new) if hasattr(tree, "_fields") else type(tree)(new)
+    raise TypeError(f"[Optimizer] a tree of arrays has a value of type {type(tree).__name__} in it")
+
+
+def _complete(have: dict[Any, Any], fresh: dict[Any, Any]) -> None:
+    """Adds to nested dicts and lists what they lack of others."""
+    for key, value in fresh.items():
+        if key not in have:
+            have[key] = value
+        else:
+            _complete_entry(have[key], value)
+
+
+def _complete_entry(have: Any, fresh: Any) -> None:
+    if isinstance(have, dict) and isinstance(fresh, dict):
+        _complete(have, fresh)
+    elif isinstance(have, list) and isinstance(fresh, list):
+        for old, new in zip(have, fresh, strict=False):
+            _complete_entry(old, new)
+        have.extend(fresh[len(have) :])
+
+
+def _overlay(tree: Any, part: Any) -> Any:
+    """A tree with the arrays of another that has a part of its entries."""
+    if isinstance(tree, dict) and isinstance(part, dict):
+        return {k: _overlay(v, part[k]) if k in part else v for k, v in tree.items()}
+    if isinstance(tree, list) and isinstance(part, list):
+        return [_overlay(v, part[i]) if i < len(part) else v for i, v in enumerate(tree)]
+    return part

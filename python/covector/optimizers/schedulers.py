@@ -1,0 +1,15 @@
+"""Schedules: learning rates as functions of the number of steps taken.
+
+Any function from the step, a ``uint64`` scalar array, to a number or a scalar array will do as a learning rate;
+these are the usual ones.
+"""
+
+from covector._covector import nn as native
+
+__all__ = ["cosine_decay", "exponential_decay", "join_schedules", "linear_schedule", "step_decay"]
+
+cosine_decay = native.cosine_decay
+exponential_decay = native.exponential_decay
+join_schedules = native.join_schedules
+linear_schedule = native.linear_schedule
+step_decay = native.step_decay
