@@ -70,8 +70,10 @@ fn train(train: &Digits, test: &Digits, shuffle: &mut Shuffle) -> covector::Resu
 
     random::seed(SEED);
     let mut network = Network::new();
-    let optimizer =
-        optim::AdamW { weight_decay: 0.05, ..optim::AdamW::new(optim::cosine_decay(4e-3, steps as u64, 0.0)?) };
+    let optimizer = optim::AdamW {
+        weight_decay: 0.05,
+        ..optim::AdamW::new(optim::cosine_decay(4e-3, steps as u64, 0.0)?)
+    };
     let mut state = optimizer.init(&network);
 
     let mut losses = Vec::with_capacity(steps);
@@ -119,7 +121,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let share = accuracy(&read, &labels).try_item::<f32>()?;
     let mistakes: Vec<Mistake<'_>> = (0..)
         .zip(read.try_to_vec::<u32>()?)
-        .map(|(i, predicted)| Mistake { image: test_set.image(i), truth: test_set.labels[i], predicted: predicted as i32 })
+        .map(|(i, predicted)| Mistake {
+            image: test_set.image(i),
+            truth: test_set.labels[i],
+            predicted: predicted as i32,
+        })
         .filter(|mistake| mistake.truth != mistake.predicted)
         .collect();
 

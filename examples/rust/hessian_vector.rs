@@ -17,9 +17,9 @@ fn rosenbrock(x: &Array) -> Array {
     (valley + (1.0 - all_but_last).square()).sum()
 }
 
-/// The Hessian of `f` at `x` times `v`: forward mode over reverse mode.
+/// The Hessian of `f` at `x` times `v`: forward mode over reverse mode. The library has it as `hvp`, for any tree.
 fn hessian_vector(f: fn(&Array) -> Array, x: &Array, v: &Array) -> covector::Result<Array> {
-    let (_, product) = jvp(|x: &Array| grad(f)(x), x, v)?;
+    let (_, product) = jvp(grad(f), x, v)?;
     Ok(product)
 }
 
@@ -67,7 +67,7 @@ fn main() -> covector::Result<()> {
         if value < 1e-18 || iteration == 30 {
             break;
         }
-        x = x - newton_step(&x, &gradient)?;
+        x = &x - newton_step(&x, &gradient)?;
     }
     assert!(x.to_vec::<f64>().iter().all(|x| (x - 1.0).abs() < 1e-6), "Newton's method finds the minimum");
     println!("largest curvature at the minimum: {:.1}", largest_curvature(&x)?);

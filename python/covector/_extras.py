@@ -48,7 +48,8 @@ class _Flat:
         self.op = op
         self._fun, self._numbers, self._args, self._kwargs = fun, numbers, args, kwargs
         self._single = isinstance(argnums, int)
-        self.outputs = self(*self.inputs)
+        self.outputs: list[Any] = []
+        self.trace = mx._trace(self, self.inputs)
 
     def __call__(self, *leaves: Any) -> list[Any]:
         picked = self.structure.unflatten(list(leaves))
@@ -65,6 +66,8 @@ class _Flat:
                 f"[{self.op}] the function must return arrays, or a tree of arrays, "
                 f"but its result{path} is {what}"
             )
+        if not self.outputs:
+            self.outputs = outputs
         return outputs
 
     def is_complex(self) -> bool:
@@ -91,7 +94,7 @@ def _reverse(flat: _Flat) -> list[list[Any]]:
 
         def row(ct: Any, k: int = k) -> list[Any]:
             cts = [ct if j == k else mx.zeros_like(other) for j, other in enumerate(flat.outputs)]
-            products: list[Any] = mx.vjp(flat, flat.inputs, cts)[1]
+            products: list[Any] = flat.trace.pullback(cts)
             return products
 
         # A product with the conjugate transpose gives the conjugate of a row.
@@ -112,7 +115,7 @@ def _forward(flat: _Flat) -> list[list[Any]]:
 
         def column(t: Any, i: int = i) -> list[Any]:
             ts = [t if j == i else mx.zeros_like(other) for j, other in enumerate(flat.inputs)]
-            products: list[Any] = mx.jvp(flat, flat.inputs, ts)[1]
+            products: list[Any] = flat.trace.pushforward(ts)
             return products
 
         if x.size:
@@ -192,7 +195,7 @@ def hessian(fun: _Function, argnums: _Argnums = 0) -> _Function:
     return jacfwd(jacrev(fun, argnums), argnums)
 
 
-def hvp(fun: _Function, primals: Any, tangents: Any) -> tuple[Any, list[Any]]:
+def hvp(fun: _Function, primals: Any, tangents: Any) -> list[Any]:
     """The product of the Hessian of a scalar function with a vector, without the matrix.
 
     Args:
@@ -201,23 +204,23 @@ def hvp(fun: _Function, primals: Any, tangents: Any) -> tuple[Any, list[Any]]:
         tangents: A list of the same structure: the vector.
 
     Returns:
-        The value of ``fun``, and the list of the products, one for each primal.
+        The list of the products, one for each primal.
 
     Example:
         >>> import covector.core as mx
         >>> mx.hvp(lambda x: (x * x * x).sum(), [mx.array([1.0, 2.0])], [mx.array([1.0, 1.0])])
-        (array(9, dtype=float32), [array([6, 12], dtype=float32)])
+        [array([6, 12], dtype=float32)]
     """
     if isinstance(primals, mx.array):
         primals, tangents = [primals], [tangents]
-    both = mx.value_and_grad(fun, argnums=range(len(primals)))
+    gradient = mx.grad(fun, argnums=range(len(primals)))
 
-    def gradients(*args: Any) -> list[Any]:
-        value, grads = both(*args)
-        return [value, *(grads if len(primals) > 1 else (grads,))]
+    def gradients(*args: Any) -> Any:
+        grads = gradient(*args)
+        return grads if len(primals) > 1 else [grads]
 
-    (value, *_), (_, *products) = mx.jvp(gradients, primals, tangents)
-    return value, products
+    products: list[Any] = mx.jvp(gradients, primals, tangents)[1]
+    return products
 
 
 def _dot(xs: list[Any], ys: list[Any]) -> float:
@@ -275,8 +278,7 @@ def check_grads(
 
     ts = [direction(x) for x in flat.inputs]
     cts = [direction(y) if mx.issubdtype(y.dtype, mx.inexact) else mx.zeros_like(y) for y in flat.outputs]
-    _, forward = mx.jvp(flat, flat.inputs, ts)
-    _, reverse = mx.vjp(flat, flat.inputs, cts)
+    forward, reverse = flat.trace.pushforward(ts), flat.trace.pullback(cts)
     ahead = flat(*_shifted(flat.inputs, eps, ts))
     behind = flat(*_shifted(flat.inputs, -eps, ts))
     differences = [(a - b) * (0.5 / eps) for a, b in zip(ahead, behind, strict=True)]

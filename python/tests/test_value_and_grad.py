@@ -307,6 +307,7 @@ def test_it_has_the_name_and_signature_of_the_function():
     assert g.__name__ == "mse"
     assert g.__qualname__ == "mse"
     assert g.__wrapped__ is mse
+    assert g.__module__ == mse.__module__
     assert inspect.signature(g) == inspect.signature(mse)
 
     def documented(x):

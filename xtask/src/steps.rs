@@ -96,17 +96,17 @@ fn fmt(session: &mut Session) -> Result<(), String> {
 }
 
 fn clippy(session: &mut Session) -> Result<(), String> {
-    Cmd::cargo(session).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()
+    Cmd::cargo(session).args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]).run()
 }
 
 /// The workspace's default members leave out this package, and the Python binding, which only maturin can link.
 fn test(session: &mut Session) -> Result<(), String> {
-    Cmd::cargo(session).arg("test").run()?;
+    Cmd::cargo(session).args(["test", "--all-features"]).run()?;
     Cmd::cargo(session).args(["test", "--package", "xtask"]).run()
 }
 
 fn doc(session: &mut Session) -> Result<(), String> {
-    Cmd::cargo(session).args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run()
+    Cmd::cargo(session).args(["doc", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings").run()
 }
 
 #[cfg(test)]

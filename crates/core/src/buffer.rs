@@ -284,6 +284,20 @@ impl Data {
         self
     }
 
+    /// The bytes of row-major memory as elements of another type; copied where they do not lie as that type needs.
+    pub(crate) fn reinterpreted(self, op: &'static str, dtype: Dtype, shape: &[usize]) -> Result<Self> {
+        debug_assert_eq!(self.size() * self.dtype.size(), shape.iter().product::<usize>() * dtype.size());
+        // Any bytes are numbers, but only 0 and 1 are truth values.
+        debug_assert!(dtype != Dtype::Bool && self.view().is_row_major());
+        let mut data = self;
+        if !(data.ptr() as usize).is_multiple_of(dtype.size()) {
+            let mut copy = Self::alloc(op, data.dtype, &data.shape)?;
+            covector_kernels::cast(data.view(), copy.out());
+            data = copy;
+        }
+        Ok(Self { dtype, shape: Shape::from_slice(shape), strides: row_major_strides(shape), ..data })
+    }
+
     /// The same memory if it is row-major, else a row-major copy.
     pub fn row_major(&self, op: &'static str) -> Result<Self> {
         if self.view().is_row_major() {

@@ -229,6 +229,13 @@ fn choices() -> Vec<Entry> {
         flat(entry("allclose", vec![real(&[3]), real(&[2, 3])], |x| ops::try_allclose(&x[0], &x[1], 1e-5, 1e-8, true))),
         flat(entry("array_equal", vec![real(&[3]), real(&[3])], |x| ops::try_array_equal(&x[0], &x[1], true))),
         entry("copy", vec![real(&[3])], |x| ops::try_copy(&x[0])),
+        flat(entry("logical_xor", vec![input(&[3], Kind::Bool), input(&[2, 1], Kind::Bool)], |x| {
+            ops::try_logical_xor(&x[0], &x[1])
+        })),
+        entries_of("divmod", vec![input(&[2, 3], Kind::Real(0.2, 0.8)), input(&[3], Kind::Real(1.0, 2.0))], |x| {
+            let (quotient, rest) = ops::try_divmod(&x[0], &x[1])?;
+            Ok(vec![quotient, rest])
+        }),
     ]
 }
 
@@ -253,6 +260,15 @@ fn shapes() -> Vec<Entry> {
         entry("triu", vec![real(&[2, 3, 3])], |x| ops::try_triu(&x[0], 0)),
         entry("tile", vec![real(&[2, 3])], |x| ops::try_tile(&x[0], &[2, 1, 2])),
         entry("repeat", vec![real(&[2, 3])], |x| ops::try_repeat(&x[0], 2, 1)),
+        entry("flip", vec![real(&[2, 3, 1])], |x| ops::try_flip(&x[0], &[0, -1, 1])),
+        entry("atleast_1d", vec![real(&[])], |x| ops::try_atleast_1d(&x[0])),
+        entry("atleast_2d", vec![real(&[3])], |x| ops::try_atleast_2d(&x[0])),
+        entry("atleast_3d", vec![real(&[3, 2])], |x| ops::try_atleast_3d(&x[0])),
+        flat(entry("view", vec![input(&[3, 2], Kind::Index(9))], |x| ops::try_view(&x[0], Dtype::U8))),
+        entry("trace", vec![real(&[3, 2, 4])], |x| ops::try_trace(&x[0], 1, 0, 2)),
+        entries_of("unstack", vec![real(&[2, 3])], |x| ops::try_unstack(&x[0], 1)),
+        entries_of("meshgrid", vec![real(&[2]), real(&[3])], |x| ops::try_meshgrid(x, false, true)),
+        entry("diff", vec![real(&[2, 4])], |x| ops::try_diff(&x[0], 2, 1)),
         entry("roll", vec![real(&[2, 3])], |x| ops::try_roll(&x[0], -1, 1)),
         entry("concatenate", vec![real(&[2, 3]), real(&[1, 3]), real(&[2, 3])], |x| ops::try_concatenate(x, 0)),
         entry("stack", vec![real(&[2, 3]), real(&[2, 3])], |x| ops::try_stack(x, 1)),
@@ -332,6 +348,18 @@ fn reductions() -> Vec<Entry> {
         flat(entry("argmin", vec![distinct(&[2, 3])], |x| ops::try_argmin(&x[0]))),
         flat(entry("argmin_axis", vec![distinct(&[2, 3])], |x| ops::try_argmin_axis(&x[0], 0, false))),
         entry("sort", vec![distinct(&[3, 4])], |x| ops::try_sort(&x[0], 0)),
+        entry("partition", vec![distinct(&[3, 4])], |x| ops::try_partition(&x[0], 1, 1)),
+        flat(entry("argpartition", vec![distinct(&[3, 4])], |x| ops::try_argpartition(&x[0], -2, 0))),
+        entry("topk", vec![distinct(&[3, 4])], |x| ops::try_topk(&x[0], 2, -1)),
+        entry("median", vec![distinct(&[2, 3])], |x| ops::try_median(&x[0])),
+        entry("median_axes", vec![distinct(&[3, 2, 3])], |x| ops::try_median_axes(&x[0], &[0, 2], true)),
+        flat(entry("searchsorted", vec![distinct(&[7]), distinct(&[2, 3])], |x| {
+            ops::try_searchsorted(&ops::try_sort(&x[0], 0)?, &x[1], false)
+        })),
+        flat(entry("count_nonzero", vec![input(&[2, 3], Kind::Index(2))], |x| ops::try_count_nonzero(&x[0]))),
+        flat(entry("count_nonzero_axes", vec![input(&[2, 3], Kind::Index(2))], |x| {
+            ops::try_count_nonzero_axes(&x[0], &[1], true)
+        })),
         flat(entry("argsort", vec![distinct(&[3, 4])], |x| ops::try_argsort(&x[0], -1))),
     ];
     type Cumulative = fn(&Array, isize, bool, bool) -> Result<Array>;
@@ -369,6 +397,9 @@ fn products() -> Vec<Entry> {
         entry("addmm", vec![real(&[3]), real(&[2, 4]), real(&[4, 3])], |x| ops::try_addmm(&x[0], &x[1], &x[2], 2.0, 0.5)),
         entry("inner", vec![real(&[2, 3]), real(&[4, 3])], |x| ops::try_inner(&x[0], &x[1])),
         entry("outer", vec![real(&[2]), real(&[3])], |x| ops::try_outer(&x[0], &x[1])),
+        entry("kron", vec![real(&[2, 3]), real(&[2])], |x| ops::try_kron(&x[0], &x[1])),
+        entry("vecdot", vec![real(&[2, 3]), real(&[3])], |x| ops::try_vecdot(&x[0], &x[1], -1)),
+        entry("cross", vec![real(&[3, 2]), real(&[2, 2])], |x| ops::try_cross(&x[0], &x[1], 0)),
         entry("tensordot", vec![real(&[2, 3, 4]), real(&[4, 2, 3])], |x| {
             ops::try_tensordot(&x[0], &x[1], &[2, 0], &[0, 1])
         }),

@@ -12,6 +12,8 @@ mod error;
 mod eval;
 pub mod fmt;
 mod graph;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 pub mod ops;
 mod plan;
 mod prim;

@@ -50,7 +50,7 @@
 //! assert_eq!(of_each.0.w.shape(), [4, 2]);
 //!
 //! // … or push a direction through it: a Hessian-vector product, without the Hessian.
-//! let (_, curvature) = jvp(|p: &Params| grad(loss)(p), &params, &grads)?;
+//! let (_, curvature) = jvp(grad(loss), &params, &grads)?;
 //! assert_eq!(curvature.w.shape(), [2]);
 //!
 //! // Training is a loop that replaces parameters and optimizer state. Nothing is changed behind your back.
@@ -69,7 +69,8 @@
 //! # Where things are
 //! - [`Array`]: lazy, immutable, cheap to clone. Operations are its methods and the functions of [`ops`]; each has a
 //!   `try_` form that returns a [`Result`] where the plain one panics at the caller's line.
-//! - [`transforms`]: [`value_and_grad`], [`grad`], [`vjp`], [`jvp`], [`vmap`] and more. They compose to any order.
+//! - [`transforms`]: [`value_and_grad`], [`grad`], [`vjp`], [`jvp`], [`vmap`],
+//!   [`hessian`], [`hvp`] and more. They compose to any order.
 //! - [`Tree`](derive@Tree): what transforms take apart and put together again.
 //! - [`nn`]: activations, losses, initialisers, layers. [`optim`]: optimizers and learning-rate schedules.
 //! - [`random`]: explicit keys, or a seeded state of each thread.
@@ -83,7 +84,10 @@ pub use covector_core::{buffer, dtype, ops, primitive, random, shape, transforms
 pub use covector_core::Tree;
 pub use covector_derive::Tree;
 
-pub use covector_core::transforms::{checkpoint, grad, jvp, value_and_grad, vjp, vmap, vmap_axes};
+pub use covector_core::transforms::{
+    check_grads, checkpoint, grad, hessian, hvp, jacfwd, jacrev, jvp, linearize, value_and_grad,
+    value_and_jac, vjp, vmap, vmap_axes,
+};
 
 pub use covector_nn as nn;
 pub use covector_nn::optim;
@@ -93,6 +97,8 @@ pub mod prelude {
     pub use crate::nn::{self, Layer};
     pub use crate::optim::{self, Optimizer};
     pub use crate::{Array, Dtype, Tree};
-    pub use crate::{checkpoint, grad, jvp, value_and_grad, vjp, vmap, vmap_axes};
+    pub use crate::{
+        checkpoint, grad, hessian, hvp, jacfwd, jacrev, jvp, value_and_grad, vjp, vmap, vmap_axes,
+    };
     pub use crate::{ops, random};
 }

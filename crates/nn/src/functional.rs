@@ -78,8 +78,9 @@ function! {
 
     /// [`elu`] scaled so that activations keep mean 0 and variance 1 (Klambauer et al., 2017).
     pub fn selu / try_selu(x: &Array) {
-        const ALPHA: f64 = 1.673_263_242_354_377_2;
-        const SCALE: f64 = 1.050_700_987_355_480_5;
+        // 1.6732632… and 1.0507009…, to as many places as MLX has, so that the values agree.
+        const ALPHA: f64 = 1.67326;
+        const SCALE: f64 = 1.0507;
         Ok(try_elu(x, ALPHA)? * SCALE)
     }
 
@@ -257,7 +258,10 @@ pub(crate) fn check_probability(p: f64) -> Result<()> {
     if (0.0..1.0).contains(&p) {
         return Ok(());
     }
-    Err(Error::value("dropout", format!("the probability {p} is not in [0, 1); at 1 nothing would be left to scale")))
+    Err(Error::value(
+        "dropout",
+        format!("the probability {p} is not in [0, 1); at 1 nothing would be left to scale"),
+    ))
 }
 
 /// The input of a normalisation in the type it is computed in, its parameters checked.
@@ -266,14 +270,24 @@ fn normalizable(op: &'static str, x: &Array, parameters: [(&str, Option<&Array>)
         return Err(Error::shape(op, "a zero-dimensional array has no axis to normalise over"));
     };
     if !x.dtype().is_float() {
-        return Err(Error::dtype(op, format!("the input is {}; only real floating-point arrays are normalised. Convert it with astype", x.dtype())));
+        return Err(Error::dtype(
+            op,
+            format!(
+                "the input is {}; only real floating-point arrays are normalised. Convert it with astype",
+                x.dtype()
+            ),
+        ));
     }
     for (name, parameter) in parameters {
         if let Some(parameter) = parameter.filter(|p| p.shape() != [dims]) {
-            return Err(Error::shape(op, format!(
-                "the {name} must have shape ({dims},) for an input of shape {}, but it has shape {}",
-                ShapeText(x.shape()), ShapeText(parameter.shape()),
-            )));
+            return Err(Error::shape(
+                op,
+                format!(
+                    "the {name} must have shape ({dims},) for an input of shape {}, but it has shape {}",
+                    ShapeText(x.shape()),
+                    ShapeText(parameter.shape()),
+                ),
+            ));
         }
     }
     Ok(if matches!(x.dtype(), Dtype::F16 | Dtype::Bf16) { x.astype(Dtype::F32) } else { x.clone() })

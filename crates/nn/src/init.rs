@@ -28,7 +28,10 @@ pub fn constant(shape: &[usize], value: f64, dtype: Dtype) -> Array {
 pub fn identity(shape: &[usize], dtype: Dtype) -> Result<Array> {
     match shape {
         &[n, m] if n == m => ops::try_eye(n, n, 0, dtype),
-        _ => Err(Error::shape("identity", format!("shape {} is not that of a square matrix", ShapeText(shape)))),
+        _ => Err(Error::shape(
+            "identity",
+            format!("shape {} is not that of a square matrix", ShapeText(shape)),
+        )),
     }
 }
 
@@ -101,7 +104,10 @@ fn fans(op: &'static str, shape: &[usize]) -> Result<(f64, f64)> {
     let &[outputs, ref between @ .., inputs] = shape else {
         return Err(Error::shape(
             op,
-            format!("a weight needs the axes (outputs, …, inputs), but shape {} has not two", ShapeText(shape)),
+            format!(
+                "a weight needs the axes (outputs, …, inputs), but shape {} has not two",
+                ShapeText(shape)
+            ),
         ));
     };
     let field: usize = between.iter().product();

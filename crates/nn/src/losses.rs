@@ -29,9 +29,10 @@ impl Reduction {
             "none" => Ok(Reduction::None),
             "mean" => Ok(Reduction::Mean),
             "sum" => Ok(Reduction::Sum),
-            _ => {
-                Err(Error::value("reduction", format!("{name:?} is none of the reductions 'none', 'mean' and 'sum'")))
-            }
+            _ => Err(Error::value(
+                "reduction",
+                format!("{name:?} is none of the reductions 'none', 'mean' and 'sum'"),
+            )),
         }
     }
 
@@ -174,11 +175,7 @@ pub fn try_binary_cross_entropy_with(
 /// # Panics
 /// As [`try_binary_cross_entropy_with`] fails.
 #[track_caller]
-pub fn binary_cross_entropy_with(
-    inputs: &Array,
-    targets: &Array,
-    options: &BinaryCrossEntropy<'_>,
-) -> Array {
+pub fn binary_cross_entropy_with(inputs: &Array, targets: &Array, options: &BinaryCrossEntropy<'_>) -> Array {
     crate::expect(try_binary_cross_entropy_with(inputs, targets, options))
 }
 
@@ -307,6 +304,7 @@ function! {
 
     /// `max(‖anchor − positive‖ − ‖anchor − negative‖ + margin, 0)`, in the `p`-norm along an axis, with `eps`
     /// added below the root.
+    #[allow(clippy::too_many_arguments, reason = "the loss has three inputs and these parameters")]
     pub fn triplet_loss / try_triplet_loss(
         anchors: &Array, positives: &Array, negatives: &Array, axis: isize, p: f64, margin: f64, eps: f64,
         reduction: Reduction,

@@ -66,7 +66,11 @@ fn item<'py>(py: Python<'py>, array: &Array) -> PyResult<Bound<'py, PyAny>> {
     with_dtype!(array.dtype(), T => array.try_item::<T>().or_raise()?.to_python(py))
 }
 
-fn list<'py, T: ToPython + Copy>(py: Python<'py>, values: &[T], shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
+fn list<'py, T: ToPython + Copy>(
+    py: Python<'py>,
+    values: &[T],
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyAny>> {
     let Some((&n, rest)) = shape.split_first() else {
         return values[0].to_python(py);
     };
@@ -139,7 +143,10 @@ impl PyArray {
     fn matrix_transposed(&self) -> PyResult<Self> {
         let array = self.get();
         if array.ndim() < 2 {
-            return Err(PyValueError::new_err(format!("[mT] an array with {} axes has no matrices in it", array.ndim())));
+            return Err(PyValueError::new_err(format!(
+                "[mT] an array with {} axes has no matrices in it",
+                array.ndim()
+            )));
         }
         array.try_mt().or_raise().map(Self::new)
     }
@@ -179,14 +186,17 @@ impl PyArray {
     }
 
     fn __len__(&self) -> PyResult<usize> {
-        self.peek(|a| a.shape().first().copied())
-            .ok_or_else(|| PyTypeError::new_err("[len] a zero-dimensional array has no length; use .item() for its value"))
+        self.peek(|a| a.shape().first().copied()).ok_or_else(|| {
+            PyTypeError::new_err("[len] a zero-dimensional array has no length; use .item() for its value")
+        })
     }
 
     fn __iter__(&self) -> PyResult<ArrayIterator> {
         let array = self.get();
         let Some(&length) = array.shape().first() else {
-            return Err(PyTypeError::new_err("[iter] a zero-dimensional array has nothing to iterate over; use .item() for its value"));
+            return Err(PyTypeError::new_err(
+                "[iter] a zero-dimensional array has nothing to iterate over; use .item() for its value",
+            ));
         };
         Ok(ArrayIterator { array, length, next: Mutex::new(0) })
     }
@@ -266,7 +276,8 @@ impl PyArray {
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let array = self.get();
-        let state = (self.__bytes__(py)?, dtype::object(py, array.dtype())?, PyTuple::new(py, array.shape())?);
+        let state =
+            (self.__bytes__(py)?, dtype::object(py, array.dtype())?, PyTuple::new(py, array.shape())?);
         Ok((py.import("covector._covector")?.getattr("_restore")?, state.into_pyobject(py)?))
     }
 
@@ -283,7 +294,11 @@ impl PyArray {
 
     /// A DLPack capsule of the values, without a copy.
     #[pyo3(signature = (**_options))]
-    fn __dlpack__<'py>(&self, py: Python<'py>, _options: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    fn __dlpack__<'py>(
+        &self,
+        py: Python<'py>,
+        _options: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let array = self.get();
         evaluate(py, &array)?;
         crate::dlpack::capsule(py, array.try_eval().or_raise()?.clone())
@@ -296,7 +311,11 @@ impl PyArray {
 
     /// The module of the array API's functions.
     #[pyo3(signature = (api_version=None))]
-    fn __array_namespace__<'py>(&self, py: Python<'py>, api_version: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyModule>> {
+    fn __array_namespace__<'py>(
+        &self,
+        py: Python<'py>,
+        api_version: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyModule>> {
         let _ = api_version;
         py.import("covector.core")
     }
@@ -345,14 +364,21 @@ fn _restore(bytes: &[u8], dtype: DtypeArg, shape: Vec<usize>) -> PyResult<PyArra
 /// Any array-like as an array: itself if it is one of the right type.
 #[pyfunction]
 #[pyo3(signature = (a, dtype=None, *, copy=None))]
-fn asarray<'py>(a: &Bound<'py, PyAny>, dtype: Option<DtypeArg>, copy: Option<bool>) -> PyResult<Bound<'py, PyAny>> {
+fn asarray<'py>(
+    a: &Bound<'py, PyAny>,
+    dtype: Option<DtypeArg>,
+    copy: Option<bool>,
+) -> PyResult<Bound<'py, PyAny>> {
     if let Ok(array) = a.cast::<PyArray>() {
         let have = array.get().peek(Array::dtype);
         if copy != Some(true) && dtype.is_none_or(|d| d.0 == have) {
             return Ok(a.clone());
         }
     } else if copy == Some(false) {
-        return Err(PyValueError::new_err(format!("[asarray] {} only becomes an array by copying", describe(a))));
+        return Err(PyValueError::new_err(format!(
+            "[asarray] {} only becomes an array by copying",
+            describe(a)
+        )));
     }
     Ok(Bound::new(a.py(), foreign::as_array(a, dtype.map(|d| d.0))?)?.into_any())
 }

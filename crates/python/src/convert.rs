@@ -70,10 +70,14 @@ impl Nest {
     fn walk(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
         let mut visit = |item: Bound<'_, PyAny>| self.item(&item, depth + 1);
         let ragged = |n: usize, m: usize| {
-            PyValueError::new_err(format!("[array] lists of different lengths, {n} and {m}, on one level; all must agree"))
+            PyValueError::new_err(format!(
+                "[array] lists of different lengths, {n} and {m}, on one level; all must agree"
+            ))
         };
         if depth >= DEEPEST {
-            return Err(PyValueError::new_err(format!("[array] lists nested deeper than {DEEPEST} levels make no array")));
+            return Err(PyValueError::new_err(format!(
+                "[array] lists nested deeper than {DEEPEST} levels make no array"
+            )));
         }
         if let Ok(list) = value.cast::<PyList>() {
             let n = list.len();
@@ -187,9 +191,12 @@ fn common(values: &[Scalar]) -> PyResult<Dtype> {
 fn stacked(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Array> {
     if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
         if depth >= DEEPEST {
-            return Err(PyValueError::new_err(format!("[array] lists nested deeper than {DEEPEST} levels make no array")));
+            return Err(PyValueError::new_err(format!(
+                "[array] lists nested deeper than {DEEPEST} levels make no array"
+            )));
         }
-        let parts: Vec<Array> = value.try_iter()?.map(|item| stacked(&item?, depth + 1)).collect::<PyResult<_>>()?;
+        let parts: Vec<Array> =
+            value.try_iter()?.map(|item| stacked(&item?, depth + 1)).collect::<PyResult<_>>()?;
         if parts.is_empty() {
             return Array::from_slice::<f32>(&[], &[0]).or_raise();
         }
@@ -272,7 +279,9 @@ impl FromPyObject<'_, '_> for Value {
         let obj = obj.to_owned();
         match Operand::of(&obj)? {
             Some(operand) => Ok(Self(operand)),
-            None if obj.is_none() => Err(PyTypeError::new_err("[array] expected an array or a number, not None")),
+            None if obj.is_none() => {
+                Err(PyTypeError::new_err("[array] expected an array or a number, not None"))
+            }
             None => Err(PyValueError::new_err(format!(
                 "[array] expected an array or a number, not {}; make an array of it with mx.array",
                 describe(&obj)
@@ -335,7 +344,9 @@ pub(crate) struct Arrays(pub(crate) Vec<Array>);
 impl FromPyObject<'_, '_> for Arrays {
     type Error = PyErr;
     fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        if obj.is_instance_of::<PyArray>() || !(obj.is_instance_of::<PyList>() || obj.is_instance_of::<PyTuple>()) {
+        if obj.is_instance_of::<PyArray>()
+            || !(obj.is_instance_of::<PyList>() || obj.is_instance_of::<PyTuple>())
+        {
             return Err(PyTypeError::new_err(format!(
                 "expected a list or tuple of arrays, not {}",
                 describe(&obj.to_owned())
@@ -379,7 +390,10 @@ impl FromPyObject<'_, '_> for Ints {
             .map(|item| {
                 let item = item?;
                 int(&item).map_err(|_| {
-                    PyTypeError::new_err(format!("expected a sequence of ints, but it holds {}", describe(&item)))
+                    PyTypeError::new_err(format!(
+                        "expected a sequence of ints, but it holds {}",
+                        describe(&item)
+                    ))
                 })
             })
             .collect::<PyResult<_>>()?;

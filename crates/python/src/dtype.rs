@@ -43,7 +43,9 @@ fn _dtype(py: Python<'_>, name: &str) -> PyResult<Py<PyDtype>> {
 /// The one Python object of an element type.
 pub(crate) fn object(py: Python<'_>, dtype: Dtype) -> PyResult<Py<PyDtype>> {
     static OBJECTS: PyOnceLock<Vec<Py<PyDtype>>> = PyOnceLock::new();
-    let all = OBJECTS.get_or_try_init(py, || Dtype::ALL.iter().map(|&d| Py::new(py, PyDtype(d))).collect::<PyResult<_>>())?;
+    let all = OBJECTS.get_or_try_init(py, || {
+        Dtype::ALL.iter().map(|&d| Py::new(py, PyDtype(d))).collect::<PyResult<_>>()
+    })?;
     Ok(all[dtype as usize].clone_ref(py))
 }
 
@@ -239,7 +241,10 @@ impl FloatInfo {
     #[pyo3(signature = (arg, /))]
     fn new(arg: DtypeArg) -> PyResult<Self> {
         if !arg.0.is_inexact() {
-            return Err(PyValueError::new_err(format!("[finfo] {} is no floating-point type; use iinfo", arg.0)));
+            return Err(PyValueError::new_err(format!(
+                "[finfo] {} is no floating-point type; use iinfo",
+                arg.0
+            )));
         }
         Ok(Self { dtype: arg.0 })
     }

@@ -16,8 +16,12 @@ use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-type Call =
-    unsafe extern "C" fn(*mut ffi::PyObject, *const *mut ffi::PyObject, ffi::Py_ssize_t, *mut ffi::PyObject) -> *mut ffi::PyObject;
+type Call = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *const *mut ffi::PyObject,
+    ffi::Py_ssize_t,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
 
 /// Rows that are building blocks of public operations, or that operations written by hand stand in for.
 const HIDDEN: [&str; 3] = ["real_abs", "real_sign", "rint"];
@@ -44,7 +48,12 @@ const ALIASES: [(&str, &str); 10] = [
 
 fn run(row: &Row, arguments: [Option<Operand>; 2]) -> PyResult<PyArray> {
     let missing = || {
-        PyTypeError::new_err(format!("[{}] takes {} argument{}", row.name, row.arity(), if row.arity() == 1 { "" } else { "s" }))
+        PyTypeError::new_err(format!(
+            "[{}] takes {} argument{}",
+            row.name,
+            row.arity(),
+            if row.arity() == 1 { "" } else { "s" }
+        ))
     };
     match (&row.function, arguments) {
         (RowFn::One(f), [Some(a), None]) => f(&a.alone()?).or_raise().map(PyArray::new),
@@ -66,7 +75,8 @@ fn arguments(
 ) -> PyResult<[Option<Operand>; 2]> {
     let mut out = [first, None];
     let start = usize::from(out[0].is_some());
-    let surplus = || PyTypeError::new_err(format!("[{}] too many arguments: it takes {}", row.name, row.arity()));
+    let surplus =
+        || PyTypeError::new_err(format!("[{}] too many arguments: it takes {}", row.name, row.arity()));
     for (k, item) in positional.iter().enumerate() {
         if start + k < row.arity() {
             out[start + k] = Some(item.extract::<Value>()?.0);
@@ -80,7 +90,12 @@ fn arguments(
             "stream" => continue,
             "a" => 0,
             "b" if row.arity() == 2 => 1,
-            _ => return Err(PyTypeError::new_err(format!("[{}] there is no argument called {name:?}", row.name))),
+            _ => {
+                return Err(PyTypeError::new_err(format!(
+                    "[{}] there is no argument called {name:?}",
+                    row.name
+                )));
+            }
         };
         if out[place].is_some() {
             return Err(PyTypeError::new_err(format!("[{}] argument {name:?} was given twice", row.name)));
@@ -181,7 +196,11 @@ calls!(0 1 2 3 4 5 6 7 8 9 10 11);
 /// A definition that lives as long as the process, as Python wants it.
 fn definition(name: &str, doc: &str, signature: &str, call: Call) -> PyResult<*mut ffi::PyMethodDef> {
     let name = CString::new(name)?;
-    let doc = CString::new(format!("{}({signature})\n--\n\n{}", name.to_string_lossy(), doc.trim()))?;
+    let doc = CString::new(format!(
+        "{}({signature})\n--\n\n{}",
+        name.to_string_lossy(),
+        doc.replace("[`", "`").replace("`]", "`").trim()
+    ))?;
     Ok(Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: name.into_raw(),
         ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: call },

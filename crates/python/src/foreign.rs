@@ -48,7 +48,9 @@ pub(crate) fn import(obj: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<O
 /// What the letters of the array interface mean; the flag says that the values are wider than the type.
 fn element(typestr: &str, obj: &Bound<'_, PyAny>) -> PyResult<Dtype> {
     let name = || -> String {
-        obj.getattr("dtype").and_then(|d| d.getattr("name")?.extract()).unwrap_or_else(|_| typestr.to_string())
+        obj.getattr("dtype")
+            .and_then(|d| d.getattr("name")?.extract())
+            .unwrap_or_else(|_| typestr.to_string())
     };
     Ok(match typestr.get(1..).unwrap_or("") {
         "b1" => Dtype::Bool,
@@ -162,7 +164,12 @@ fn from_memory(view: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Array>
 }
 
 /// An array of row-major elements in the machine's byte order.
-pub(crate) fn from_bytes(bytes: &[u8], have: Dtype, shape: &[usize], dtype: Option<Dtype>) -> PyResult<Array> {
+pub(crate) fn from_bytes(
+    bytes: &[u8],
+    have: Dtype,
+    shape: &[usize],
+    dtype: Option<Dtype>,
+) -> PyResult<Array> {
     if have == Dtype::Bool {
         let values: Vec<bool> = bytes.iter().map(|&b| b != 0).collect();
         let array = Array::from_slice(&values, shape).or_raise()?;

@@ -19,7 +19,9 @@ fn bound(slice: &Bound<'_, PySlice>, name: &Bound<'_, pyo3::types::PyString>) ->
     }
     match value.extract::<isize>() {
         Ok(v) => Ok(Some(v)),
-        Err(_) if value.is_instance_of::<PyInt>() => Ok(Some(if value.lt(0)? { -isize::MAX } else { isize::MAX })),
+        Err(_) if value.is_instance_of::<PyInt>() => {
+            Ok(Some(if value.lt(0)? { -isize::MAX } else { isize::MAX }))
+        }
         Err(_) => Err(PyTypeError::new_err(format!(
             "[index] the bounds of a slice must be ints or None, not {}",
             describe(&value)
@@ -37,7 +39,10 @@ fn index_array(obj: &Bound<'_, PyAny>) -> PyResult<Index> {
         // An empty list says nothing about its type.
         return Ok(Index::Array(array.try_astype(Dtype::I32).or_raise()?));
     }
-    Err(PyValueError::new_err(format!("[index] index arrays must hold integers or truth values, not {}", array.dtype())))
+    Err(PyValueError::new_err(format!(
+        "[index] index arrays must hold integers or truth values, not {}",
+        array.dtype()
+    )))
 }
 
 fn one(obj: &Bound<'_, PyAny>) -> PyResult<Index> {
@@ -59,7 +64,9 @@ fn one(obj: &Bound<'_, PyAny>) -> PyResult<Index> {
         return Ok(Index::Array(array.get().get()));
     }
     if obj.is_instance_of::<PyBool>() {
-        return Err(PyValueError::new_err("[index] True and False are no indices; use an int, or None for a new axis"));
+        return Err(PyValueError::new_err(
+            "[index] True and False are no indices; use an int, or None for a new axis",
+        ));
     }
     if obj.is_instance_of::<PyList>() {
         return index_array(obj);
@@ -105,7 +112,11 @@ fn value_for(value: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<Array> {
 pub(crate) fn write(array: &Array, indices: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Array> {
     let value = value_for(value, array.dtype())?;
     if let Ok(all) = indices.cast::<PyBool>() {
-        return if all.is_true() { array.try_index_set(&[Index::Ellipsis], &value).or_raise() } else { Ok(array.clone()) };
+        return if all.is_true() {
+            array.try_index_set(&[Index::Ellipsis], &value).or_raise()
+        } else {
+            Ok(array.clone())
+        };
     }
     let indices = parse(indices)?;
     if let [Index::Array(mask)] = &indices[..]

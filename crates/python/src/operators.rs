@@ -1,6 +1,9 @@
 //! The operators of `array`: with arrays, numbers and other libraries' arrays, on either side and in place.
 
-#![allow(unsafe_op_in_unsafe_fn, reason = "the functions that `#[pymethods]` makes where a macro writes the methods; there is no other unsafe code here")]
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "the functions that `#[pymethods]` makes where a macro writes the methods; there is no other unsafe code here"
+)]
 
 use crate::array::PyArray;
 use crate::convert::{Operand, describe};
@@ -103,7 +106,9 @@ fn no_modulus(modulus: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     match modulus {
         None => Ok(()),
         Some(m) if m.is_none() => Ok(()),
-        Some(_) => Err(PyTypeError::new_err("[power] arrays have no power with a modulus; write (x ** n) % m")),
+        Some(_) => {
+            Err(PyTypeError::new_err("[power] arrays have no power with a modulus; write (x ** n) % m"))
+        }
     }
 }
 

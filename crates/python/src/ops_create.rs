@@ -39,7 +39,9 @@ fn bound(op: &str, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Scalar> {
         },
     };
     match scalar {
-        Some(Scalar::Bool(_)) => Err(PyValueError::new_err(format!("[{op}] {name} is a truth value; give a number"))),
+        Some(Scalar::Bool(_)) => {
+            Err(PyValueError::new_err(format!("[{op}] {name} is a truth value; give a number")))
+        }
         Some(Scalar::Complex(..)) | None => {
             Err(PyTypeError::new_err(format!("[{op}] {name} must be a real number, not {}", describe(value))))
         }
@@ -67,7 +69,8 @@ fn range(start: Scalar, stop: Scalar, step: Scalar, dtype: Option<Dtype>) -> PyR
 }
 
 fn side(op: &str, name: &str, n: isize) -> PyResult<usize> {
-    usize::try_from(n).map_err(|_| PyValueError::new_err(format!("[{op}] {name} is {n}; it must not be negative")))
+    usize::try_from(n)
+        .map_err(|_| PyValueError::new_err(format!("[{op}] {name} is {n}; it must not be negative")))
 }
 
 /// A window of `M` points from the cosines of its angle's multiples.
@@ -250,7 +253,11 @@ functions! {
     }
 }
 
-fn at_least<'py>(py: Python<'py>, arrays: &Bound<'py, pyo3::types::PyTuple>, n: usize) -> PyResult<Bound<'py, PyAny>> {
+fn at_least<'py>(
+    py: Python<'py>,
+    arrays: &Bound<'py, pyo3::types::PyTuple>,
+    n: usize,
+) -> PyResult<Bound<'py, PyAny>> {
     let mut out = Vec::with_capacity(arrays.len());
     for item in arrays {
         let x = array(&item, None)?;

@@ -135,6 +135,11 @@ functions! {
         wrap(a.0.alone()?.try_astype(dtype.0))
     }
 
+    /// The bytes of the array read as another element type.
+    fn view ["view": a, dtype] (a: Value, dtype: DtypeArg) -> PyArray {
+        viewed(&a.0.alone()?, dtype.0)
+    }
+
     /// The matrix product over the last two axes; axes in front broadcast, and a vector counts as one row on the
     /// left and one column on the right.
     fn matmul ["matmul": a, b, /] (a: Arr, b: Arr) -> PyArray {
@@ -193,4 +198,65 @@ fn pairs(a: &Array, axes: Option<&Bound<'_, PyAny>>) -> PyResult<(Vec<isize>, Ve
         )));
     }
     Ok((((a.ndim() as isize - count)..a.ndim() as isize).collect(), (0..count).collect()))
+}
+
+/// The bytes of an array read as another element type; the last axis shrinks or grows with the size.
+fn viewed(x: &Array, dtype: Dtype) -> PyResult<PyArray> {
+    let (have, want) = (x.dtype().size(), dtype.size());
+    let mut shape = x.shape().to_vec();
+    if have != want {
+        let Some(last) = shape.last_mut() else {
+            return Err(PyValueError::new_err(format!(
+                "[view] a zero-dimensional {} array cannot be seen as {dtype}, whose size differs",
+                x.dtype()
+            )));
+        };
+        if !(*last * have).is_multiple_of(want) {
+            return Err(PyValueError::new_err(format!(
+                "[view] the last axis, {last} times {}, does not divide into {dtype}",
+                x.dtype()
+            )));
+        }
+        *last = *last * have / want;
+    }
+    let bytes = crate::foreign::to_bytes(x)?;
+    crate::foreign::from_bytes(&bytes, dtype, &shape, Some(dtype)).map(PyArray::new)
+}
+
+#[pymethods]
+impl PyArray {
+    /// The array in another element type. Between inexact types the gradient passes; others have none.
+    #[pyo3(signature = (dtype, stream = None))]
+    fn astype(&self, dtype: DtypeArg, stream: Option<crate::convert::Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(self.get().try_astype(dtype.0))
+    }
+
+    /// The bytes of the array read as another element type.
+    #[pyo3(signature = (dtype, *, stream = None))]
+    fn view(&self, dtype: DtypeArg, stream: Option<crate::convert::Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        viewed(&self.get(), dtype.0)
+    }
+
+    /// The absolute value; for complex arrays the modulus, a `float32` array.
+    #[pyo3(signature = (*, stream = None))]
+    fn abs(&self, stream: Option<crate::convert::Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(ops::try_abs(&self.get()))
+    }
+
+    /// The complex conjugate.
+    #[pyo3(signature = (*, stream = None))]
+    fn conj(&self, stream: Option<crate::convert::Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(ops::try_conjugate(&self.get()))
+    }
+
+    /// Each element rounded to `decimals` places, halves to even; negative places round to tens, hundreds, ….
+    #[pyo3(signature = (decimals = 0, stream = None))]
+    fn round(&self, decimals: i32, stream: Option<crate::convert::Stream>) -> PyResult<PyArray> {
+        let _ = stream;
+        wrap(ops::try_round(&self.get(), decimals))
+    }
 }

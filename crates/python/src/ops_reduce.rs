@@ -1,6 +1,9 @@
 //! Reductions, cumulative operations and sorting, as functions and as methods.
 
-#![allow(unsafe_op_in_unsafe_fn, reason = "the functions that `#[pymethods]` makes where a macro writes the methods; there is no other unsafe code here")]
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "the functions that `#[pymethods]` makes where a macro writes the methods; there is no other unsafe code here"
+)]
 
 use crate::array::PyArray;
 use crate::convert::{Arr, Ints, axes};
@@ -18,7 +21,14 @@ fn reduce(f: Over, x: &Array, axis: &Option<Ints>, keepdims: bool) -> PyResult<P
     f(x, &axes(x, axis), keepdims).or_raise().map(PyArray::new)
 }
 
-fn spread(f: fn(&Array, &[isize], bool, usize) -> covector_core::Result<Array>, x: &Array, axis: &Option<Ints>, keepdims: bool, ddof: isize, correction: Option<isize>) -> PyResult<PyArray> {
+fn spread(
+    f: fn(&Array, &[isize], bool, usize) -> covector_core::Result<Array>,
+    x: &Array,
+    axis: &Option<Ints>,
+    keepdims: bool,
+    ddof: isize,
+    correction: Option<isize>,
+) -> PyResult<PyArray> {
     let ddof = correction.unwrap_or(ddof);
     let Ok(ddof) = usize::try_from(ddof) else {
         return Err(PyValueError::new_err(format!("[var] ddof is {ddof}; it must not be negative")));
@@ -27,12 +37,17 @@ fn spread(f: fn(&Array, &[isize], bool, usize) -> covector_core::Result<Array>, 
 }
 
 /// The index of an extreme, along one axis or of the flattened array.
-fn extreme(f: fn(&Array, isize, bool) -> covector_core::Result<Array>, x: &Array, axis: Option<isize>, keepdims: bool) -> PyResult<PyArray> {
+fn extreme(
+    f: fn(&Array, isize, bool) -> covector_core::Result<Array>,
+    x: &Array,
+    axis: Option<isize>,
+    keepdims: bool,
+) -> PyResult<PyArray> {
     let out = match axis {
         Some(axis) => f(x, axis, keepdims),
-        None => flat(x).and_then(|x| f(&x, 0, false)).and_then(|out| {
-            if keepdims { out.try_reshape(&vec![1; x.ndim()]) } else { Ok(out) }
-        }),
+        None => flat(x)
+            .and_then(|x| f(&x, 0, false))
+            .and_then(|out| if keepdims { out.try_reshape(&vec![1; x.ndim()]) } else { Ok(out) }),
     };
     out.or_raise().map(PyArray::new)
 }
@@ -50,7 +65,11 @@ fn scan(f: Along, x: &Array, axis: Option<isize>, reverse: bool, inclusive: bool
     out.or_raise().map(PyArray::new)
 }
 
-fn along(f: fn(&Array, isize) -> covector_core::Result<Array>, x: &Array, axis: Option<isize>) -> PyResult<PyArray> {
+fn along(
+    f: fn(&Array, isize) -> covector_core::Result<Array>,
+    x: &Array,
+    axis: Option<isize>,
+) -> PyResult<PyArray> {
     match axis {
         Some(axis) => f(x, axis),
         None => flat(x).and_then(|x| f(&x, 0)),

@@ -29,7 +29,10 @@ fn squeezed(x: &Array, axis: &Option<Ints>) -> PyResult<PyArray> {
 fn cut<'py>(py: Python<'py>, x: &Array, sections: &Ints, axis: isize) -> PyResult<Bound<'py, PyList>> {
     let parts = if sections.single {
         let Ok(count) = usize::try_from(sections.values[0]) else {
-            return Err(PyValueError::new_err(format!("[split] {} sections cannot be made", sections.values[0])));
+            return Err(PyValueError::new_err(format!(
+                "[split] {} sections cannot be made",
+                sections.values[0]
+            )));
         };
         ops::try_split(x, count, axis)
     } else {
@@ -90,7 +93,10 @@ fn widths(x: &Array, width: &Bound<'_, PyAny>) -> PyResult<(Vec<usize>, Vec<usiz
     match pairs[..] {
         [(low, high)] => Ok((vec![low; n], vec![high; n])),
         _ if pairs.len() == n => Ok(pairs.into_iter().unzip()),
-        _ => Err(PyValueError::new_err(format!("[pad] {} pairs were given for an array with {n} axes", pairs.len()))),
+        _ => Err(PyValueError::new_err(format!(
+            "[pad] {} pairs were given for an array with {n} axes",
+            pairs.len()
+        ))),
     }
 }
 
@@ -122,7 +128,9 @@ fn padded(x: &Array, width: &Bound<'_, PyAny>, mode: &str, value: Option<Value>)
         return x.try_pad(&low, &high, &value).or_raise();
     }
     if !["edge", "reflect", "symmetric"].contains(&mode) {
-        return Err(PyValueError::new_err(format!("[pad] {mode:?} is no mode; use constant, edge, reflect or symmetric")));
+        return Err(PyValueError::new_err(format!(
+            "[pad] {mode:?} is no mode; use constant, edge, reflect or symmetric"
+        )));
     }
     let mut out = x.clone();
     for axis in 0..x.ndim() {
@@ -131,9 +139,13 @@ fn padded(x: &Array, width: &Bound<'_, PyAny>, mode: &str, value: Option<Value>)
             continue;
         }
         if n == 0 {
-            return Err(PyValueError::new_err(format!("[pad] axis {axis} is empty; there is nothing to pad it with in mode {mode:?}")));
+            return Err(PyValueError::new_err(format!(
+                "[pad] axis {axis} is empty; there is nothing to pad it with in mode {mode:?}"
+            )));
         }
-        let places: Vec<i32> = (-(low[axis] as isize)..(n + high[axis]) as isize).map(|i| mirrored(i, n as isize, mode) as i32).collect();
+        let places: Vec<i32> = (-(low[axis] as isize)..(n + high[axis]) as isize)
+            .map(|i| mirrored(i, n as isize, mode) as i32)
+            .collect();
         let places = Array::from_slice(&places, &[places.len()]).or_raise()?;
         out = out.try_take(&places, axis as isize).or_raise()?;
     }
@@ -145,7 +157,11 @@ fn corner(op: &str, x: &Array, start: &Array, axes: &Ints, extents: &[usize]) ->
     let starts = start.try_astype(Dtype::I64).or_raise()?;
     let starts = flat(&starts)?.try_to_vec::<i64>().or_raise()?;
     if starts.len() != axes.values.len() {
-        return Err(PyValueError::new_err(format!("[{op}] {} start indices were given for {} axes", starts.len(), axes.values.len())));
+        return Err(PyValueError::new_err(format!(
+            "[{op}] {} start indices were given for {} axes",
+            starts.len(),
+            axes.values.len()
+        )));
     }
     let mut out: Vec<Index> = extents.iter().map(|&n| Index::Slice(Some(0), Some(n as isize), 1)).collect();
     for (&axis, &start) in axes.values.iter().zip(&starts) {
@@ -460,7 +476,13 @@ impl PyArray {
 
     /// The elements of the `offset`-th diagonal of two axes, which become one, the last.
     #[pyo3(signature = (offset = 0, axis1 = 0, axis2 = 1, *, stream = None))]
-    fn diagonal(&self, offset: isize, axis1: isize, axis2: isize, stream: Option<Stream>) -> PyResult<PyArray> {
+    fn diagonal(
+        &self,
+        offset: isize,
+        axis1: isize,
+        axis2: isize,
+        stream: Option<Stream>,
+    ) -> PyResult<PyArray> {
         let _ = stream;
         wrap(self.get().try_diagonal(offset, axis1, axis2))
     }

@@ -106,7 +106,10 @@ impl Rule {
         let mut grads = Vec::new();
         let tree = Tree::flatten(gradients, &mut grads)?;
         if let Some((path, x)) = tree.first_static(py) {
-            return Err(PyTypeError::new_err(format!("[update] gradients{path} is {}, not an array", a_thing(&x))));
+            return Err(PyTypeError::new_err(format!(
+                "[update] gradients{path} is {}, not an array",
+                a_thing(&x)
+            )));
         }
         let params = tree.pick_from("update", "parameters", parameters)?;
         let states = tree.pick_from("update", "state", state)?;
@@ -126,7 +129,10 @@ impl Rule {
                 )));
             }
             let Ok(slots) = states[i].cast::<PyDict>() else {
-                return Err(PyKeyError::new_err(format!("the optimizer has no state for parameters{}", path())));
+                return Err(PyKeyError::new_err(format!(
+                    "the optimizer has no state for parameters{}",
+                    path()
+                )));
             };
             let mut old = Vec::with_capacity(self.names.len());
             for name in self.names {
@@ -258,7 +264,10 @@ impl FromPyObject<'_, '_> for Steps {
     type Error = PyErr;
     fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         let steps: f64 = obj.extract().map_err(|_| {
-            PyTypeError::new_err(format!("[schedule] a number of steps must be an int, not {}", a_thing(&obj.to_owned())))
+            PyTypeError::new_err(format!(
+                "[schedule] a number of steps must be an int, not {}",
+                a_thing(&obj.to_owned())
+            ))
         })?;
         if steps >= 1.0 && steps.fract() == 0.0 && steps < 9e15 {
             return Ok(Self(steps as u64));
@@ -332,7 +341,8 @@ fn linear_schedule(init: f64, end: f64, steps: Steps) -> PyResult<PySchedule> {
 ///     array(0.1, dtype=float32)
 #[pyfunction]
 fn join_schedules(schedules: Vec<Bound<'_, PyAny>>, boundaries: Vec<u64>) -> PyResult<PySchedule> {
-    let texts: Vec<String> = schedules.iter().map(|s| s.repr().map(|t| t.to_string())).collect::<PyResult<_>>()?;
+    let texts: Vec<String> =
+        schedules.iter().map(|s| s.repr().map(|t| t.to_string())).collect::<PyResult<_>>()?;
     let schedules: Vec<Schedule> = schedules.iter().map(schedule).collect::<PyResult<_>>()?;
     let text = format!("join_schedules([{}], {boundaries:?})", texts.join(", "));
     Ok(PySchedule { schedule: optim::join_schedules(&schedules, &boundaries).or_raise()?, text })

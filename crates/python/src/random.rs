@@ -18,7 +18,9 @@ fn wrap(result: covector_core::Result<Array>) -> PyResult<PyArray> {
 fn parameter(value: Value) -> PyResult<Parameter> {
     Ok(match value.0 {
         Operand::Scalar(Scalar::Complex(..)) => {
-            return Err(PyValueError::new_err("[random] a complex number is no parameter of a distribution here"));
+            return Err(PyValueError::new_err(
+                "[random] a complex number is no parameter of a distribution here",
+            ));
         }
         Operand::Scalar(scalar) => Parameter::Number(f64::from_scalar(scalar)),
         Operand::Array(array) | Operand::Foreign(array) => Parameter::Array(array),
@@ -168,5 +170,5 @@ pub(crate) fn register_module(parent: &Bound<'_, PyModule>) -> PyResult<()> {
     register(&m)?;
     m.add_function(wrap_pyfunction!(_state, &m)?)?;
     m.add_function(wrap_pyfunction!(_set_state, &m)?)?;
-    parent.add_submodule(&m)
+    parent.add("_random", m)
 }

@@ -204,7 +204,10 @@ impl Device {
         if self == Self::CPU {
             return Ok(self);
         }
-        Err(PyValueError::new_err(format!("[Device] {} is not available; the only device is mx.cpu", self.__repr__())))
+        Err(PyValueError::new_err(format!(
+            "[Device] {} is not available; the only device is mx.cpu",
+            self.__repr__()
+        )))
     }
 }
 

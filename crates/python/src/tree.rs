@@ -92,8 +92,15 @@ impl Step {
             Step::Dict(_) => format!("a dict with {n} keys"),
             Step::Custom(c) => {
                 let template = c.template.bind(py);
-                let kind = if matches!(c.kind, Kind::Tuple) { template.clone() } else { template.get_type().into_any() };
-                format!("a {} of {n}", kind.getattr("__name__").map_or_else(|_| "container".to_owned(), |n| n.to_string()))
+                let kind = if matches!(c.kind, Kind::Tuple) {
+                    template.clone()
+                } else {
+                    template.get_type().into_any()
+                };
+                format!(
+                    "a {} of {n}",
+                    kind.getattr("__name__").map_or_else(|_| "container".to_owned(), |n| n.to_string())
+                )
             }
         }
     }
@@ -105,7 +112,8 @@ pub(crate) fn a_thing(x: &Bound<'_, PyAny>) -> String {
         return "None".to_owned();
     }
     let name = x.get_type().name().map_or_else(|_| "object".to_owned(), |n| n.to_string());
-    let article = if name.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
+    let article =
+        if name.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
     format!("{article} {name}")
 }
 
@@ -247,7 +255,9 @@ impl Tree {
         let mut rest = leaves.iter().rev();
         self.build(py, |py| match rest.next() {
             Some(leaf) => Ok(Bound::new(py, PyArray::new(leaf.clone()))?.into_any()),
-            None => Err(PyValueError::new_err(format!("[tree] {} arrays do not fill the tree", leaves.len()))),
+            None => {
+                Err(PyValueError::new_err(format!("[tree] {} arrays do not fill the tree", leaves.len())))
+            }
         })
     }
 
@@ -346,7 +356,10 @@ impl Tree {
                 _ => match step.some_children_in(&object)? {
                     Ok(children) => work.extend(children.into_iter().rev()),
                     Err(missing) => {
-                        return Err(PyKeyError::new_err(format!("[{op}] {what}{} {missing}", self.path(py, i))));
+                        return Err(PyKeyError::new_err(format!(
+                            "[{op}] {what}{} {missing}",
+                            self.path(py, i)
+                        )));
                     }
                 },
             }
@@ -449,7 +462,10 @@ impl Tree {
 
 impl Step {
     /// The children of `object` that correspond to this container's, or what is missing; it may have more.
-    fn some_children_in<'py>(&self, object: &Bound<'py, PyAny>) -> PyResult<Result<Vec<Bound<'py, PyAny>>, String>> {
+    fn some_children_in<'py>(
+        &self,
+        object: &Bound<'py, PyAny>,
+    ) -> PyResult<Result<Vec<Bound<'py, PyAny>>, String>> {
         let py = object.py();
         if self.is_dict()
             && let Ok(dict) = object.cast::<PyDict>()

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from covector import _covector
 
-_native = _covector.random
+_native = _covector._random
 
 bernoulli = _native.bernoulli
 bits = _native.bits

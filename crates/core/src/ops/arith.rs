@@ -166,8 +166,30 @@ op! {
         ops::try_all(&same)
     }
 
+    /// Whether exactly one of the two is true (not zero).
+    pub fn logical_xor / try_logical_xor(a: &Array, b: &Array) {
+        ops::try_not_equal(&to_dtype(a, Dtype::Bool), &to_dtype(b, Dtype::Bool))
+    }
+
     /// The array itself, as a node of its own.
     pub fn copy / try_copy(x: &Array) {
         Array::apply(Op::Static(&ALIAS), smallvec![x.clone()])
     }
+}
+
+/// [`floor_divide`](crate::ops::floor_divide) and [`remainder`](crate::ops::remainder) together.
+///
+/// # Errors
+/// When the shapes do not broadcast or the element type is not supported.
+pub fn try_divmod(a: &Array, b: &Array) -> Result<(Array, Array)> {
+    Ok((ops::try_floor_divide(a, b)?, ops::try_remainder(a, b)?))
+}
+
+/// [`floor_divide`](crate::ops::floor_divide) and [`remainder`](crate::ops::remainder) together.
+///
+/// # Panics
+/// When the shapes do not broadcast or the element type is not supported.
+#[track_caller]
+pub fn divmod(a: &Array, b: &Array) -> (Array, Array) {
+    crate::error::expect(try_divmod(a, b))
 }

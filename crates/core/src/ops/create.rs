@@ -97,8 +97,6 @@ pub fn try_arange(start: f64, stop: f64, step: f64, dtype: Dtype) -> Result<Arra
     if count > (isize::MAX / 16) as f64 {
         return Err(Error::value("arange", format!("a range of {count} numbers does not fit in memory")));
     }
-    // An integer range counts in integers, from the truncated start by the truncated step.
-    let (start, step) = if dtype.is_integer() { (start.trunc(), step.trunc()) } else { (start, step) };
     Array::apply(Arange { start, step, count: count as usize, dtype }, smallvec![])
 }
 
@@ -159,7 +157,7 @@ pub fn linspace(start: f64, stop: f64, count: usize, dtype: Dtype) -> Array {
 /// When the shape is too large to address.
 pub fn try_eye(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Result<Array> {
     let (i, j) = grid(rows, columns)?;
-    Ok(ops::to_dtype(&ops::try_equal(&(&i + k as f64), &j)?, dtype))
+    Ok(ops::to_dtype(&ops::try_equal(&ops::try_add(&i, &Array::scalar(k as i64))?, &j)?, dtype))
 }
 
 /// Ones on the `k`-th diagonal, zeros elsewhere.
@@ -173,7 +171,7 @@ pub fn eye(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Array {
 /// When the shape is too large to address.
 pub fn try_tri(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Result<Array> {
     let (i, j) = grid(rows, columns)?;
-    Ok(ops::to_dtype(&ops::try_greater_equal(&(&i + k as f64), &j)?, dtype))
+    Ok(ops::to_dtype(&ops::try_greater_equal(&ops::try_add(&i, &Array::scalar(k as i64))?, &j)?, dtype))
 }
 
 /// Ones at and below the `k`-th diagonal, zeros above.

@@ -55,6 +55,43 @@ op! {
         ops::try_multiply(&column, &row)
     }
 
+    /// The Kronecker product: every element of `a` replaced by itself times the whole of `b`.
+    pub fn kron / try_kron(a: &Array, b: &Array) {
+        let rank = a.ndim().max(b.ndim());
+        let extent = |x: &Array, k: usize| (k + x.ndim()).checked_sub(rank).map_or(1, |k| x.shape()[k]);
+        let spread = |x: &Array, first: bool| {
+            let pair = |k: usize| if first { [extent(x, k), 1] } else { [1, extent(x, k)] };
+            ops::reshape_to(x, &(0..rank).flat_map(pair).collect::<Vec<_>>())
+        };
+        let product = ops::try_multiply(&spread(a, true)?, &spread(b, false)?)?;
+        ops::reshape_to(&product, &(0..rank).map(|k| extent(a, k) * extent(b, k)).collect::<Vec<_>>())
+    }
+
+    /// The sum of products along one axis of both; the first is conjugated.
+    pub fn vecdot / try_vecdot(a: &Array, b: &Array, axis: isize) {
+        for x in [a, b] {
+            crate::shape::normalize_axis("vecdot", axis, x.ndim())?;
+        }
+        ops::try_sum_axes(&ops::try_multiply(&ops::try_conjugate(a)?, b)?, &[axis], false)
+    }
+
+    /// The vector product of three-dimensional vectors along an axis; a missing third component is zero.
+    pub fn cross / try_cross(a: &Array, b: &Array, axis: isize) {
+        let components = |x: &Array| -> Result<[Array; 3]> {
+            let k = crate::shape::normalize_axis("cross", axis, x.ndim())?;
+            let mut parts = ops::try_unstack(x, axis)?;
+            if parts.len() == 2 {
+                parts.push(ops::zeros_like(&parts[0]));
+            }
+            <[Array; 3]>::try_from(parts).map_err(|_| {
+                Error::shape("cross", format!("axis {k} of shape {} has {} components; vectors have 2 or 3", crate::shape::ShapeText(x.shape()), x.shape()[k]))
+            })
+        };
+        let (a, b) = (components(a)?, components(b)?);
+        let part = |i: usize, j: usize| ops::try_subtract(&ops::try_multiply(&a[i], &b[j])?, &ops::try_multiply(&a[j], &b[i])?);
+        ops::try_stack(&[part(1, 2)?, part(2, 0)?, part(0, 1)?], axis)
+    }
+
     /// The sum of products over pairs of axes: `a_axes[k]` of `a` with `b_axes[k]` of `b`.
     pub fn tensordot / try_tensordot(a: &Array, b: &Array, a_axes: &[isize], b_axes: &[isize]) {
         if a_axes.len() != b_axes.len() {

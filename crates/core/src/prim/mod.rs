@@ -15,6 +15,7 @@ pub(crate) mod scan;
 pub(crate) mod shape;
 pub(crate) mod sort;
 pub(crate) mod unary;
+pub(crate) mod view;
 
 pub use elementwise::{Row, RowFn, Takes};
 

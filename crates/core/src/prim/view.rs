@@ -2,7 +2,6 @@
 
 use crate::array::{Array, Aval};
 use crate::error::{Error, Result};
-use crate::ops;
 use crate::primitive::{Avals, Batch, Derivative, Param, Params, Primitive, Values};
 use crate::shape::{Shape, ShapeText};
 use covector_kernels::Dtype;
@@ -44,16 +43,13 @@ impl Primitive for View {
         )
     }
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
-        let x = &batch.inputs[0];
-        if x.ndim() > 1 || x.dtype().size() == self.dtype.size() {
-            return batch.again(batch.inputs);
-        }
-        // A scalar per lane: the batch's axis must not be the one that changes.
-        batch.again(&[ops::try_expand_dims(x, &[-1])?])
+        // The batch is the first axis and never the only one that changes: a scalar lane was refused by `infer`.
+        batch.again(batch.inputs)
     }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let bytes = inputs[0].row_major("view")?;
-        Ok(smallvec![bytes.reinterpreted(self.dtype, &outs[0].shape)])
+        let row_major = inputs[0].row_major("view")?;
+        drop(inputs);
+        Ok(smallvec![row_major.reinterpreted("view", self.dtype, &outs[0].shape)?])
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("dtype", Param::Text(self.dtype.name()));

@@ -264,7 +264,8 @@ impl Optimizer for AdaDelta {
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
         let v = average(self.rho, &slots[0], &squared(grad)?)?;
-        let unit = ops::try_divide(&ops::try_sqrt(&(&slots[1] + self.eps))?, &ops::try_sqrt(&(&v + self.eps))?)?;
+        let unit =
+            ops::try_divide(&ops::try_sqrt(&(&slots[1] + self.eps))?, &ops::try_sqrt(&(&v + self.eps))?)?;
         let delta = ops::try_multiply(&unit, grad)?;
         let u = average(self.rho, &slots[1], &squared(&delta)?)?;
         Ok((descend(now, param, &delta)?, vec![v, u]))

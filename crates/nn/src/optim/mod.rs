@@ -108,7 +108,10 @@ pub trait Optimizer {
         let mut old = Vec::with_capacity(self.slots().len());
         for &name in self.slots() {
             let slot = state.slots.get(name).ok_or_else(|| {
-                Error::value("update", format!("the state has no {name:?}; make it with init of this very optimizer"))
+                Error::value(
+                    "update",
+                    format!("the state has no {name:?}; make it with init of this very optimizer"),
+                )
             })?;
             old.push(matching("state", &leaves, slot)?);
         }
@@ -134,18 +137,27 @@ pub trait Optimizer {
         settle(new_params.iter().chain(new_slots.iter().flatten()).chain([&step]))?;
 
         let slots = self.slots().iter().zip(&new_slots);
-        let slots = slots.map(|(&name, leaves)| Ok((name, params.with_leaves(leaves)?))).collect::<Result<_>>()?;
+        let slots =
+            slots.map(|(&name, leaves)| Ok((name, params.with_leaves(leaves)?))).collect::<Result<_>>()?;
         Ok((params.with_leaves(&new_params)?, State { step, slots }))
     }
 }
 
 /// The leaves of `tree`, which must have the shapes of the parameters'.
-fn matching<P: Tree>(what: &str, params: &[(covector_core::tree::Path, Array)], tree: &P) -> Result<Vec<Array>> {
+fn matching<P: Tree>(
+    what: &str,
+    params: &[(covector_core::tree::Path, Array)],
+    tree: &P,
+) -> Result<Vec<Array>> {
     let leaves = tree.leaves();
     if leaves.len() != params.len() {
         return Err(Error::value(
             "update",
-            format!("the {what} have {} arrays, the parameters {}; both need one structure", leaves.len(), params.len()),
+            format!(
+                "there are {} arrays in the {what}, but {} in the parameters; both need one structure",
+                leaves.len(),
+                params.len()
+            ),
         ));
     }
     for (leaf, (path, param)) in leaves.iter().zip(params) {
@@ -191,7 +203,10 @@ pub fn settle<'a>(arrays: impl Iterator<Item = &'a Array>) -> Result<()> {
 /// When `max_norm` is negative or NaN.
 pub fn clip_grad_norm<P: Tree>(grads: &P, max_norm: f64) -> Result<(P, Array)> {
     if max_norm < 0.0 || max_norm.is_nan() {
-        return Err(Error::value("clip_grad_norm", format!("max_norm {max_norm} is not a length; give 0 or more")));
+        return Err(Error::value(
+            "clip_grad_norm",
+            format!("max_norm {max_norm} is not a length; give 0 or more"),
+        ));
     }
     let mut square = Array::scalar(0.0f32);
     for grad in grads.leaves() {

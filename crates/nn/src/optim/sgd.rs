@@ -51,8 +51,11 @@ impl Optimizer for Sgd {
     }
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
-        let grad =
-            if self.weight_decay == 0.0 { grad.clone() } else { ops::try_add(grad, &(param * self.weight_decay))? };
+        let grad = if self.weight_decay == 0.0 {
+            grad.clone()
+        } else {
+            ops::try_add(grad, &(param * self.weight_decay))?
+        };
         if self.momentum == 0.0 {
             return Ok((descend(now, param, &grad)?, slots.to_vec()));
         }

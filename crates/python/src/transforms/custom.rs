@@ -17,9 +17,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// Its intermediate values are not kept for the gradient but computed again when the gradient needs them, which
 /// trades time for memory.
 #[pyfunction]
-pub(super) fn checkpoint(fun: Bound<'_, PyAny>) -> PyResult<Transformed> {
+pub(super) fn checkpoint(fun: Bound<'_, PyAny>) -> PyResult<Bound<'_, Transformed>> {
     check_callable("checkpoint", &fun)?;
-    Ok(Transformed::new(fun, What::Checkpoint))
+    Transformed::wrap(fun, What::Checkpoint)
 }
 
 /// Runs the function; whatever it returns beside arrays is kept from this one run.
@@ -40,7 +40,8 @@ pub(super) fn call_checkpoint<'py>(
             Some(named) => Some(named.unflatten(py, &xs[first..]).map_err(from_py)?),
             None => None,
         };
-        let kwargs = kwargs.as_ref().map(|k| k.cast::<PyDict>()).transpose().map_err(|e| from_py(e.into()))?;
+        let kwargs =
+            kwargs.as_ref().map(|k| k.cast::<PyDict>()).transpose().map_err(|e| from_py(e.into()))?;
         let result = call(fun, &args, kwargs)?;
         let mut outs = Vec::new();
         output = Some(Tree::flatten(&result, &mut outs).map_err(from_py)?);
@@ -188,7 +189,9 @@ struct Shared {
 
 impl Shared {
     fn output(&self) -> Result<&Tree> {
-        self.output.get().ok_or_else(|| covector_core::Error::value("custom_function", "the function did not return"))
+        self.output
+            .get()
+            .ok_or_else(|| covector_core::Error::value("custom_function", "the function did not return"))
     }
 
     /// What stands for all the positional arguments: the tuple of them, or the only one.
@@ -196,7 +199,12 @@ impl Shared {
         if self.single { args.get_item(0) } else { Ok(args) }
     }
 
-    fn call<'py>(&self, py: Python<'py>, rule: &Py<PyAny>, args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>) -> PyResult<Bound<'py, PyAny>> {
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        rule: &Py<PyAny>,
+        args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let args = args.into_pyobject(py)?;
         rule.bind(py).call(&args, self.kwargs.as_ref().map(|k| k.bind(py)))
     }
@@ -305,7 +313,8 @@ fn vmap_rule(rule: Py<PyAny>, shared: Arc<Shared>) -> transforms::VmapRule {
             })?;
             let what = "what the vmap rule returned";
             let found = arrays(&output.match_up("custom_function", what, &outs)?, what, |_| None)?;
-            let axes = output.spread_axes("custom_function", "the axes that the vmap rule returned", &axes)?;
+            let axes =
+                output.spread_axes("custom_function", "the axes that the vmap rule returned", &axes)?;
             Ok((found, axes))
         })
         .map_err(from_py)

@@ -38,13 +38,13 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 ///     array([18, 64], dtype=float32)
 #[pyfunction]
 #[pyo3(signature = (fun, argnums=None, argnames=None), text_signature = "(fun, argnums=None, argnames=[])")]
-pub(super) fn value_and_grad(
-    fun: Bound<'_, PyAny>,
-    argnums: Option<&Bound<'_, PyAny>>,
-    argnames: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Transformed> {
+pub(super) fn value_and_grad<'py>(
+    fun: Bound<'py, PyAny>,
+    argnums: Option<&Bound<'py, PyAny>>,
+    argnames: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, Transformed>> {
     let grad = Grad::new("value_and_grad", &fun, argnums, argnames)?;
-    Ok(Transformed::new(fun, What::Grad(grad)))
+    Transformed::wrap(fun, What::Grad(grad))
 }
 
 /// Returns a function which computes the gradient of ``fun``.
@@ -57,13 +57,13 @@ pub(super) fn value_and_grad(
 ///     array(1, dtype=float32)
 #[pyfunction]
 #[pyo3(signature = (fun, argnums=None, argnames=None), text_signature = "(fun, argnums=None, argnames=[])")]
-pub(super) fn grad(
-    fun: Bound<'_, PyAny>,
-    argnums: Option<&Bound<'_, PyAny>>,
-    argnames: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Transformed> {
+pub(super) fn grad<'py>(
+    fun: Bound<'py, PyAny>,
+    argnums: Option<&Bound<'py, PyAny>>,
+    argnames: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, Transformed>> {
     let grad = Grad::new("grad", &fun, argnums, argnames)?;
-    Ok(Transformed::new(fun, What::Grad(grad)))
+    Transformed::wrap(fun, What::Grad(grad))
 }
 
 /// Which arguments are differentiated, and what is given back.
@@ -246,7 +246,12 @@ impl Grad {
     }
 
     /// Refuses leaves without a gradient, naming them.
-    fn check_leaves(&self, fun: &Bound<'_, PyAny>, trees: &[(Tree, usize)], leaves: &[Array]) -> PyResult<()> {
+    fn check_leaves(
+        &self,
+        fun: &Bound<'_, PyAny>,
+        trees: &[(Tree, usize)],
+        leaves: &[Array],
+    ) -> PyResult<()> {
         let py = fun.py();
         let op = self.op;
         let name = |k: usize| match self.argnums.get(k) {
@@ -286,13 +291,9 @@ impl Grad {
         Ok(())
     }
 
-    fn missing_name(
-        &self,
-        py: Python<'_>,
-        name: &Py<PyString>,
-        kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyErr {
-        let names: Vec<String> = kwargs.map_or_else(Vec::new, |k| k.keys().iter().map(|k| k.to_string()).collect());
+    fn missing_name(&self, py: Python<'_>, name: &Py<PyString>, kwargs: Option<&Bound<'_, PyDict>>) -> PyErr {
+        let names: Vec<String> =
+            kwargs.map_or_else(Vec::new, |k| k.keys().iter().map(|k| k.to_string()).collect());
         let received = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         PyValueError::new_err(format!(
             "[{}] argnames asks for the gradient of '{}', but the keyword arguments of the call are: {received}; \
@@ -306,7 +307,10 @@ impl Grad {
 /// `argnums`: an int, or a sequence of them; ascending.
 fn parse_numbers(op: &str, argnums: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
     let wrong = |x: &Bound<'_, PyAny>| {
-        PyTypeError::new_err(format!("[{op}] argnums must be an int or a sequence of ints, but {} was given", a_thing(x)))
+        PyTypeError::new_err(format!(
+            "[{op}] argnums must be an int or a sequence of ints, but {} was given",
+            a_thing(x)
+        ))
     };
     let number = |x: &Bound<'_, PyAny>| -> PyResult<usize> {
         if x.is_instance_of::<PyArray>() || x.is_instance_of::<PyString>() {
@@ -346,7 +350,10 @@ fn parse_names(op: &str, argnames: &Bound<'_, PyAny>) -> PyResult<Vec<Py<PyStrin
         return Ok(vec![name.clone().unbind()]);
     }
     let wrong = |x: &Bound<'_, PyAny>| {
-        PyTypeError::new_err(format!("[{op}] argnames must be a str or a sequence of str, but {} was given", a_thing(x)))
+        PyTypeError::new_err(format!(
+            "[{op}] argnames must be a str or a sequence of str, but {} was given",
+            a_thing(x)
+        ))
     };
     if argnames.is_instance_of::<PyArray>() {
         return Err(wrong(argnames));

@@ -18,6 +18,7 @@ use grad::Grad;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -30,10 +31,12 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(grad::grad, m)?)?;
     m.add_function(wrap_pyfunction!(products::vjp, m)?)?;
     m.add_function(wrap_pyfunction!(products::jvp, m)?)?;
+    m.add_function(wrap_pyfunction!(products::linearize, m)?)?;
     m.add_function(wrap_pyfunction!(vmap::vmap, m)?)?;
     m.add_function(wrap_pyfunction!(custom::checkpoint, m)?)?;
     // For the transforms in Python; no part of `covector.core`.
     m.setattr("_flatten", wrap_pyfunction!(structure::flatten, m)?)?;
+    m.setattr("_trace", wrap_pyfunction!(structure::trace, m)?)?;
     m.add_function(wrap_pyfunction!(stop_gradient, m)?)?;
     m.add_function(wrap_pyfunction!(depends, m)?)?;
     Ok(())
@@ -47,15 +50,23 @@ enum What {
 }
 
 /// A function that a transform made of another. It has the other's name, documentation and signature.
-#[pyclass(frozen, name = "transformed", module = "covector.core", weakref)]
+#[pyclass(frozen, name = "transformed", module = "covector.core", weakref, dict)]
 pub(crate) struct Transformed {
     fun: Py<PyAny>,
     what: What,
 }
 
 impl Transformed {
-    fn new(fun: Bound<'_, PyAny>, what: What) -> Self {
-        Self { fun: fun.unbind(), what }
+    fn wrap(fun: Bound<'_, PyAny>, what: What) -> PyResult<Bound<'_, Self>> {
+        let py = fun.py();
+        let wrapped = Bound::new(py, Self { fun: fun.clone().unbind(), what })?;
+        // These two the type has of its own, so that `__getattr__` is never asked for them.
+        for name in [intern!(py, "__doc__"), intern!(py, "__module__")] {
+            if let Some(value) = fun.getattr_opt(name)? {
+                wrapped.setattr(name, value)?;
+            }
+        }
+        Ok(wrapped)
     }
 }
 
@@ -79,11 +90,6 @@ impl Transformed {
     #[getter]
     fn __wrapped__(&self, py: Python<'_>) -> Py<PyAny> {
         self.fun.clone_ref(py)
-    }
-
-    #[getter]
-    fn __doc__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.fun.bind(py).getattr("__doc__")
     }
 
     /// Everything else a function has, its name first of all, is the wrapped function's.
@@ -114,7 +120,10 @@ fn check_callable(op: &str, fun: &Bound<'_, PyAny>) -> PyResult<()> {
     if fun.is_callable() {
         return Ok(());
     }
-    Err(PyTypeError::new_err(format!("[{op}] takes a function as its first argument, but {} was given", a_thing(fun))))
+    Err(PyTypeError::new_err(format!(
+        "[{op}] takes a function as its first argument, but {} was given",
+        a_thing(fun)
+    )))
 }
 
 /// The name of positional parameter `i`, as far as the function tells, for messages.
@@ -167,7 +176,10 @@ fn call<'py>(
 /// The result equals `a`, which may be an array or a tree of arrays, but no gradient flows through it.
 #[pyfunction]
 #[pyo3(signature = (a, /, *, stream=None))]
-fn stop_gradient<'py>(a: &Bound<'py, PyAny>, stream: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+fn stop_gradient<'py>(
+    a: &Bound<'py, PyAny>,
+    stream: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
     let _ = stream;
     let mut leaves = Vec::new();
     let tree = Tree::flatten(a, &mut leaves)?;
@@ -203,7 +215,8 @@ fn depends<'py>(inputs: &Bound<'py, PyAny>, dependencies: &Bound<'py, PyAny>) ->
     let late = transforms::depends(&xs, &after).or_raise()?;
     // As in MLX, a sequence comes back as a list.
     if inputs.is_instance_of::<PyTuple>() {
-        let items = late.into_iter().map(PyArray::new).map(|a| Bound::new(py, a)).collect::<PyResult<Vec<_>>>()?;
+        let items =
+            late.into_iter().map(PyArray::new).map(|a| Bound::new(py, a)).collect::<PyResult<Vec<_>>>()?;
         return Ok(pyo3::types::PyList::new(py, items)?.into_any());
     }
     tree.unflatten(py, &late)

@@ -5,7 +5,7 @@ use super::{call, check_callable, flatten_result};
 use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
 use crate::tree::{Tree, a_thing};
-use covector_core::transforms::{jvp_flat, vjp_flat};
+use covector_core::transforms::{Tracer, jvp_flat, vjp_flat};
 use covector_core::{Array, Error, Result, ops};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -39,7 +39,7 @@ pub(super) fn vjp<'py>(
     let cotangents = listed("vjp", "cotangents", cotangents)?;
     let mut outputs: Option<Trees> = None;
     let traced = vjp_flat(&given.leaves, |xs| {
-        let (trees, leaves) = given.call(fun, xs)?;
+        let (trees, leaves) = given.call("vjp", fun, xs)?;
         outputs = Some(trees);
         Ok(leaves)
     })
@@ -79,13 +79,69 @@ pub(super) fn jvp<'py>(
     let tangents = given.trees.like("jvp", "tangent", "primal", &tangents, &given.leaves)?;
     let mut outputs: Option<Trees> = None;
     let (values, tangents) = jvp_flat(&given.leaves, &tangents, |xs| {
-        let (trees, leaves) = given.call(fun, xs)?;
+        let (trees, leaves) = given.call("jvp", fun, xs)?;
         outputs = Some(trees);
         Ok(leaves)
     })
     .or_raise()?;
     let outputs = outputs.expect("the function ran");
     Ok((outputs.list(py, &values)?, outputs.list(py, &tangents)?))
+}
+
+/// Compute the outputs of a function and its linear map.
+///
+/// ``fun`` runs once; the map then gives the Jacobian-vector product for any tangents.
+///
+/// Args:
+///     fun: A function that takes arrays (or trees of arrays) and returns an array or a sequence of arrays.
+///     primals: A list of the arrays at which to evaluate the Jacobian.
+///
+/// Returns:
+///     The list of the outputs of ``fun``, and the function from a list of tangents of the ``primals`` to the list
+///     of the tangents of the outputs.
+///
+/// Example:
+///     >>> import covector.core as mx
+///     >>> outs, f_jvp = mx.linearize(mx.sin, [mx.array(0.0)])
+///     >>> f_jvp([mx.array(2.0)])
+///     [array(2, dtype=float32)]
+#[pyfunction]
+pub(super) fn linearize<'py>(
+    fun: &Bound<'py, PyAny>,
+    primals: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, LinearMap)> {
+    check_callable("linearize", fun)?;
+    let given = Primals::new("linearize", "primals", primals)?;
+    let mut outputs: Option<Trees> = None;
+    let traced = vjp_flat(&given.leaves, |xs| {
+        let (trees, leaves) = given.call("linearize", fun, xs)?;
+        outputs = Some(trees);
+        Ok(leaves)
+    })
+    .or_raise()?;
+    let outputs = outputs.expect("the function ran");
+    let values = outputs.list(fun.py(), traced.outputs())?;
+    Ok((values, LinearMap { given, outputs, traced }))
+}
+
+/// What `linearize` returns: the function from tangents to tangents.
+#[pyclass(frozen, name = "linear_map", module = "covector.core")]
+pub(super) struct LinearMap {
+    given: Primals,
+    outputs: Trees,
+    traced: Tracer,
+}
+
+#[pymethods]
+impl LinearMap {
+    fn __call__<'py>(&self, tangents: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = tangents.py();
+        let tangents = listed("linearize", "tangents", tangents)?;
+        let tangents =
+            self.given.trees.like("linearize", "tangent", "primal", &tangents, &self.given.leaves)?;
+        let products = self.traced.pushforward(&tangents).or_raise()?;
+        self.outputs.list(py, &products)
+    }
 }
 
 /// Trees side by side, over one list of leaves.
@@ -188,7 +244,7 @@ impl Primals {
     }
 
     /// Calls the function on `xs` in place of the primals and takes its outputs apart.
-    fn call(&self, fun: &Bound<'_, PyAny>, xs: &[Array]) -> Result<(Trees, Vec<Array>)> {
+    fn call(&self, op: &'static str, fun: &Bound<'_, PyAny>, xs: &[Array]) -> Result<(Trees, Vec<Array>)> {
         let py = fun.py();
         let args: Vec<_> = self.trees.each(py, xs).collect::<PyResult<_>>().map_err(from_py)?;
         let args = PyTuple::new(py, args).map_err(from_py)?;
@@ -197,11 +253,11 @@ impl Primals {
         let (mut trees, mut ends) = (Vec::new(), Vec::new());
         let outputs = items(&result).unwrap_or_else(|| vec![result]);
         for output in &outputs {
-            trees.push(flatten_result("vjp", output, false, &mut leaves).map_err(from_py)?);
+            trees.push(flatten_result(op, output, false, &mut leaves).map_err(from_py)?);
             ends.push(leaves.len());
         }
         if leaves.is_empty() {
-            return Err(Error::value("vjp", "the function returned no arrays; return at least one"));
+            return Err(Error::value(op, "the function returned no arrays; return at least one"));
         }
         Ok((Trees { trees, ends }, leaves))
     }

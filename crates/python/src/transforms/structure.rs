@@ -1,7 +1,10 @@
 //! Trees taken apart for the transforms that are written in Python.
 
 use crate::array::PyArray;
+use crate::errors::{OrRaise, from_py};
 use crate::tree::{Tree, a_thing};
+use covector_core::Array;
+use covector_core::transforms::{Tracer, vjp_flat};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -45,8 +48,46 @@ impl Structure {
 pub(super) fn flatten<'py>(tree: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyList>, Structure)> {
     let mut leaves = Vec::new();
     let structure = Tree::flatten(tree, &mut leaves)?;
-    let arrays = leaves.len();
-    let leaves: Vec<_> =
-        leaves.into_iter().map(|x| Bound::new(tree.py(), PyArray::new(x))).collect::<PyResult<_>>()?;
-    Ok((PyList::new(tree.py(), leaves)?, Structure { tree: structure, arrays }))
+    Ok((list(tree.py(), &leaves)?, Structure { tree: structure, arrays: leaves.len() }))
+}
+
+fn list<'py>(py: Python<'py>, arrays: &[Array]) -> PyResult<Bound<'py, PyList>> {
+    let items: Vec<_> =
+        arrays.iter().map(|x| Bound::new(py, PyArray::new(x.clone()))).collect::<PyResult<_>>()?;
+    PyList::new(py, items)
+}
+
+fn arrays(items: &Bound<'_, PyAny>) -> PyResult<Vec<Array>> {
+    items.try_iter()?.map(|x| Ok(x?.cast::<PyArray>()?.get().get())).collect()
+}
+
+/// A function of a list of arrays that ran once and can be differentiated both ways.
+#[pyclass(frozen, name = "Trace", module = "covector.core")]
+pub(super) struct Trace {
+    tracer: Tracer,
+}
+
+#[pymethods]
+impl Trace {
+    /// The cotangents of the inputs for cotangents of the outputs.
+    fn pullback<'py>(&self, cotangents: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        list(cotangents.py(), &self.tracer.pullback(&arrays(cotangents)?).or_raise()?)
+    }
+
+    /// The tangents of the outputs for tangents of the inputs.
+    fn pushforward<'py>(&self, tangents: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        list(tangents.py(), &self.tracer.pushforward(&arrays(tangents)?).or_raise()?)
+    }
+}
+
+/// Runs `fun`, which takes arrays and returns a list of arrays, on traced `leaves`.
+#[pyfunction]
+#[pyo3(name = "_trace")]
+pub(super) fn trace(fun: &Bound<'_, PyAny>, leaves: &Bound<'_, PyAny>) -> PyResult<Trace> {
+    let tracer = vjp_flat(&arrays(leaves)?, |xs| {
+        let run = || arrays(&fun.call1(list(fun.py(), xs)?.to_tuple())?);
+        run().map_err(from_py)
+    })
+    .or_raise()?;
+    Ok(Trace { tracer })
 }

@@ -8,7 +8,7 @@ use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
 
 /// Returns a vectorized version of ``fun``.
 ///
@@ -29,11 +29,11 @@ use pyo3::types::{PyDict, PyInt, PyTuple};
 ///     array([2, 4, 6], dtype=float32)
 #[pyfunction]
 #[pyo3(signature = (fun, in_axes=Axes::Zero, out_axes=Axes::Zero), text_signature = "(fun, in_axes=0, out_axes=0)")]
-pub(super) fn vmap(
-    fun: Bound<'_, PyAny>,
-    in_axes: Axes<'_>,
-    out_axes: Axes<'_>,
-) -> PyResult<Transformed> {
+pub(super) fn vmap<'py>(
+    fun: Bound<'py, PyAny>,
+    in_axes: Axes<'py>,
+    out_axes: Axes<'py>,
+) -> PyResult<Bound<'py, Transformed>> {
     let py = fun.py();
     check_callable("vmap", &fun)?;
     let (in_axes, out_axes) = (in_axes.object(py)?, out_axes.object(py)?);
@@ -45,7 +45,7 @@ pub(super) fn vmap(
              as it is",
         ));
     }
-    Ok(Transformed::new(fun, What::Vmap(Vmap { in_axes, out_axes })))
+    Transformed::wrap(fun, What::Vmap(Vmap { in_axes, out_axes }))
 }
 
 /// An argument for which `None` is a value of its own and not the same as leaving it out.
@@ -134,14 +134,15 @@ impl Vmap {
     /// or, for a function of one argument, also that argument's own.
     fn spread_in_axes(&self, tree: &Tree, args: &Bound<'_, PyTuple>) -> PyResult<Vec<Option<isize>>> {
         let in_axes = self.in_axes.bind(args.py());
-        let found = tree.spread_axes("vmap", "in_axes", in_axes);
-        match found {
-            Err(error) if args.len() == 1 && !in_axes.is_instance_of::<PyInt>() => {
-                let wrapped = PyTuple::new(args.py(), [in_axes])?;
-                tree.spread_axes("vmap", "in_axes", wrapped.as_any()).map_err(|_| error)
-            }
-            found => found,
+        let spread = |axes: &Bound<'_, PyAny>| tree.spread_axes("vmap", "in_axes", axes);
+        if args.len() != 1 || in_axes.is_instance_of::<PyInt>() {
+            return spread(in_axes);
         }
+        let wrapped = PyTuple::new(args.py(), [in_axes])?;
+        if in_axes.is_instance_of::<PyTuple>() || in_axes.is_instance_of::<PyList>() {
+            return spread(in_axes).or_else(|error| spread(wrapped.as_any()).map_err(|_| error));
+        }
+        spread(wrapped.as_any())
     }
 
     pub(super) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
