@@ -138,3 +138,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("test accuracy {:.1} %", 100.0 * share);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the program promises, with another division of the images.
+    #[test]
+    fn it_learns_to_read() {
+        let mut shuffle = Shuffle::new(7);
+        let (train_set, test_set) = Digits::load().split(5, &mut shuffle);
+        let Outcome { network, losses } = train(&train_set, &test_set, &mut shuffle).unwrap();
+        let (images, labels) = arrays(&test_set).unwrap();
+        assert!(accuracy(&network.read(&images), &labels).item::<f32>() >= 0.97);
+        assert!(losses[losses.len() - 1].1 < 0.1 * losses[0].1);
+    }
+}

@@ -73,3 +73,12 @@ fn main() -> covector::Result<()> {
     println!("largest curvature at the minimum: {:.1}", largest_curvature(&x)?);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    /// The program checks its own results.
+    #[test]
+    fn it_runs() {
+        super::main().unwrap();
+    }
+}

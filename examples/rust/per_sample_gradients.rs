@@ -19,15 +19,13 @@ fn main() -> covector::Result<()> {
     let x = random::normal(&[8, 3], Dtype::F32, 0.0, 1.0, None)?;
     let y = x.sum_axes(&[-1], true);
 
-    // The loss of one example: x has shape (3,), y has shape (1,). Nothing in it knows of a batch.
-    let loss = |(network, x, y): &(Network, Array, Array)| mse_loss(&network.forward(x), y, Reduction::Sum);
-
-    // The gradient of one example, and then of all. The network is captured, not passed, so all examples share it.
-    let gradient = |(x, y): &(Array, Array)| -> covector::Result<Vec<Array>> {
-        let (network, _, _) = grad(loss)(&(network.clone(), x.clone(), y.clone()))?;
-        Ok(network.leaves())
+    // The gradient of the loss of one example: x has shape (3,), y has shape (1,). Nothing in it knows of a batch.
+    // The network is captured, not passed, so all examples share it.
+    let gradient = |(x, y): &(Array, Array)| {
+        grad(|network: &Network| mse_loss(&network.forward(x), y, Reduction::Sum))(&network)
     };
-    let each = vmap(gradient)(&(x.clone(), y.clone()))?;
+    // The same for all examples. The result is a network whose arrays have one axis more.
+    let each = vmap(gradient)(&(x.clone(), y.clone()))?.leaves();
     for (parameter, gradients) in network.leaves().iter().zip(&each) {
         println!("parameter {:?}, gradients of all examples {:?}", parameter.shape(), gradients.shape());
     }
@@ -47,4 +45,13 @@ fn main() -> covector::Result<()> {
     }
     println!("the mean of the gradients is the gradient of the mean");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    /// The program checks its own results.
+    #[test]
+    fn it_runs() {
+        super::main().unwrap();
+    }
 }

@@ -268,11 +268,11 @@ def check_grads(
     eps = eps if eps is not None else (1e-5 if fine else 1e-2)
     atol = atol if atol is not None else (1e-7 if fine else 1e-2)
     rtol = rtol if rtol is not None else (1e-6 if fine else 1e-2)
-    keys = iter(mx.random.split(mx.random.key(seed), 2 * (len(flat.inputs) + len(flat.outputs))))
+    keys = iter(mx._random.split(mx._random.key(seed), 2 * (len(flat.inputs) + len(flat.outputs))))
 
     def direction(x: Any) -> Any:
         def draw() -> Any:
-            return mx.random.normal(x.shape, key=next(keys)).astype(x.dtype)
+            return mx._random.normal(x.shape, key=next(keys)).astype(x.dtype)
 
         return draw() + 1j * draw() if mx.issubdtype(x.dtype, mx.complexfloating) else draw()
 

@@ -5,12 +5,15 @@
 
 use crate::array::Array;
 use crate::error::Result;
+use crate::graph;
 use crate::ops;
 use crate::prim::elementwise::{Partials, RowFn};
 use crate::random;
 use crate::prim::rows;
-use crate::transforms::{CustomFunction, checkpoint};
+use crate::primitive::Derivative;
+use crate::transforms::{CustomFunction, checkpoint, vjp_flat};
 use covector_kernels::{C64, Dtype};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What values a sample input has.
@@ -151,6 +154,37 @@ fn entries_of(
 fn flat(mut entry: Entry) -> Entry {
     entry.smooth = false;
     entry
+}
+
+/// The primitives that the catalogue reaches, by the family their derivative is written in.
+///
+/// # Errors
+/// When an entry does not run on its own samples.
+pub fn families() -> Result<BTreeMap<&'static str, BTreeSet<&'static str>>> {
+    let mut found: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
+    for entry in entries() {
+        for float in [Dtype::F64, Dtype::C64] {
+            let x: Vec<Array> = entry.inputs.iter().map(|x| x.sample(1, float)).collect();
+            let traced = match vjp_flat(&x, |x| (entry.run)(x)) {
+                Err(_) if float == Dtype::C64 => continue, // the op takes no complex arrays and says so
+                other => other?,
+            };
+            for step in graph::walk(traced.outputs(), |_| true, |_| true).steps {
+                let Some(recipe) = step.recipe else { continue };
+                let family = match recipe.op.derivative() {
+                    Derivative::Elementwise(_) => "elementwise",
+                    Derivative::Linear(_) => "linear",
+                    Derivative::Bilinear(_) => "bilinear",
+                    Derivative::Structured(_) => "structured",
+                    Derivative::Handwritten(_) => "handwritten",
+                    Derivative::Zero => "zero",
+                    Derivative::None(_) => "none",
+                };
+                found.entry(family).or_default().insert(recipe.op.name());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Everything.

@@ -45,7 +45,10 @@ pub(crate) fn walk(
     enter: impl Fn(&Node) -> bool,
 ) -> Walk {
     const OPEN: u32 = u32::MAX;
-    let mut out = Walk { steps: Vec::new(), place: FxHashMap::default() };
+    // A graph has at least as many nodes as its longest chain: growing the map step by step costs more than the rest.
+    let least = roots.iter().map(|r| r.node.pending.depth as usize).max().unwrap_or(0).min(1 << 16);
+    let place = FxHashMap::with_capacity_and_hasher(2 * least + 8, rustc_hash::FxBuildHasher);
+    let mut out = Walk { steps: Vec::with_capacity(2 * least + 8), place };
     // A frame is a node whose inputs are being listed, with the number of the next input.
     let mut stack: Vec<(Arc<Node>, Option<Recipe>, usize)> = Vec::new();
     for root in roots {

@@ -502,3 +502,15 @@ fn every_primitive_is_reached_by_the_catalogue() {
     assert!(missing.is_empty(), "primitives that no catalogue entry reaches: {missing:?}");
     assert!(declared.len() > 30, "only {declared:?} found: the scan is broken");
 }
+
+#[test]
+fn almost_no_derivative_is_written_by_hand() {
+    let families = covector_core::catalog::families().unwrap();
+    for (family, names) in &families {
+        println!("{family}: {} ({})", names.len(), names.iter().copied().collect::<Vec<_>>().join(", "));
+    }
+    // The one pair of rules that could disagree is the user's own.
+    let by_hand: Vec<&str> = families["handwritten"].iter().copied().collect();
+    assert_eq!(by_hand, ["custom_function"]);
+    assert!(families["elementwise"].len() > 30 && families["linear"].len() > 15);
+}

@@ -26,12 +26,13 @@ fn erf(x: f64) -> f64 {
     if x.abs() > 5.0 {
         return sign(x);
     }
+    // All terms have one sign, so nothing cancels.
     let (mut term, mut sum) = (x, x);
     for n in 1..300 {
-        term *= -x * x / f64::from(n);
-        sum += term / f64::from(2 * n + 1);
+        term *= 2.0 * x * x / f64::from(2 * n + 1);
+        sum += term;
     }
-    sum * std::f64::consts::FRAC_2_SQRT_PI
+    sum * (-x * x).exp() * std::f64::consts::FRAC_2_SQRT_PI
 }
 
 fn floor_div(a: i128, b: i128) -> i128 {
@@ -66,8 +67,6 @@ fn exact(name: &str) -> Option<Exact> {
         complex2: Some(g),
         ..none
     };
-    let truth = |v: bool| f64::from(v);
-    let _ = truth;
     Some(match name {
         "negative" => all(|x| -x, |x| -x, |z| -z),
         "real_abs" => Exact { real1: Some(f64::abs), int1: Some(i128::abs), ..none },
@@ -234,14 +233,13 @@ fn working(row: &Row, dtype: Dtype) -> Dtype {
 /// What the row gives for real numbers, in higher precision; `None` where it is not compared.
 fn want(row: &Row, e: Exact, dtype: Dtype, v: &[f64]) -> Option<f64> {
     let float = row.convert(dtype).is_float() || dtype.is_float();
-    let result = match (float, v) {
+    match (float, v) {
         (true, &[x]) => e.real1.map(|f| f(x)),
         (true, &[a, b]) => e.real2.map(|f| f(a, b)),
         (false, &[x]) => e.int1.map(|f| f(x as i128)).map(|r| whole(row, r, dtype)),
         (false, &[a, b]) => e.int2.map(|f| f(a as i128, b as i128)).map(|r| whole(row, r, dtype)),
         _ => unreachable!(),
-    };
-    result
+    }
 }
 
 fn whole(row: &Row, r: i128, dtype: Dtype) -> f64 {
@@ -271,6 +269,13 @@ fn rows_compute_what_scalar_arithmetic_does() {
             let check = |got: f64, v: &[f64]| {
                 let Some(want) = want(row, e, dtype, v) else { return };
                 let work = working(row, dtype);
+                if row.name == "floor_divide" && dtype.is_float() {
+                    // A quotient just below a whole number rounds up to it first.
+                    let quotient = v[0] / v[1];
+                    if near(quotient, quotient.round(), work, 1.0) {
+                        return;
+                    }
+                }
                 let tiny = want.abs() < 1e-4 && work == Dtype::F16;
                 if (want.is_finite() && want.abs() > limit) || tiny {
                     return;
@@ -298,8 +303,14 @@ fn rows_compute_what_scalar_arithmetic_does() {
             let (x, held) = complex_samples();
             let close = |got: Z, want: W, what: &str| {
                 let size = want.norm().max(1.0);
-                let off = W::new(got.0, got.1) - want;
-                assert!(off.norm() <= 2e-6 * size, "{} of {what} is {got:?}, not {want}", row.name);
+                let got = W::new(got.0, got.1);
+                if !want.is_finite() {
+                    // At a pole the parts are a matter of convention.
+                    assert!(!got.is_finite(), "{} of {what} is {got}, not {want}", row.name);
+                    return;
+                }
+                let off = got - want;
+                assert!(off.norm() <= 2e-6 * size, "{} of {what} is {got}, not {want}", row.name);
             };
             if let Some(f) = e.complex1 {
                 for (&got, &z) in values(&apply(row, &[&x])).iter().zip(&held) {

@@ -310,6 +310,17 @@ fn a_custom_function_does_not_lose_the_gradient_of_what_it_captures() {
 }
 
 #[test]
+fn checkpoint_takes_broadcast_arguments() {
+    // What is recomputed passes through a barrier, which hands a broadcast argument through as it lies.
+    let x = ops::broadcast_to(&scalar(1.0), &[4, 2]);
+    let again = |w: &Array| {
+        checkpoint(&[w.clone(), x.clone()], |a| Ok(vec![a[1].matmul(&a[0]).sum()])).map(|mut y| y.remove(0))
+    };
+    let w = Array::new([[1.0f64], [2.0]]);
+    assert_eq!(grad(again)(&w).unwrap().to_vec::<f64>(), [4.0, 4.0]);
+}
+
+#[test]
 fn checkpoint_differentiates_what_it_captures() {
     let f = |w: &Array| {
         let x = scalar(3.0);

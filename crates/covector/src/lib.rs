@@ -43,11 +43,9 @@
 //! assert_eq!(second.item::<f32>(), 12.0);
 //!
 //! // … run it over a batch, here for the gradient of every single example, …
-//! let example_loss = |(p, x, y): &(Params, Array, Array)| (p.predict(x) - y).square();
-//! let of_each = vmap(|(x, y): &(Array, Array)| grad(example_loss)(&(params.clone(), x.clone(), y.clone())))(
-//!     &(x.clone(), y.clone()),
-//! )?;
-//! assert_eq!(of_each.0.w.shape(), [4, 2]);
+//! let example_grad = |(x, y): &(Array, Array)| grad(|p: &Params| (p.predict(x) - y).square())(&params);
+//! let of_each = vmap(example_grad)(&(x.clone(), y.clone()))?;
+//! assert_eq!(of_each.w.shape(), [4, 2]);
 //!
 //! // … or push a direction through it: a Hessian-vector product, without the Hessian.
 //! let (_, curvature) = jvp(grad(loss), &params, &grads)?;
@@ -102,3 +100,8 @@ pub mod prelude {
     };
     pub use crate::{ops, random};
 }
+
+/// The README's Rust page runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -9,6 +9,7 @@ use crate::scalar::Scalar;
 use covector_core::{Array, Dtype, ops};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
 
 fn wrap(result: covector_core::Result<Array>) -> PyResult<PyArray> {
     result.or_raise().map(PyArray::new)
@@ -65,6 +66,11 @@ fn range(start: Scalar, stop: Scalar, step: Scalar, dtype: Option<Dtype>) -> PyR
             Dtype::I64
         }
     });
+    if dtype.is_unsigned_integer() && (float(start) < 0.0 || float(step) < 0.0) {
+        // Counted with a sign, then wrapped as C does.
+        let range = ops::try_arange(float(start), float(stop), float(step), Dtype::I64).or_raise()?;
+        return wrap(range.try_astype(dtype));
+    }
     wrap(ops::try_arange(float(start), float(stop), float(step), dtype))
 }
 
@@ -192,40 +198,30 @@ functions! {
 
     /// Coordinate arrays of a grid from the coordinates along each axis.
     fn meshgrid <py> ["meshgrid": *arrays, sparse = Some(false), indexing = Some("xy")]
-        (arrays: Bound<'py, pyo3::types::PyTuple>, sparse: Option<bool>, indexing: Option<&str>) -> Bound<'py, pyo3::types::PyList>
+        (arrays: Bound<'py, PyTuple>, sparse: Option<bool>, indexing: Option<&str>) -> Bound<'py, PyTuple>
     {
         let arrays: crate::convert::Arrays = arrays.as_any().extract()?;
         let indexing = indexing.unwrap_or("xy");
         if indexing != "xy" && indexing != "ij" {
             return Err(PyValueError::new_err(format!("[meshgrid] indexing is {indexing:?}; it must be 'xy' or 'ij'")));
         }
-        let n = arrays.0.len();
-        let place = |k: usize| if indexing == "xy" && k < 2 && n > 1 { 1 - k } else { k };
-        let mut out = Vec::with_capacity(n);
-        for (k, x) in arrays.0.iter().enumerate() {
-            let mut shape = vec![1isize; n];
-            shape[place(k)] = x.size() as isize;
-            out.push(x.try_reshape(&shape).or_raise()?);
-        }
-        if !sparse.unwrap_or(false) {
-            out = ops::try_broadcast_arrays(&out).or_raise()?;
-        }
-        pyo3::types::PyList::new(py, out.into_iter().map(PyArray::new))
+        let out = ops::try_meshgrid(&arrays.0, sparse.unwrap_or(false), indexing == "xy").or_raise()?;
+        PyTuple::new(py, out.into_iter().map(PyArray::new))
     }
 
     /// The array with at least one axis; a list of them for several arrays.
-    fn atleast_1d <py> ["atleast_1d": *arys] (arys: Bound<'py, pyo3::types::PyTuple>) -> Bound<'py, PyAny> {
-        at_least(py, &arys, 1)
+    fn atleast_1d <py> ["atleast_1d": *arys] (arys: Bound<'py, PyTuple>) -> Bound<'py, PyAny> {
+        at_least(py, &arys, ops::try_atleast_1d)
     }
 
     /// The array with at least two axes; a list of them for several arrays.
-    fn atleast_2d <py> ["atleast_2d": *arys] (arys: Bound<'py, pyo3::types::PyTuple>) -> Bound<'py, PyAny> {
-        at_least(py, &arys, 2)
+    fn atleast_2d <py> ["atleast_2d": *arys] (arys: Bound<'py, PyTuple>) -> Bound<'py, PyAny> {
+        at_least(py, &arys, ops::try_atleast_2d)
     }
 
     /// The array with at least three axes; a list of them for several arrays.
-    fn atleast_3d <py> ["atleast_3d": *arys] (arys: Bound<'py, pyo3::types::PyTuple>) -> Bound<'py, PyAny> {
-        at_least(py, &arys, 3)
+    fn atleast_3d <py> ["atleast_3d": *arys] (arys: Bound<'py, PyTuple>) -> Bound<'py, PyAny> {
+        at_least(py, &arys, ops::try_atleast_3d)
     }
 
     /// The Bartlett window: a triangle.
@@ -255,26 +251,13 @@ functions! {
 
 fn at_least<'py>(
     py: Python<'py>,
-    arrays: &Bound<'py, pyo3::types::PyTuple>,
-    n: usize,
+    arrays: &Bound<'py, PyTuple>,
+    f: fn(&Array) -> covector_core::Result<Array>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let mut out = Vec::with_capacity(arrays.len());
-    for item in arrays {
-        let x = array(&item, None)?;
-        let shape: Option<Vec<isize>> = match (x.ndim(), n) {
-            (have, want) if have >= want => None,
-            (0, want) => Some(vec![1; want]),
-            (1, 2) => Some(vec![1, x.size() as isize]),
-            (1, _) => Some(vec![1, x.size() as isize, 1]),
-            _ => Some(vec![x.shape()[0] as isize, x.shape()[1] as isize, 1]),
-        };
-        out.push(PyArray::new(match shape {
-            Some(shape) => x.try_reshape(&shape).or_raise()?,
-            None => x,
-        }));
-    }
+    let mut out: Vec<PyArray> =
+        arrays.iter().map(|item| wrap(f(&array(&item, None)?))).collect::<PyResult<_>>()?;
     if out.len() == 1 {
         return Ok(Bound::new(py, out.remove(0))?.into_any());
     }
-    Ok(pyo3::types::PyList::new(py, out)?.into_any())
+    Ok(PyList::new(py, out)?.into_any())
 }

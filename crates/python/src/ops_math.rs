@@ -1,11 +1,11 @@
 //! Elementwise functions that are no rows of the core's tables, and linear algebra.
 
 use crate::array::PyArray;
-use crate::convert::{Arr, Ints, Operand, Value, pair};
+use crate::convert::{Arr, Ints, Value, pair};
 use crate::dtype::DtypeArg;
 use crate::errors::OrRaise;
 use crate::functions::functions;
-use covector_core::{Array, Dtype, ops};
+use covector_core::{Array, ops};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -87,8 +87,7 @@ functions! {
 
     /// Whether exactly one of the two is true (not zero).
     fn logical_xor ["logical_xor": a, b, /] (a: Value, b: Value) -> PyArray {
-        let truth = |v: Operand| v.alone()?.try_astype(Dtype::Bool).or_raise();
-        wrap(ops::try_not_equal(&truth(a.0)?, &truth(b.0)?))
+        wrap(ops::try_logical_xor(&a.0.alone()?, &b.0.alone()?))
     }
 
     /// Elements of `x` where the condition is true (not zero), of `y` elsewhere.
@@ -137,7 +136,7 @@ functions! {
 
     /// The bytes of the array read as another element type.
     fn view ["view": a, dtype] (a: Value, dtype: DtypeArg) -> PyArray {
-        viewed(&a.0.alone()?, dtype.0)
+        wrap(a.0.alone()?.try_view(dtype.0))
     }
 
     /// The matrix product over the last two axes; axes in front broadcast, and a vector counts as one row on the
@@ -159,6 +158,16 @@ functions! {
     /// Every element of one times every element of the other, both flattened.
     fn outer ["outer": a, b, /] (a: Arr, b: Arr) -> PyArray {
         wrap(ops::try_outer(&a, &b))
+    }
+
+    /// The sum of products over one axis of both.
+    fn vecdot ["vecdot": a, b, /, *, axis = -1] (a: Arr, b: Arr, axis: isize) -> PyArray {
+        wrap(ops::try_vecdot(&a, &b, axis))
+    }
+
+    /// The Kronecker product: every element of `a` times all of `b`.
+    fn kron ["kron": a, b] (a: Arr, b: Arr) -> PyArray {
+        wrap(ops::try_kron(&a, &b))
     }
 
     /// The sum of products over pairs of axes: the last `axes` of `a` with the first of `b`, or two lists of axes.
@@ -200,29 +209,6 @@ fn pairs(a: &Array, axes: Option<&Bound<'_, PyAny>>) -> PyResult<(Vec<isize>, Ve
     Ok((((a.ndim() as isize - count)..a.ndim() as isize).collect(), (0..count).collect()))
 }
 
-/// The bytes of an array read as another element type; the last axis shrinks or grows with the size.
-fn viewed(x: &Array, dtype: Dtype) -> PyResult<PyArray> {
-    let (have, want) = (x.dtype().size(), dtype.size());
-    let mut shape = x.shape().to_vec();
-    if have != want {
-        let Some(last) = shape.last_mut() else {
-            return Err(PyValueError::new_err(format!(
-                "[view] a zero-dimensional {} array cannot be seen as {dtype}, whose size differs",
-                x.dtype()
-            )));
-        };
-        if !(*last * have).is_multiple_of(want) {
-            return Err(PyValueError::new_err(format!(
-                "[view] the last axis, {last} times {}, does not divide into {dtype}",
-                x.dtype()
-            )));
-        }
-        *last = *last * have / want;
-    }
-    let bytes = crate::foreign::to_bytes(x)?;
-    crate::foreign::from_bytes(&bytes, dtype, &shape, Some(dtype)).map(PyArray::new)
-}
-
 #[pymethods]
 impl PyArray {
     /// The array in another element type. Between inexact types the gradient passes; others have none.
@@ -236,7 +222,7 @@ impl PyArray {
     #[pyo3(signature = (dtype, *, stream = None))]
     fn view(&self, dtype: DtypeArg, stream: Option<crate::convert::Stream>) -> PyResult<PyArray> {
         let _ = stream;
-        viewed(&self.get(), dtype.0)
+        wrap(self.get().try_view(dtype.0))
     }
 
     /// The absolute value; for complex arrays the modulus, a `float32` array.

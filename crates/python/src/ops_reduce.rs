@@ -6,7 +6,7 @@
 )]
 
 use crate::array::PyArray;
-use crate::convert::{Arr, Ints, axes};
+use crate::convert::{Arr, Ints, Value, axes};
 use crate::dtype::DtypeArg;
 use crate::errors::OrRaise;
 use crate::functions::functions;
@@ -66,7 +66,7 @@ fn scan(f: Along, x: &Array, axis: Option<isize>, reverse: bool, inclusive: bool
 }
 
 fn along(
-    f: fn(&Array, isize) -> covector_core::Result<Array>,
+    f: impl Fn(&Array, isize) -> covector_core::Result<Array>,
     x: &Array,
     axis: Option<isize>,
 ) -> PyResult<PyArray> {
@@ -112,8 +112,7 @@ macro_rules! reductions {
 
             /// How many elements are not zero.
             fn count_nonzero ["count_nonzero": a, /, *, axis = None, keepdims = false] (a: Arr, axis: Option<Ints>, keepdims: bool) -> PyArray {
-                let truth = a.try_astype(covector_core::Dtype::Bool).or_raise()?;
-                reduce(ops::try_sum_axes, &truth, &axis, keepdims)
+                reduce(ops::try_count_nonzero_axes, &a, &axis, keepdims)
             }
 
             /// The smallest and the largest element over the given axes.
@@ -149,6 +148,49 @@ macro_rules! reductions {
             /// The `uint32` indices that put an axis in ascending order; flattened for `axis=None`.
             fn argsort ["argsort": a, /, axis = Some(-1)] (a: Arr, axis: Option<isize>) -> PyArray {
                 along(ops::try_argsort, &a, axis)
+            }
+
+            /// The elements along an axis in an order that puts the `kth` in its sorted place; flattened for `axis=None`.
+            fn partition ["partition": a, /, kth, axis = Some(-1)] (a: Arr, kth: isize, axis: Option<isize>) -> PyArray {
+                along(|x, axis| ops::try_partition(x, kth, axis), &a, axis)
+            }
+
+            /// The `uint32` indices of `partition`.
+            fn argpartition ["argpartition": a, /, kth, axis = Some(-1)] (a: Arr, kth: isize, axis: Option<isize>) -> PyArray {
+                along(|x, axis| ops::try_argpartition(x, kth, axis), &a, axis)
+            }
+
+            /// The `k` largest elements along an axis, in no order; flattened for `axis=None`.
+            fn topk ["topk": a, /, k, axis = Some(-1)] (a: Arr, k: isize, axis: Option<isize>) -> PyArray {
+                let Ok(k) = usize::try_from(k) else {
+                    return Err(PyValueError::new_err(format!("[topk] {k} elements cannot be chosen")));
+                };
+                along(|x, axis| ops::try_topk(x, k, axis), &a, axis)
+            }
+
+            /// The median over the given axes: the middle element, or the mean of the two in the middle.
+            fn median ["median": a, /, axis = None, keepdims = false] (a: Arr, axis: Option<Ints>, keepdims: bool) -> PyArray {
+                reduce(ops::try_median_axes, &a, &axis, keepdims)
+            }
+
+            /// Where values would have to be put into a sorted vector to keep it sorted: in front of equal elements,
+            /// or behind them for `side="right"`.
+            fn searchsorted ["searchsorted": sorted_sequence, values, /, side = "left"] (sorted_sequence: Arr, values: Value, side: &str) -> PyArray {
+                let right = match side {
+                    "left" => false,
+                    "right" => true,
+                    _ => return Err(PyValueError::new_err(format!("[searchsorted] side is {side:?}; it must be 'left' or 'right'"))),
+                };
+                let values = values.0.beside(sorted_sequence.dtype())?;
+                ops::try_searchsorted(&sorted_sequence, &values, right).or_raise().map(PyArray::new)
+            }
+
+            /// The differences of neighbours along an axis, `n` times.
+            fn diff ["diff": a, /, n = 1, axis = -1] (a: Arr, n: isize, axis: isize) -> PyArray {
+                let Ok(n) = usize::try_from(n) else {
+                    return Err(PyValueError::new_err(format!("[diff] n is {n}; it must not be negative")));
+                };
+                ops::try_diff(&a, n, axis).or_raise().map(PyArray::new)
             }
 
             /// The cumulative sum along an axis; from the end if `reverse`, without the element itself if not

@@ -41,17 +41,24 @@ fn cut<'py>(py: Python<'py>, x: &Array, sections: &Ints, axis: isize) -> PyResul
     PyList::new(py, parts.or_raise()?.into_iter().map(PyArray::new))
 }
 
-fn joined(
-    f: fn(&[Array], isize) -> covector_core::Result<Array>,
-    arrays: &Arrays,
-    axis: Option<isize>,
-) -> PyResult<PyArray> {
+fn joined(arrays: &Arrays, axis: Option<isize>) -> PyResult<PyArray> {
     match axis {
-        Some(axis) => wrap(f(&arrays.0, axis)),
+        Some(axis) => wrap(ops::try_concatenate(&arrays.0, axis)),
         None => {
             let parts: Vec<Array> = arrays.0.iter().map(flat).collect::<PyResult<_>>()?;
-            wrap(f(&parts, 0))
+            wrap(ops::try_concatenate(&parts, 0))
         }
+    }
+}
+
+/// Axes for `transpose`; an empty list of them is not the same as none.
+fn transposed(x: &Array, axes: Option<Vec<isize>>) -> PyResult<PyArray> {
+    match axes {
+        Some(axes) if axes.is_empty() && x.ndim() > 0 => Err(PyValueError::new_err(format!(
+            "[transpose] 0 axes were given for an array with {}; leave them out to reverse all",
+            x.ndim()
+        ))),
+        axes => wrap(x.try_transpose(&axes.unwrap_or_default())),
     }
 }
 
@@ -152,27 +159,54 @@ fn padded(x: &Array, width: &Bound<'_, PyAny>, mode: &str, value: Option<Value>)
     Ok(out)
 }
 
-/// Where a window starts, for `slice` and `slice_update`.
-fn corner(op: &str, x: &Array, start: &Array, axes: &Ints, extents: &[usize]) -> PyResult<Vec<Index>> {
-    let starts = start.try_astype(Dtype::I64).or_raise()?;
-    let starts = flat(&starts)?.try_to_vec::<i64>().or_raise()?;
-    if starts.len() != axes.values.len() {
+/// Where a window starts, for `slice` and `slice_update`. Where the start has no value, inside `vmap`, the window
+/// is one of index arrays, and what lies outside shows when the values are computed.
+fn corner(
+    op: &'static str,
+    x: &Array,
+    start: &Array,
+    axes: &Ints,
+    extents: &[usize],
+) -> PyResult<Vec<Index>> {
+    let start = flat(start)?.try_astype(Dtype::I64).or_raise()?;
+    if start.size() != axes.values.len() {
         return Err(PyValueError::new_err(format!(
             "[{op}] {} start indices were given for {} axes",
-            starts.len(),
+            start.size(),
             axes.values.len()
         )));
     }
+    let known = start.try_to_vec::<i64>().ok();
+    let n = x.ndim();
     let mut out: Vec<Index> = extents.iter().map(|&n| Index::Slice(Some(0), Some(n as isize), 1)).collect();
-    for (&axis, &start) in axes.values.iter().zip(&starts) {
-        let axis = covector_core::shape::normalize_axis("slice", axis, x.ndim()).or_raise()?;
-        let (n, extent) = (x.shape()[axis] as i64, extents[axis] as i64);
-        if start < 0 || start + extent > n {
-            return Err(PyValueError::new_err(format!(
-                "[{op}] {extent} elements from {start} on lie outside axis {axis} with extent {n}"
-            )));
+    let line = |axis: usize, count: usize| -> covector_core::Result<Array> {
+        let mut shape = vec![1; n];
+        shape[axis] = count as isize;
+        ops::try_arange(0.0, count as f64, 1.0, Dtype::I64)?.try_reshape(&shape)
+    };
+    if known.is_none() {
+        for (axis, &count) in extents.iter().enumerate() {
+            out[axis] = Index::Array(line(axis, count).or_raise()?);
         }
-        out[axis] = Index::Slice(Some(start as isize), Some((start + extent) as isize), 1);
+    }
+    for (k, &axis) in axes.values.iter().enumerate() {
+        let axis = covector_core::shape::normalize_axis(op, axis, n).or_raise()?;
+        out[axis] = match &known {
+            Some(starts) => {
+                let (extent, have) = (extents[axis] as i64, x.shape()[axis] as i64);
+                if starts[k] < 0 || starts[k].saturating_add(extent) > have {
+                    return Err(PyValueError::new_err(format!(
+                        "[{op}] {extent} elements from {} on lie outside axis {axis} with extent {have}",
+                        starts[k]
+                    )));
+                }
+                Index::Slice(Some(starts[k] as isize), Some((starts[k] + extent) as isize), 1)
+            }
+            None => {
+                let first = start.try_index(&[Index::At(k as isize)]).or_raise()?;
+                Index::Array(ops::try_add(&line(axis, extents[axis]).or_raise()?, &first).or_raise()?)
+            }
+        };
     }
     Ok(out)
 }
@@ -205,12 +239,12 @@ functions! {
 
     /// Axes in another order: axis `k` of the result is axis `axes[k]`; all reversed without `axes`.
     fn transpose ["transpose": a, /, axes = None] (a: Arr, axes: Option<Ints>) -> PyArray {
-        wrap(a.try_transpose(&axes.map_or_else(Vec::new, |a| a.values)))
+        transposed(&a, axes.map(|a| a.values))
     }
 
     /// Axes in another order: axis `k` of the result is axis `axes[k]`; all reversed without `axes`.
     fn permute_dims ["permute_dims": a, /, axes = None] (a: Arr, axes: Option<Ints>) -> PyArray {
-        wrap(a.try_transpose(&axes.map_or_else(Vec::new, |a| a.values)))
+        transposed(&a, axes.map(|a| a.values))
     }
 
     /// The array with its last two axes exchanged.
@@ -234,10 +268,10 @@ functions! {
     }
 
     /// All the arrays broadcast to one shape.
-    fn broadcast_arrays <py> ["broadcast_arrays": *arrays] (arrays: Bound<'py, PyTuple>) -> Bound<'py, PyTuple> {
+    fn broadcast_arrays <py> ["broadcast_arrays": *arrays] (arrays: Bound<'py, PyTuple>) -> Bound<'py, PyList> {
         let arrays: Arrays = arrays.as_any().extract()?;
         let out = ops::try_broadcast_arrays(&arrays.0).or_raise()?;
-        PyTuple::new(py, out.into_iter().map(PyArray::new))
+        PyList::new(py, out.into_iter().map(PyArray::new))
     }
 
     /// The shape that the shapes broadcast to.
@@ -252,17 +286,17 @@ functions! {
 
     /// Arrays joined along an axis they have; flattened first for `axis=None`.
     fn concatenate ["concatenate": arrays, axis = Some(0)] (arrays: Arrays, axis: Option<isize>) -> PyArray {
-        joined(ops::try_concatenate, &arrays, axis)
+        joined(&arrays, axis)
     }
 
     /// Arrays joined along an axis they have; flattened first for `axis=None`.
     fn concat ["concat": arrays, axis = Some(0)] (arrays: Arrays, axis: Option<isize>) -> PyArray {
-        joined(ops::try_concatenate, &arrays, axis)
+        joined(&arrays, axis)
     }
 
-    /// Arrays of one shape joined along a new axis; flattened first for `axis=None`.
+    /// Arrays of one shape joined along a new axis, the first without another.
     fn stack ["stack": arrays, axis = Some(0)] (arrays: Arrays, axis: Option<isize>) -> PyArray {
-        joined(ops::try_stack, &arrays, axis)
+        wrap(ops::try_stack(&arrays.0, axis.unwrap_or(0)))
     }
 
     /// The parts along an axis, without it.
@@ -279,11 +313,7 @@ functions! {
 
     /// The array with axes in the opposite direction: the given ones, or all.
     fn flip ["flip": a, /, axis = None] (a: Arr, axis: Option<Ints>) -> PyArray {
-        let mut indices = vec![Index::Slice(None, None, 1); a.ndim()];
-        for axis in covector_core::shape::normalize_axes("flip", &crate::convert::axes(&a, &axis), a.ndim()).or_raise()? {
-            indices[axis] = Index::Slice(None, None, -1);
-        }
-        wrap(a.try_index(&indices))
+        wrap(a.try_flip(&crate::convert::axes(&a, &axis)))
     }
 
     /// Elements added around the array: a constant, the edge, or a reflection without or with (`symmetric`) it.
@@ -316,6 +346,9 @@ functions! {
             let shape: Vec<isize> = a.shape().iter().map(|&n| n as isize).collect();
             return wrap(rolled.try_reshape(&shape));
         };
+        if axis.single {
+            return wrap(a.try_roll(shift.values.iter().sum(), axis.values[0]));
+        }
         if !shift.single && shift.values.len() != axis.values.len() {
             return Err(PyValueError::new_err(format!("[roll] {} shifts were given for {} axes", shift.values.len(), axis.values.len())));
         }
@@ -341,12 +374,11 @@ functions! {
     fn trace ["trace": a, /, offset = 0, axis1 = 0, axis2 = 1, dtype = None]
         (a: Arr, offset: isize, axis1: isize, axis2: isize, dtype: Option<crate::dtype::DtypeArg>) -> PyArray
     {
-        let line = a.try_diagonal(offset, axis1, axis2).or_raise()?;
-        let line = match dtype {
-            Some(dtype) => line.try_astype(dtype.0).or_raise()?,
-            None => line,
+        let a = match dtype {
+            Some(dtype) => a.try_astype(dtype.0).or_raise()?,
+            None => a.0,
         };
-        wrap(line.try_sum_axes(&[-1], false))
+        wrap(a.try_trace(offset, axis1, axis2))
     }
 
     /// The array with everything above the `k`-th diagonal of its last two axes zero.
@@ -430,7 +462,8 @@ impl PyArray {
     #[pyo3(signature = (*axes, stream = None))]
     fn transpose(&self, axes: &Bound<'_, PyTuple>, stream: Option<Stream>) -> PyResult<PyArray> {
         let _ = stream;
-        wrap(self.get().try_transpose(&unpack(axes)?))
+        let none = axes.is_empty() || (axes.len() == 1 && axes.get_item(0)?.is_none());
+        transposed(&self.get(), if none { None } else { Some(unpack(axes)?) })
     }
 
     /// Axes `start_axis` to `end_axis`, both included, made one.

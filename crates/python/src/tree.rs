@@ -495,7 +495,7 @@ impl Step {
         if let Step::Custom(c) = self
             && matches!(c.kind, Kind::Dataclass)
         {
-            if !object.get_type().is(&c.template.bind(py).get_type()) {
+            if !object.get_type().is(c.template.bind(py).get_type()) {
                 return Ok(None);
             }
             let field = |name: &Py<PyAny>| object.getattr(name.bind(py).cast::<PyString>()?);

@@ -55,7 +55,9 @@ impl Plan {
                         values.push(last_use(input, &inputs[k + 1..], &instr.free, &mut slots));
                     }
                     for (k, data) in op.eval(values, avals)?.into_iter().enumerate() {
-                        slots[*first as usize + k] = Some(data);
+                        // Layouts were planned on top of row-major results; an op that hands its input through
+                        // may return a broadcast one.
+                        slots[*first as usize + k] = Some(data.row_major("eval")?);
                     }
                 }
             }

@@ -173,7 +173,7 @@ rows! {
         d (|t, a, b, _y| t * share(a, b), |t, a, b, _y| t * share(b, a)),
         {[real |a, b| {
             let (hi, lo) = if a > b { (a, b) } else { (b, a) };
-            if hi.is_infinite() && (hi == lo || hi > 0.0) { hi } else { hi + (lo - hi).exp().ln_1p() }
+            if hi.is_infinite() && !lo.is_nan() && (hi == lo || hi > 0.0) { hi } else { hi + (lo - hi).exp().ln_1p() }
         }]};
     /// Whether `a = b`.
     equal try_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,

@@ -152,7 +152,6 @@ impl Grad {
     }
 
     /// The arguments with `xs` in place of the arrays in those that are differentiated.
-    #[expect(clippy::type_complexity, reason = "the arguments of a Python call, positional and by keyword")]
     fn rebuild<'py>(
         &self,
         py: Python<'py>,
