@@ -1,6 +1,6 @@
 """Recognising handwritten digits: 8 × 8 pixels, ten classes, a network of two layers.
 
-    python examples/python/digits.py
+python examples/python/digits.py
 """
 
 import sys
@@ -57,7 +57,9 @@ def main():
         done = "█" * (epoch + 1) + "·" * (EPOCHS - epoch - 1)
         line = f"{done} loss {mean:.3f}  held out {100 * accuracy(params, test_x, test_y):.1f} %"
         # One line that moves on a terminal, one line per epoch in a file.
-        print("\r" + line if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True)
+        print(
+            "\r" + line if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True
+        )
     if sys.stdout.isatty():
         print()
 

@@ -2,11 +2,10 @@
 
 import inspect
 
-import pytest
-from nn_helpers import FIXTURE, assert_close, leaves
-
 import covector.core as mx
 import covector.nn as nn
+import pytest
+from nn_helpers import FIXTURE, assert_close, leaves
 
 
 def label(case):
@@ -26,7 +25,9 @@ def test_activations_agree_with_mlx(case):
     assert_close(f(x), case["value"], what=case["name"])
     weights = mx.arange(f(x).size) + 1.0
     # leaky_relu and its like: the derivative where the argument is negative is not MLX's at 0 alone.
-    assert_close(mx.grad(lambda x: (f(x) * weights).sum())(x), case["grad"], rtol=1e-5, atol=2e-5, what=case["name"])
+    assert_close(
+        mx.grad(lambda x: (f(x) * weights).sum())(x), case["grad"], rtol=1e-5, atol=2e-5, what=case["name"]
+    )
 
 
 LAYERS = {
@@ -175,7 +176,9 @@ def test_layers_agree_with_mlx(case):
 
 def test_gradients_of_layers_agree_with_finite_differences():
     mx.random.seed(0)
-    net = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5), nn.GELU(), nn.Linear(5, 4), nn.RMSNorm(4), nn.PReLU())
+    net = nn.Sequential(
+        nn.Linear(3, 5), nn.LayerNorm(5), nn.GELU(), nn.Linear(5, 4), nn.RMSNorm(4), nn.PReLU()
+    )
     net.set_dtype(mx.float64)
     x = mx.array([[0.5, -1.0, 2.0], [1.0, 0.3, -0.7]], mx.float64)
     y = mx.array([1, 3])

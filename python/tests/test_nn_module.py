@@ -4,11 +4,10 @@ import copy
 import pickle
 import threading
 
-import pytest
-from nn_helpers import leaves
-
 import covector.core as mx
 import covector.nn as nn
+import pytest
+from nn_helpers import leaves
 
 
 class Model(nn.Module):
@@ -146,7 +145,13 @@ def test_children_and_modules():
     assert m.modules()[0] is m
     visited = []
     assert m.apply_to_modules(lambda path, module: visited.append((path, type(module).__name__))) is m
-    assert visited == [("", "Model"), ("d.a", "Linear"), ("layers.1", "ReLU"), ("layers.0", "Linear"), ("l1", "Linear")]
+    assert visited == [
+        ("", "Model"),
+        ("d.a", "Linear"),
+        ("layers.1", "ReLU"),
+        ("layers.0", "Linear"),
+        ("l1", "Linear"),
+    ]
 
 
 def test_leaf_modules_goes_to_the_bottom():
@@ -154,7 +159,13 @@ def test_leaf_modules_goes_to_the_bottom():
     leaf = m.leaf_modules()
     assert leaf["layers"][0]["layers"][0] is m.layers[0].layers[0]
     assert leaf["layers"][1] is m.layers[1]
-    assert [n for n, _ in m.named_modules()] == ["", "layers.1", "layers.0", "layers.0.layers.1", "layers.0.layers.0"]
+    assert [n for n, _ in m.named_modules()] == [
+        "",
+        "layers.1",
+        "layers.0",
+        "layers.0.layers.1",
+        "layers.0.layers.0",
+    ]
 
 
 def test_filter_and_map():

@@ -1,8 +1,10 @@
 """`vjp`, `jvp`, `vmap`, `stop_gradient`, and every way to nest them."""
 
 import dataclasses
+import doctest
+import inspect
 import math
-from collections import namedtuple
+from typing import NamedTuple
 
 import covector.core as mx
 import numpy as np
@@ -24,10 +26,14 @@ def cube(x):
 
 @pytest.mark.parametrize("sequence", [list, tuple])
 def test_products(sequence):
-    outs, vjps = mx.vjp(lambda x, y: (x * y, x + y), sequence([a, b]), sequence([mx.array(1.0), mx.array(10.0)]))
+    outs, vjps = mx.vjp(
+        lambda x, y: (x * y, x + y), sequence([a, b]), sequence([mx.array(1.0), mx.array(10.0)])
+    )
     assert [x.item() for x in outs] == [6.0, 5.0]
     assert [x.item() for x in vjps] == [13.0, 12.0]
-    outs, jvps = mx.jvp(lambda x, y: [x * y, x + y], sequence([a, b]), sequence([mx.array(1.0), mx.array(10.0)]))
+    outs, jvps = mx.jvp(
+        lambda x, y: [x * y, x + y], sequence([a, b]), sequence([mx.array(1.0), mx.array(10.0)])
+    )
     assert isinstance(outs, list)
     assert [x.item() for x in outs] == [6.0, 5.0]
     assert [x.item() for x in jvps] == [23.0, 11.0]
@@ -100,7 +106,11 @@ def test_wrong_products():
     rejects(ValueError, "result is a float", lambda: mx.vjp(lambda x: 1.0, [a], [a]))
     rejects(ValueError, "result is None", lambda: mx.jvp(lambda x: None, [a], [a]))
     rejects(ValueError, "no arrays", lambda: mx.vjp(lambda x: [], [a], []))
-    rejects(ValueError, r"cotangents\[0\] must be a dict with 1 keys", lambda: mx.vjp(lambda x: {"y": x}, [a], [a]))
+    rejects(
+        ValueError,
+        r"cotangents\[0\] must be a dict with 1 keys",
+        lambda: mx.vjp(lambda x: {"y": x}, [a], [a]),
+    )
     rejects(TypeError, "takes a function", lambda: mx.vjp(a, [a], [a]))
     rejects(TypeError, "takes a function", lambda: mx.jvp(None, [a], [a]))
 
@@ -133,10 +143,14 @@ def test_vmap_trees_of_axes():
     # The axes of a single argument need no tuple around them.
     for axes in ({"w": 0, "b": None}, ({"w": 0, "b": None},)):
         assert mx.vmap(lambda p: p["w"] + p["b"], in_axes=axes)(tree).shape == (2, 3)
-    pair = namedtuple("pair", "x y")
-    out = mx.vmap(lambda p: pair(p.y, p.x), in_axes=(0,))(pair(mx.zeros((2, 3)), mx.zeros((2,))))
-    assert type(out) is pair
+    out = mx.vmap(lambda p: Pair(p.y, p.x), in_axes=(0,))(Pair(mx.zeros((2, 3)), mx.zeros((2,))))
+    assert type(out) is Pair
     assert out.x.shape == (2,)
+
+
+class Pair(NamedTuple):
+    x: mx.array
+    y: mx.array
 
 
 @dataclasses.dataclass
@@ -170,21 +184,39 @@ def test_wrong_vmap():
     rejects(IndexError, "out_axes", lambda: mx.vmap(cube, out_axes=3)(x))
     rejects(ValueError, "out_axes is None", lambda: mx.vmap(cube, out_axes=None)(x))
     rejects(ValueError, "in_axes must be an int or None", lambda: mx.vmap(cube, in_axes=1.0))
-    rejects(ValueError, r"in_axes\['w'\] must be an int or None, but a str", lambda: mx.vmap(cube, in_axes={"w": "0"}))
+    rejects(
+        ValueError,
+        r"in_axes\['w'\] must be an int or None, but a str",
+        lambda: mx.vmap(cube, in_axes={"w": "0"}),
+    )
     rejects(ValueError, "an array was given", lambda: mx.vmap(cube, in_axes=a))
     rejects(ValueError, "out_axes must be an int or None", lambda: mx.vmap(cube, out_axes="0"))
     rejects(ValueError, "maps no argument", lambda: mx.vmap(cube, in_axes=None))
     rejects(ValueError, "maps no argument", lambda: mx.vmap(add, in_axes=(None, None)))
-    rejects(ValueError, "must be an int, None, or a tuple of 2", lambda: mx.vmap(add, in_axes=(0, 0, 0))(x, x))
+    rejects(
+        ValueError, "must be an int, None, or a tuple of 2", lambda: mx.vmap(add, in_axes=(0, 0, 0))(x, x)
+    )
     rejects(ValueError, "a dict with 1 keys", lambda: mx.vmap(lambda p: p["w"], in_axes={"v": 0})({"w": x}))
-    rejects(ValueError, r"leaf\[0\]\['n'\] that is an int", lambda: mx.vmap(lambda p: p["x"])({"x": x, "n": 3}))
+    rejects(
+        ValueError, r"leaf\[0\]\['n'\] that is an int", lambda: mx.vmap(lambda p: p["x"])({"x": x, "n": 3})
+    )
     rejects(ValueError, r"result\[1\] is a float", lambda: mx.vmap(lambda r: (r, 1.0))(x))
     rejects(TypeError, "functools.partial", lambda: mx.vmap(cube)(x=x))
     rejects(TypeError, "takes a function", lambda: mx.vmap(3))
 
 
 @pytest.mark.parametrize(
-    "read", [lambda x: x.item(), float, bool, lambda x: x.tolist(), mx.eval, str, np.array, lambda x: 1 if x > 0 else 2]
+    "read",
+    [
+        lambda x: x.item(),
+        float,
+        bool,
+        lambda x: x.tolist(),
+        mx.eval,
+        str,
+        np.array,
+        lambda x: 1 if x > 0 else 2,
+    ],
 )
 def test_values_cannot_be_read_inside_vmap(read):
     def f(x):
@@ -200,7 +232,9 @@ def test_values_cannot_be_read_inside_vmap(read):
 
 def test_stop_gradient():
     assert mx.grad(lambda x: mx.stop_gradient(x) * x)(a).item() == 2.0
-    grads = mx.grad(lambda t: (lambda s: s["x"] * t["x"] + s["y"][0])(mx.stop_gradient(t)))({"x": a, "y": [b]})
+    grads = mx.grad(lambda t: (lambda s: s["x"] * t["x"] + s["y"][0])(mx.stop_gradient(t)))(
+        {"x": a, "y": [b]}
+    )
     assert grads["x"].item() == 2.0
     assert grads["y"][0].item() == 0.0
     assert mx.jvp(lambda x: mx.stop_gradient(x) * x, [a], [c])[1][0].item() == 10.0
@@ -292,7 +326,9 @@ def test_per_example_gradients_of_a_tree():
         close(values[i], value[0])
         close(grads["w"][i], grad["w"])
         close(grads["b"][i], grad["b"])
-    with_names = mx.vmap(lambda x: mx.value_and_grad(lambda *, x: x * x, argnames="x")(x=x))(mx.array([1.0, 2.0]))
+    with_names = mx.vmap(lambda x: mx.value_and_grad(lambda *, x: x * x, argnames="x")(x=x))(
+        mx.array([1.0, 2.0])
+    )
     assert with_names[1][0] is None
     assert with_names[1][1]["x"].tolist() == [2.0, 4.0]
 
@@ -300,4 +336,36 @@ def test_per_example_gradients_of_a_tree():
 def test_gradients_flow_through_what_vmap_captures():
     xs = mx.array([1.0, 2.0, 3.0])
     assert mx.grad(lambda w: mx.vmap(lambda x: x * w)(xs).sum())(a).item() == 6.0
-    assert mx.vmap(lambda w: mx.vmap(lambda x: x * w)(xs))(mx.array([1.0, 2.0])).tolist() == [[1, 2, 3], [2, 4, 6]]
+    assert mx.vmap(lambda w: mx.vmap(lambda x: x * w)(xs))(mx.array([1.0, 2.0])).tolist() == [
+        [1, 2, 3],
+        [2, 4, 6],
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check_grads",
+        "checkpoint",
+        "custom_function",
+        "depends",
+        "grad",
+        "hessian",
+        "hvp",
+        "jacfwd",
+        "jacrev",
+        "jvp",
+        "linearize",
+        "stop_gradient",
+        "value_and_grad",
+        "value_and_jac",
+        "vjp",
+        "vmap",
+    ],
+)
+def test_documentation(name):
+    text = inspect.getdoc(getattr(mx, name))
+    assert text, "every transform is documented"
+    test = doctest.DocTestParser().get_doctest(text, {}, name, None, 0)
+    result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test)
+    assert result.failed == 0

@@ -1,7 +1,8 @@
 """The tree functions of `covector.utils`."""
 
 import random
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
+from typing import NamedTuple
 
 import pytest
 from covector.utils import (
@@ -14,7 +15,11 @@ from covector.utils import (
 )
 
 TREE = {"a": [1, {"b": 2, "c": (3, 4)}], "e": {}, "l": [], "n": None, "t": ()}
-Pair = namedtuple("Pair", "x y")
+
+
+class Pair(NamedTuple):
+    x: int
+    y: int
 
 
 class Bag(list):
@@ -53,7 +58,13 @@ def test_map_over_several():
 
 def test_map_with_path():
     paths = tree_map_with_path(lambda path, x: path, TREE)
-    assert paths == {"a": ["a.0", {"b": "a.1.b", "c": ("a.1.c.0", "a.1.c.1")}], "e": {}, "l": [], "n": "n", "t": ()}
+    assert paths == {
+        "a": ["a.0", {"b": "a.1.b", "c": ("a.1.c.0", "a.1.c.1")}],
+        "e": {},
+        "l": [],
+        "n": "n",
+        "t": (),
+    }
     assert tree_map_with_path(lambda path, x: path, [1], path="q") == ["q.0"]
     assert tree_map_with_path(lambda path, x: path, 3) is None
     assert tree_map_with_path(lambda path, x, y: (path, x, y), [1], [2]) == [("0", 1, 2)]
@@ -113,11 +124,15 @@ def test_reduce():
     assert tree_reduce(add, {}) is None
     assert tree_reduce(add, {}, 5) == 5
     assert tree_reduce(lambda total, x: total + len(x), [[1, 2], [3]], 0, is_leaf=short) == 3
-    assert tree_reduce(lambda total, x: total + [x], {"a": 1, "b": [2, 3]}, []) == [1, 2, 3]
+    assert tree_reduce(lambda total, x: [*total, x], {"a": 1, "b": [2, 3]}, []) == [1, 2, 3]
 
 
 def test_merge():
-    assert tree_merge({"a": {"x": 1}, "b": 2}, {"a": {"y": 2}, "c": 3}) == {"a": {"x": 1, "y": 2}, "b": 2, "c": 3}
+    assert tree_merge({"a": {"x": 1}, "b": 2}, {"a": {"y": 2}, "c": 3}) == {
+        "a": {"x": 1, "y": 2},
+        "b": 2,
+        "c": 3,
+    }
     assert tree_merge({"a": 1}, {"a": 2}, lambda x, y: x + y) == {"a": 3}
     assert tree_merge([1, None], [None, 2]) == [1, 2]
     assert tree_merge([{"a": 1}], [{"b": 1}, {"c": 3}]) == [{"a": 1, "b": 1}, {"c": 3}]

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import threading
 from collections import OrderedDict, defaultdict, namedtuple
+from typing import NamedTuple
 
 import covector.core as mx
 import numpy as np
@@ -61,14 +62,18 @@ def test_aux_comes_back_as_it_is():
     assert values(grads["b"]) == [4.0]
 
 
+class Result(NamedTuple):
+    loss: mx.array
+    extra: str
+
+
 def test_a_tuple_of_one_and_a_named_tuple_stay_what_they_are():
     value, grad = mx.value_and_grad(lambda x: (x * x,))(mx.array(3.0))
     assert isinstance(value, tuple)
     assert values(value) == (9.0,)
     assert grad.item() == 6.0
-    result = namedtuple("result", "loss extra")
-    value, _ = mx.value_and_grad(lambda x: result(x * x, "e"))(mx.array(3.0))
-    assert type(value) is result
+    value, _ = mx.value_and_grad(lambda x: Result(x * x, "e"))(mx.array(3.0))
+    assert type(value) is Result
     assert value.extra == "e"
 
 
@@ -148,7 +153,7 @@ def test_other_arguments_pass_through_untouched():
 
 # Trees
 
-Pair = namedtuple("Pair", "w b")
+Pair = namedtuple("Pair", "w b")  # noqa: PYI024 - the old kind works too
 
 
 @dataclasses.dataclass

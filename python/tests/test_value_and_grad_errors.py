@@ -104,7 +104,9 @@ def test_argnames_of_the_wrong_type(transform, argnames):
 
 @BOTH
 def test_argnames_that_the_function_does_not_have(transform):
-    with pytest.raises(ValueError, match=re.escape("'z', but the function has no such parameter: it takes (x, y)")):
+    with pytest.raises(
+        ValueError, match=re.escape("'z', but the function has no such parameter: it takes (x, y)")
+    ):
         transform(f, argnames=["x", "z"])
     transform(lambda x, **kw: x, argnames="z")
 
@@ -130,7 +132,9 @@ def test_methods_are_counted_without_self():
 
 @BOTH
 def test_an_argument_that_was_not_passed(transform):
-    with pytest.raises(ValueError, match=r"argument 1, but the function was called with 1 positional argument"):
+    with pytest.raises(
+        ValueError, match=r"argument 1, but the function was called with 1 positional argument"
+    ):
         transform(f, argnums=1)(a, y=b)
     with pytest.raises(ValueError, match="argument 0, but the function was called with 0"):
         transform(f)(x=a, y=b)
@@ -140,7 +144,9 @@ def test_an_argument_that_was_not_passed(transform):
 
 @BOTH
 def test_an_argname_that_was_not_passed(transform):
-    with pytest.raises(ValueError, match=r"'y', but the keyword arguments of the call are: none; pass it by keyword"):
+    with pytest.raises(
+        ValueError, match=r"'y', but the keyword arguments of the call are: none; pass it by keyword"
+    ):
         transform(f, argnames="y")(a, b)
     with pytest.raises(ValueError, match=r"'z'.*are: x, y;"):
         transform(lambda **kw: kw["x"], argnames="z")(x=a, y=b)
@@ -157,7 +163,14 @@ class Layer:
 @BOTH
 @pytest.mark.parametrize(
     ("leaf", "what"),
-    [(1.0, "a float"), (3, "an int"), (None, "None"), ("s", "a str"), (object(), "an object"), (len, "a builtin")],
+    [
+        (1.0, "a float"),
+        (3, "an int"),
+        (None, "None"),
+        ("s", "a str"),
+        (object(), "an object"),
+        (len, "a builtin"),
+    ],
 )
 def test_a_leaf_that_is_no_array(transform, leaf, what):
     def loss(params, x):

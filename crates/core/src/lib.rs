@@ -26,6 +26,7 @@ pub mod transforms;
 pub mod tree;
 
 pub use array::{Array, Aval, Inputs};
+pub use covector_kernels::pool::{num_threads, set_num_threads};
 pub use covector_kernels::{C64, Complex, Dtype, Element, bf16, f16};
 pub use error::{Error, Result};
 pub use eval::{async_eval, eval};

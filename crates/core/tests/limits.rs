@@ -104,3 +104,29 @@ fn an_allocation_that_cannot_be_had_is_an_error() {
     assert!(ops::try_broadcast_to(&Array::scalar(1.0f32), &[usize::MAX, 16]).is_err());
     assert_eq!((Array::scalar(1.0f32) + 1.0).item::<f32>(), 2.0);
 }
+
+#[test]
+fn results_are_bit_identical_for_any_number_of_threads() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let n = 1 << 19;
+    let x = ops::sin(&ops::arange(0.0, n as f64, 1.0, covector_core::Dtype::F32));
+    let m = x.reshape(&[512, 1024]);
+    eval(&[x.clone(), m.clone()]).unwrap();
+    let work = || {
+        let chain = (ops::exp(&x) * &x + 1.0).tanh();
+        let tall = m.matmul(&m.mt());
+        let wide = m.index(&[ops::Index::from(0..70)]).matmul(&m.mt());
+        let many = m.reshape(&[64, 128, 64]).matmul(&m.reshape(&[64, 64, 128]));
+        let parts = [chain, tall, wide, many, x.sum().reshape(&[1])];
+        let bits = parts.iter().flat_map(|p| p.to_vec::<f32>()).map(f32::to_bits);
+        bits.collect::<Vec<_>>()
+    };
+    let before = covector_core::num_threads();
+    covector_core::set_num_threads(1);
+    let one = work();
+    for threads in [2, 3, 8] {
+        covector_core::set_num_threads(threads);
+        assert!(work() == one, "{threads} threads");
+    }
+    covector_core::set_num_threads(before);
+}

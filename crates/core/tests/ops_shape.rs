@@ -112,7 +112,7 @@ fn step((kind, a, b): (u8, u8, u8), x: &Array, g: &Grid) -> (Array, Grid) {
             (y, Grid { shape: with(&|s| s.insert(at, 1)), values: g.values.clone() })
         }
         4 if n == 1 => {
-            (x.squeeze(&[name(axis)]), Grid { shape: with(&|s| drop(s.remove(axis))), values: g.values.clone() })
+            (x.squeeze(&[name(axis)]), Grid { shape: with(&|s| *s = [&s[..axis], &s[axis + 1..]].concat()), values: g.values.clone() })
         }
         5 if rank > 0 => (x.flip(&[name(axis)]), g.made(&g.shape, |at| Ok(moved(axis, n - 1 - at[axis], at)))),
         6 if rank < 5 => {
@@ -204,7 +204,7 @@ fn step((kind, a, b): (u8, u8, u8), x: &Array, g: &Grid) -> (Array, Grid) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn chains_of_views_hold_the_right_elements(
@@ -339,7 +339,7 @@ fn views_of_bits() {
     assert_eq!(Array::scalar(1.0f32).view(Dtype::I32).item::<i32>(), 0x3f80_0000);
     assert!(failure(Array::new([1u8, 2, 3]).try_view(Dtype::U16)).contains("(3,)"));
     assert!(failure(Array::scalar(1u8).try_view(Dtype::U16)).contains("uint16"));
-    let slope = covector_core::transforms::grad(|x: &Array| x.view(Dtype::I32).astype(Dtype::F32).sum());
+    let slope = covector_core::transforms::grad(|x: &Array| x.view(Dtype::F16).astype(Dtype::F32).sum());
     assert!(matches!(slope(&Array::new([1.0f32])), Err(Error::NotDifferentiable { op: "view", .. })));
 }
 

@@ -7,6 +7,7 @@
 
 use crate::dtype::Dtype;
 use crate::loader::{Axes, Cursor, TILE};
+use crate::pool::parallel_ranges;
 use crate::simd::{Tile1, Tile2, Tile3};
 use crate::view::{Out, View};
 use smallvec::SmallVec;
@@ -168,7 +169,9 @@ impl Program {
         if n == 0 {
             return;
         }
-        self.run_range(shape, inputs, outputs, 0, n);
+        // A part should take some tens of microseconds: less is not worth waking a thread for.
+        let least = (1 << 17) / (self.steps.len() + 2);
+        parallel_ranges(n, least, &|part| self.run_range(shape, inputs, outputs, part.start, part.end));
     }
 
     fn run_range(&self, shape: &[usize], inputs: &[View<'_>], outputs: &[Out<'_>], start: usize, end: usize) {

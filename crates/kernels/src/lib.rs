@@ -15,6 +15,7 @@ pub mod map;
 pub mod math;
 pub mod matmul;
 mod num;
+pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod scan;

@@ -4,6 +4,7 @@ use crate::dtype::{C64, Dtype};
 use crate::loader::{Axes, Odometer};
 use crate::map::cast;
 use crate::num::Num;
+use crate::pool::parallel;
 use crate::view::{Out, View};
 
 /// `out = a · b` over the last two axes: `a` is `[batch.., m, k]`, `b` is `[batch.., k, n]`, `out` is `[batch.., m, n]`.
@@ -82,22 +83,36 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
         if let [] | [_] = rows.as_slice() {
             let step = rows.as_slice().first().map_or(sa.0, |x| x.1);
             let product =
-                Product { m: all, n, k, a: (a.ptr().cast::<T>(), (step, sa.1)), b: (b.ptr().cast(), sb) };
+                Product { m: all, n, k, a: (a.ptr().cast::<T>(), (step, sa.1)), b: (b.ptr().cast(), sb), row: n };
             // SAFETY: the views vouch for their elements, `out` has room for the product.
             return unsafe { product.run(out.ptr().cast()) };
         }
     }
-    let (mut ia, mut ib) = (Odometer::new(la.as_slice()), Odometer::new(lb.as_slice()));
-    for i in 0..batch.iter().product::<usize>() {
-        let pa = a.ptr().cast::<T>().wrapping_offset(ia.offset());
-        let pb = b.ptr().cast::<T>().wrapping_offset(ib.offset());
-        let product = Product { m, n, k, a: (pa, sa), b: (pb, sb) };
-        // SAFETY: as above.
-        unsafe { product.run(out.ptr().cast::<T>().add(i * m * n)) };
-        ia.step();
-        ib.step();
+    let count: usize = batch.iter().product();
+    let some = |range: std::ops::Range<usize>| {
+        let (mut ia, mut ib) =
+            (Odometer::at(la.as_slice(), range.start), Odometer::at(lb.as_slice(), range.start));
+        for i in range {
+            let pa = a.ptr().cast::<T>().wrapping_offset(ia.offset());
+            let pb = b.ptr().cast::<T>().wrapping_offset(ib.offset());
+            let product = Product { m, n, k, a: (pa, sa), b: (pb, sb), row: n };
+            // SAFETY: as above; each product writes its own part of `out`.
+            unsafe { product.run(out.ptr().cast::<T>().add(i * m * n)) };
+            ia.step();
+            ib.step();
+        }
+    };
+    let each = m * n * k;
+    if count == 1 || each >= 4 * PART {
+        return some(0..count); // large ones are split one by one
     }
+    let parts = (count * each / PART).clamp(1, 16.min(count));
+    let step = count.div_ceil(parts);
+    parallel(count.div_ceil(step), &|i| some(i * step..((i + 1) * step).min(count)));
 }
+
+/// Multiplications that are worth a part of their own: some tens of microseconds.
+const PART: usize = 1 << 20;
 
 /// One product of matrices: their extents, addresses and (row, column) strides.
 struct Product<T> {
@@ -106,15 +121,54 @@ struct Product<T> {
     k: usize,
     a: (*const T, (isize, isize)),
     b: (*const T, (isize, isize)),
+    /// Elements between rows of the result.
+    row: usize,
 }
 
+/// A matrix to write, on its way to another thread.
+struct Target<T>(*mut T);
+// SAFETY: every thread writes a part of its own.
+unsafe impl<T> Sync for Target<T> {}
+// SAFETY: the fields only tell where to read, which is sound from any thread.
+unsafe impl<T> Sync for Product<T> {}
+
 impl<T: Num> Product<T> {
-    /// Computes the product into row-major memory.
+    /// Computes the product at `out`, large ones in parts. The split depends on the extents alone.
     ///
     /// # Safety
-    /// The elements that the fields describe can be read, `m·n` written at `out`.
+    /// The elements that the fields describe can be read, `m` rows of `n` written at `out`.
     unsafe fn run(&self, out: *mut T) {
-        let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)) } = self;
+        let &Self { m, n, k, .. } = self;
+        let parts = (m * n * k / PART).clamp(1, 8);
+        if parts < 2 || m.max(n) < 64 {
+            // SAFETY: the caller's contract.
+            return unsafe { self.whole(out) };
+        }
+        let target = Target(out);
+        let target = &target;
+        // Blocks of rows or of columns, whichever there are more of, in multiples of the kernel's registers.
+        let long = m.max(n);
+        let step = long.div_ceil(parts).next_multiple_of(48);
+        parallel(long.div_ceil(step), &|i| {
+            let (from, count) = (i * step, step.min(long - i * step));
+            let (part, shift) = if m >= n {
+                let a = self.a.0.wrapping_offset(from as isize * self.a.1.0);
+                (Self { m: count, a: (a, self.a.1), ..*self }, from * self.row)
+            } else {
+                let b = self.b.0.wrapping_offset(from as isize * self.b.1.1);
+                (Self { n: count, b: (b, self.b.1), ..*self }, from)
+            };
+            // SAFETY: a part of the rows or columns that the caller vouches for, written by this call alone.
+            unsafe { part.whole(target.0.add(shift)) };
+        });
+    }
+
+    /// Computes the product at `out` on this thread.
+    ///
+    /// # Safety
+    /// As for [`Product::run`].
+    unsafe fn whole(&self, out: *mut T) {
+        let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)), row } = self;
         #[cfg(target_arch = "x86_64")]
         if T::DTYPE == Dtype::F32 && crate::simd::level() == crate::simd::Level::Avx512 {
             use thin::{Strided, WIDTH, pack, product};
@@ -124,13 +178,13 @@ impl<T: Num> Product<T> {
                 if (2..WIDTH).contains(&n) && m >= 4 {
                     let packed = pack(b, (br, bc), k, n);
                     let rows = Strided { base: a, outer: ar, inner: ac };
-                    return product(rows, m, &packed, n, Strided { base: out, outer: n as isize, inner: 1 });
+                    return product(rows, m, &packed, n, Strided { base: out, outer: row as isize, inner: 1 });
                 }
                 // The same with rows for columns: few rows by contiguous columns, as in `x · wᵀ`.
                 if (2..WIDTH).contains(&m) && n >= 4 && br.abs() < bc.abs() {
                     let packed = pack(a, (ac, ar), k, m);
                     let rows = Strided { base: b, outer: bc, inner: br };
-                    return product(rows, n, &packed, m, Strided { base: out, outer: 1, inner: n as isize });
+                    return product(rows, n, &packed, m, Strided { base: out, outer: 1, inner: row as isize });
                 }
             }
         }
@@ -142,7 +196,7 @@ impl<T: Num> Product<T> {
                 k,
                 out,
                 1,
-                n as isize,
+                row as isize,
                 false,
                 a,
                 ac,

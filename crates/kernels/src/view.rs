@@ -12,6 +12,11 @@ pub struct View<'a> {
     strides: &'a [isize],
 }
 
+// SAFETY: a view only reads, memory that `new`'s caller vouches for.
+unsafe impl Send for View<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for View<'_> {}
+
 impl<'a> View<'a> {
     /// Describes memory at `ptr`, the address of element `[0, 0, …]`; `strides` count elements and may be
     /// zero (broadcasting) or negative.
@@ -87,6 +92,12 @@ pub struct Out<'a> {
     shape: &'a [usize],
     _memory: PhantomData<&'a mut u8>,
 }
+
+// SAFETY: an output is memory that nobody else uses; sharing it between the threads of one kernel is sound as long
+// as each writes elements of its own, which is the kernels' duty.
+unsafe impl Send for Out<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Out<'_> {}
 
 impl<'a> Out<'a> {
     /// Describes row-major memory at `ptr`.

@@ -387,7 +387,9 @@ def _scalar(name: str, value: Any) -> mx.array:
     """A setting as an array; numbers as ``float32``."""
     array = value if isinstance(value, mx.array) else mx.array(value, mx.float32)
     if array.ndim != 0:
-        raise ValueError(f"[Optimizer] {name} must be a number or a scalar array, but it has shape {array.shape}")
+        raise ValueError(
+            f"[Optimizer] {name} must be a number or a scalar array, but it has shape {array.shape}"
+        )
     return array
 
 

@@ -54,27 +54,39 @@ pub(crate) fn with_batch(x: &Array, size: usize) -> Result<Array> {
     try_broadcast_to(x, &shape)
 }
 
+/// A shape for `size` elements in which one extent may be −1 and is worked out.
+fn full_shape(op: &'static str, size: usize, shape: &[isize]) -> Result<Shape> {
+    let mut known = 1usize;
+    let mut open = None;
+    for (i, &n) in shape.iter().enumerate() {
+        if n == -1 && open.is_none() {
+            open = Some(i);
+        } else if n < 0 {
+            return Err(Error::value(
+                op,
+                format!("shape {shape:?} has more than one negative extent; only one -1 is worked out"),
+            ));
+        } else {
+            known = known.saturating_mul(n as usize);
+        }
+    }
+    let mut full: Shape = shape.iter().map(|&n| n.max(0) as usize).collect();
+    if let Some(i) = open {
+        if known == 0 || !size.is_multiple_of(known) {
+            return Err(Error::shape(
+                op,
+                format!("{size} elements do not fill shape {shape:?} with any extent for the -1; give a divisor"),
+            ));
+        }
+        full[i] = size / known;
+    }
+    Ok(full)
+}
+
 op! {
     /// The same elements in row-major order with another shape; one extent may be −1 and is worked out.
     pub fn reshape / try_reshape(x: &Array, shape: &[isize]) {
-        let mut known = 1usize;
-        let mut open = None;
-        for (i, &n) in shape.iter().enumerate() {
-            if n == -1 && open.is_none() {
-                open = Some(i);
-            } else if n < 0 {
-                return Err(Error::value("reshape", format!("shape {shape:?} has more than one negative extent; only one −1 is worked out")));
-            } else {
-                known = known.saturating_mul(n as usize);
-            }
-        }
-        let mut full: Shape = shape.iter().map(|&n| n.max(0) as usize).collect();
-        if let Some(i) = open {
-            if known == 0 || !x.size().is_multiple_of(known) {
-                return Err(Error::shape("reshape", format!("{} elements do not fill shape {shape:?} with any extent for −1", x.size())));
-            }
-            full[i] = x.size() / known;
-        }
+        let full = full_shape("reshape", x.size(), shape)?;
         reshape_to(x, &full)
     }
 
@@ -149,11 +161,13 @@ op! {
     /// One axis split into several; one of their extents may be −1 and is worked out.
     pub fn unflatten / try_unflatten(x: &Array, axis: isize, shape: &[isize]) {
         let axis = normalize_axis("unflatten", axis, x.ndim())?;
-        let all: Vec<isize> = x.shape()[..axis].iter().map(|&n| n as isize)
-            .chain(shape.iter().copied())
-            .chain(x.shape()[axis + 1..].iter().map(|&n| n as isize))
-            .collect();
-        try_reshape(x, &all)
+        // Worked out for this axis alone: the others may be empty and say nothing.
+        let parts = full_shape("unflatten", x.shape()[axis], shape)?;
+        if parts.iter().product::<usize>() != x.shape()[axis] {
+            return Err(Error::shape("unflatten", format!("axis {axis} of extent {} cannot become {shape:?}", x.shape()[axis])));
+        }
+        let all: Shape = x.shape()[..axis].iter().chain(&parts).chain(&x.shape()[axis + 1..]).copied().collect();
+        reshape_to(x, &all)
     }
 
     /// The array repeated to a shape: new axes in front, and axes of extent 1 stretched. Takes no memory.

@@ -42,7 +42,8 @@ impl Optimizer for Adam {
     }
 
     fn check(&self) -> Result<()> {
-        check_betas("Adam", self.betas)
+        check_betas("Adam", self.betas)?;
+        check_range("Adam", "eps", self.eps, 0.0..f64::INFINITY)
     }
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
@@ -97,7 +98,8 @@ impl Optimizer for AdamW {
     }
 
     fn check(&self) -> Result<()> {
-        check_betas("AdamW", self.betas)
+        check_betas("AdamW", self.betas)?;
+        check_range("AdamW", "eps", self.eps, 0.0..f64::INFINITY)
     }
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
@@ -141,7 +143,8 @@ impl Optimizer for Adamax {
     }
 
     fn check(&self) -> Result<()> {
-        check_betas("Adamax", self.betas)
+        check_betas("Adamax", self.betas)?;
+        check_range("Adamax", "eps", self.eps, 0.0..f64::INFINITY)
     }
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
@@ -188,8 +191,8 @@ impl Optimizer for RmsProp {
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
         let v = average(self.alpha, &slots[0], &squared(grad)?)?;
-        let direction = ops::try_divide(grad, &(ops::try_sqrt(&v)? + self.eps))?;
-        Ok((descend(now, param, &direction)?, vec![v]))
+        let change = ops::try_divide(&ops::try_multiply(&now.rate, grad)?, &(ops::try_sqrt(&v)? + self.eps))?;
+        Ok((ops::try_subtract(param, &change)?, vec![v]))
     }
 }
 
@@ -224,8 +227,8 @@ impl Optimizer for Adagrad {
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
         let v = ops::try_add(&slots[0], &squared(grad)?)?;
-        let direction = ops::try_divide(grad, &(ops::try_sqrt(&v)? + self.eps))?;
-        Ok((descend(now, param, &direction)?, vec![v]))
+        let change = ops::try_divide(&ops::try_multiply(&now.rate, grad)?, &(ops::try_sqrt(&v)? + self.eps))?;
+        Ok((ops::try_subtract(param, &change)?, vec![v]))
     }
 }
 

@@ -13,6 +13,7 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "SELU",
     "HardShrink",
     "HardTanh",
     "Hardswish",
@@ -24,7 +25,6 @@ __all__ = [
     "ReLU",
     "ReLU2",
     "ReLU6",
-    "SELU",
     "SiLU",
     "Sigmoid",
     "Softmax",
@@ -126,7 +126,9 @@ class GELU(Module):
         super().__init__()
         functions = {"none": gelu, "precise": gelu_approx, "tanh": gelu_approx, "fast": gelu_fast_approx}
         if approx not in functions:
-            raise ValueError(f"[GELU] The approximation should be in {list(functions)} but {approx!r} was given")
+            raise ValueError(
+                f"[GELU] The approximation should be in {list(functions)} but {approx!r} was given"
+            )
         self._act = functions[approx]
 
     def __call__(self, x: mx.array) -> mx.array:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from types import MethodType
 from typing import Any, Literal, TypeVar, overload
 
+from typing_extensions import Self
+
 import covector.core as mx
 
 __all__ = ["Module"]
@@ -62,7 +64,7 @@ class Module(dict[str, Any]):
         if not isinstance(value, (mx.array, dict, list, tuple)):
             super().__setattr__(key, value)
             self.pop(key, None)
-            return
+            return None
         if hasattr(type(self), key):
             if hasattr(getattr(type(self), key), "__set__"):
                 return super().__setattr__(key, value)
@@ -79,8 +81,8 @@ class Module(dict[str, Any]):
         else:
             super().__delattr__(key)
 
-    def __copy__(self: _M) -> _M:
-        copy: _M = type(self).__new__(type(self))
+    def __copy__(self) -> Self:
+        copy: Self = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__, _no_grad=set(self._no_grad))
         dict.update(copy, self)
         return copy
@@ -146,7 +148,9 @@ class Module(dict[str, Any]):
         """
         convert = map_fn or _same
         leaf = is_leaf_fn or _is_leaf
-        return {k: _walk(self, k, v, filter_fn, convert, leaf) for k, v in self.items() if filter_fn(self, k, v)}
+        return {
+            k: _walk(self, k, v, filter_fn, convert, leaf) for k, v in self.items() if filter_fn(self, k, v)
+        }
 
     def parameters(self) -> dict[str, Any]:
         """All parameters, as nested dicts and lists of arrays."""
@@ -185,7 +189,7 @@ class Module(dict[str, Any]):
 
     # Changes
 
-    def update(self: _M, parameters: dict[str, Any], strict: bool = True) -> _M:  # type: ignore[override]
+    def update(self, parameters: dict[str, Any], strict: bool = True) -> Self:  # type: ignore[override]
         """Replaces parameters, in place.
 
         Args:
@@ -199,7 +203,7 @@ class Module(dict[str, Any]):
         _assign(self, parameters, strict, "", _put_parameter)
         return self
 
-    def update_modules(self: _M, modules: dict[str, Any], strict: bool = True) -> _M:
+    def update_modules(self, modules: dict[str, Any], strict: bool = True) -> Self:
         """Replaces modules, in place.
 
         Args:
@@ -249,16 +253,14 @@ class Module(dict[str, Any]):
             )
         return self._map_parameters(first, *rest, **kwargs)
 
-    def _map_parameters(
-        self: _M, map_fn: Callable[[mx.array], Any], filter_fn: Filter | None = None
-    ) -> _M:
+    def _map_parameters(self, map_fn: Callable[[mx.array], Any], filter_fn: Filter | None = None) -> Self:
         mapped = self.filter_and_map(filter_fn or self.valid_parameter_filter, map_fn)
         return self.update(mapped)
 
-    def _with_parameters(self: _M, parameters: dict[str, Any]) -> _M:
+    def _with_parameters(self, parameters: dict[str, Any]) -> Self:
         """A copy of this module and all below it with other parameters; everything else is shared."""
         copies: dict[int, Any] = {}
-        copy: _M = _copy(self, copies)
+        copy: Self = _copy(self, copies)
         for module in copies.values():
             if isinstance(module, Module):
                 # A method of this tree kept as an attribute would compute with the old parameters.
@@ -267,15 +269,15 @@ class Module(dict[str, Any]):
                         module.__dict__[name] = MethodType(value.__func__, copies[id(value.__self__)])
         return copy.update(parameters)
 
-    def apply_to_modules(self: _M, apply_fn: Callable[[str, Module], Any]) -> _M:
+    def apply_to_modules(self, apply_fn: Callable[[str, Module], Any]) -> Self:
         """Calls ``apply_fn(path, module)`` for this module and all below it. Returns the module."""
         for path, module in self.named_modules():
             apply_fn(path, module)
         return self
 
     def freeze(
-        self: _M, *, recurse: bool = True, keys: str | list[str] | None = None, strict: bool = False
-    ) -> _M:
+        self, *, recurse: bool = True, keys: str | list[str] | None = None, strict: bool = False
+    ) -> Self:
         """Takes parameters out of :meth:`trainable_parameters`.
 
         Args:
@@ -289,14 +291,12 @@ class Module(dict[str, Any]):
         return self._mark(True, recurse, keys, strict)
 
     def unfreeze(
-        self: _M, *, recurse: bool = True, keys: str | list[str] | None = None, strict: bool = False
-    ) -> _M:
+        self, *, recurse: bool = True, keys: str | list[str] | None = None, strict: bool = False
+    ) -> Self:
         """Undoes :meth:`freeze`, of which it has the arguments."""
         return self._mark(False, recurse, keys, strict)
 
-    def _mark(
-        self: _M, frozen: bool, recurse: bool, keys: str | list[str] | None, strict: bool
-    ) -> _M:
+    def _mark(self, frozen: bool, recurse: bool, keys: str | list[str] | None, strict: bool) -> Self:
         names = [keys] if isinstance(keys, str) else keys
         for module in self.modules() if recurse else [self]:
             if names is not None:
@@ -317,13 +317,13 @@ class Module(dict[str, Any]):
                     raise KeyError(f"Module doesn't contain member {key}.")
         return list(keys)
 
-    def train(self: _M, mode: bool = True) -> _M:
+    def train(self, mode: bool = True) -> Self:
         """Puts this module and all below it into training mode, or out of it. Returns the module."""
         for module in self.modules():
             module._set_training_mode(mode)
         return self
 
-    def eval(self: _M) -> _M:
+    def eval(self) -> Self:
         """Puts this module and all below it out of training mode. Returns the module."""
         return self.train(False)
 

@@ -1,0 +1,222 @@
+//! A pool of threads for kernels that are worth splitting.
+//!
+//! A job is split into parts by its size alone, never by the number of threads, so that results are bit-identical
+//! for any number of them. Parts are claimed one by one; the caller claims too and waits only for parts that were
+//! claimed, never for a sleeping thread to wake. Workers spin for some tens of microseconds after a job, since the
+//! next one usually follows at once, and then sleep. A general work-stealing pool was measured and needs longer
+//! to start than most of these jobs take.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Mutex, OnceLock};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// How long a worker looks for the next job before it sleeps.
+const SPIN: Duration = Duration::from_micros(60);
+
+/// The job at hand. `state` holds an epoch, the number of parts, and the next part to claim.
+static STATE: AtomicU64 = AtomicU64::new(0);
+static TASK: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+static DONE: AtomicUsize = AtomicUsize::new(0);
+static PANIC: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
+/// Whether a job is under way; another one then runs on its caller's thread alone.
+static BUSY: AtomicBool = AtomicBool::new(false);
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
+static WORKERS: Mutex<Vec<&'static Worker>> = Mutex::new(Vec::new());
+
+struct Worker {
+    asleep: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+/// The number of threads that work on one kernel, the caller's included: what [`set_num_threads`] said, else the
+/// environment variable `COVECTOR_NUM_THREADS`, else one for each processor.
+pub fn num_threads() -> usize {
+    match LIMIT.load(Relaxed) {
+        0 => {
+            let asked = std::env::var("COVECTOR_NUM_THREADS").ok().and_then(|v| v.parse().ok());
+            let n = asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+            LIMIT.store(n.clamp(1, MAX_THREADS), Relaxed);
+            num_threads()
+        }
+        n => n,
+    }
+}
+
+const MAX_THREADS: usize = 256;
+
+/// Sets the number of threads that work on one kernel, at least 1.
+pub fn set_num_threads(n: usize) {
+    LIMIT.store(n.clamp(1, MAX_THREADS), Relaxed);
+}
+
+/// Runs `task(0)`, …, `task(parts − 1)`, each once, on several threads if there are some; returns when all are done.
+///
+/// A panic of a part is passed on to the caller after the other parts have ended.
+pub fn parallel(parts: usize, task: &(dyn Fn(usize) + Sync)) {
+    let threads = num_threads();
+    if parts <= 1 || threads <= 1 || parts > u16::MAX as usize || BUSY.swap(true, Acquire) {
+        (0..parts).for_each(task);
+        return;
+    }
+    wake(threads.min(parts) - 1, || {
+        // SAFETY: only the parts of the pointer are stored; it is used before this function returns, see `help`.
+        let raw: [usize; 2] = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
+        TASK[0].store(raw[0], Relaxed);
+        TASK[1].store(raw[1], Relaxed);
+        DONE.store(0, Relaxed);
+        let epoch = (STATE.load(Relaxed) >> 32).wrapping_add(1);
+        STATE.store(epoch << 32 | (parts as u64) << 16, Release);
+    });
+    while help() {}
+    let mut turns = 0u32;
+    while DONE.load(Acquire) < parts {
+        turns += 1;
+        if turns < 20_000 { std::hint::spin_loop() } else { std::thread::yield_now() }
+    }
+    let panic = PANIC.lock().unwrap_or_else(|e| e.into_inner()).take();
+    BUSY.store(false, Release);
+    if let Some(panic) = panic {
+        resume_unwind(panic);
+    }
+}
+
+/// Claims one part of the job and runs it; false when none is left.
+fn help() -> bool {
+    let mut state = STATE.load(Acquire);
+    loop {
+        let (parts, next) = (state >> 16 & 0xffff, state & 0xffff);
+        if next >= parts {
+            return false;
+        }
+        match STATE.compare_exchange_weak(state, state + 1, AcqRel, Acquire) {
+            Err(now) => state = now,
+            Ok(_) => {
+                let raw = [TASK[0].load(Relaxed), TASK[1].load(Relaxed)];
+                // SAFETY: `parallel` stored a valid pointer before it published this epoch, and it neither returns
+                // nor stores another until the part just claimed is counted as done.
+                let task: &(dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(raw) };
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(next as usize))) {
+                    *PANIC.lock().unwrap_or_else(|e| e.into_inner()) = Some(panic);
+                }
+                DONE.fetch_add(1, Release);
+                return true;
+            }
+        }
+    }
+}
+
+/// Publishes a job and makes sure that as many workers as there can use know of it.
+fn wake(wanted: usize, publish: impl FnOnce()) {
+    let mut workers = WORKERS.lock().unwrap_or_else(|e| e.into_inner());
+    while workers.len() < wanted {
+        let worker: &'static Worker =
+            Box::leak(Box::new(Worker { asleep: AtomicBool::new(false), thread: OnceLock::new() }));
+        let started = std::thread::Builder::new().name("covector".into()).spawn(move || work(worker));
+        match started {
+            Ok(handle) => {
+                let _ = worker.thread.set(handle.thread().clone());
+                workers.push(worker);
+            }
+            // Without another thread the job is slower, not wrong.
+            Err(_) => break,
+        }
+    }
+    publish();
+    std::sync::atomic::fence(SeqCst);
+    for worker in workers.iter().take(wanted) {
+        if worker.asleep.swap(false, SeqCst)
+            && let Some(thread) = worker.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+}
+
+fn work(me: &'static Worker) {
+    let mut since = Instant::now();
+    loop {
+        if help() {
+            while help() {}
+            since = Instant::now();
+        }
+        for _ in 0..64 {
+            std::hint::spin_loop();
+        }
+        if since.elapsed() < SPIN {
+            continue;
+        }
+        me.asleep.store(true, SeqCst);
+        std::sync::atomic::fence(SeqCst);
+        // A job may have been published between the last look and the flag.
+        let state = STATE.load(SeqCst);
+        if (state >> 16 & 0xffff) <= (state & 0xffff) {
+            while me.asleep.load(SeqCst) {
+                std::thread::park();
+            }
+        }
+        me.asleep.store(false, SeqCst);
+        since = Instant::now();
+    }
+}
+
+/// Splits `0..n` into parts of at least `least` and gives each to `task`; the split depends on `n` alone.
+pub fn parallel_ranges(n: usize, least: usize, task: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
+    // More parts than threads, so that a thread that is held up does not hold up the job; not many more.
+    let parts = (n / least.max(1)).clamp(1, 16);
+    if parts == 1 {
+        task(0..n);
+        return;
+    }
+    // Boundaries at multiples of 64 elements, so that no two threads write to one cache line.
+    let step = n.div_ceil(parts).next_multiple_of(64);
+    let parts = n.div_ceil(step);
+    parallel(parts, &|k| task(k * step..((k + 1) * step).min(n)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_runs_once_whoever_calls() {
+        set_num_threads(4);
+        let callers: Vec<_> = (0..4)
+            .map(|_| {
+                std::thread::spawn(|| {
+                    for n in [1usize, 2, 7, 100, 1000] {
+                        let seen: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
+                        parallel(n, &|i| {
+                            seen[i].fetch_add(1, Relaxed);
+                        });
+                        assert!(seen.iter().all(|s| s.load(Relaxed) == 1));
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        for _ in 0..200 {
+            let sum = AtomicUsize::new(0);
+            parallel_ranges(100_000, 1000, &|r| {
+                sum.fetch_add(r.sum::<usize>(), Relaxed);
+            });
+            assert_eq!(sum.load(Relaxed), 100_000 * 99_999 / 2);
+            std::thread::sleep(Duration::from_micros(97));
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let caught = catch_unwind(|| parallel(8, &|i| assert!(i != 5, "part five")));
+        assert!(caught.is_err());
+        let count = AtomicUsize::new(0);
+        parallel(8, &|_| {
+            count.fetch_add(1, Relaxed);
+        });
+        assert_eq!(count.load(Relaxed), 8);
+    }
+}

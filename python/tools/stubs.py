@@ -1,0 +1,563 @@
+"""Writes ``python/covector/_covector.pyi`` from the native module itself.
+
+    python python/tools/stubs.py           # writes the file
+    python python/tools/stubs.py --check   # says whether it is up to date
+
+Names, parameters and defaults are the module's own; types follow from the parameters' names, which mean
+the same everywhere, and from the tables below where they do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from pathlib import Path
+from types import BuiltinFunctionType, ModuleType
+from typing import Any
+
+import covector._covector as native
+
+TARGET = Path(__file__).resolve().parents[1] / "covector" / "_covector.pyi"
+WIDTH = 110
+
+HEADER = """\
+# Written by python/tools/stubs.py from the native module; run it again instead of editing this file.
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+class _SupportsDLPack(Protocol):
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __dlpack_device__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class _SupportsArray(Protocol):
+    def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+_Number: TypeAlias = bool | int | float | complex
+_Value: TypeAlias = _Number | array | _SupportsArray
+_Axes: TypeAlias = int | Sequence[int] | None
+_Stream: TypeAlias = Stream | Device | DeviceType | None
+_AnyDevice: TypeAlias = Device | DeviceType
+_Function: TypeAlias = Callable[..., Any]
+"""
+
+# What a parameter takes, by its name.
+PARAMETERS = {
+    "M": "int",
+    "a_max": "_Value | None",
+    "a_min": "_Value | None",
+    "allow_col_major": "bool",
+    "alpha": "float",
+    "argnames": "str | Sequence[str]",
+    "argnums": "int | Sequence[int] | None",
+    "args": "Any",
+    "arrays": "Sequence[array]",
+    "arys": "_Value",
+    "atol": "float",
+    "axis1": "int",
+    "axis2": "int",
+    "beta": "float",
+    "bytes": "bytes",
+    "condition": "_Value",
+    "constant_values": "_Value | None",
+    "copy": "bool | None",
+    "correction": "int | None",
+    "ddof": "int",
+    "decimals": "int",
+    "destination": "int",
+    "device": "_AnyDevice",
+    "device_type": "_AnyDevice",
+    "dtype": "Dtype | None",
+    "end_axis": "int",
+    "endpoint": "bool",
+    "equal_nan": "bool",
+    "fun": "_Function",
+    "high": "_Value",
+    "inclusive": "bool",
+    "indexing": "str | None",
+    "indices_or_sections": "int | Sequence[int]",
+    "k": "int",
+    "keepdims": "bool",
+    "key": "array | None",
+    "kth": "int",
+    "loc": "_Value | None",
+    "low": "_Value",
+    "lower": "_Value",
+    "m": "int | None",
+    "mode": "str",
+    "n": "int",
+    "name": "str",
+    "nan": "float",
+    "neginf": "float | None",
+    "num_samples": "int | None",
+    "offset": "int",
+    "p": "_Value",
+    "pad_width": "int | Sequence[int] | Sequence[Sequence[int]]",
+    "posinf": "float | None",
+    "precise": "bool",
+    "precision": "int",
+    "repeats": "int",
+    "reps": "int | Sequence[int]",
+    "reverse": "bool",
+    "rtol": "float",
+    "scale": "_Value | None",
+    "seed": "int",
+    "shape": "int | Sequence[int]",
+    "shapes": "Sequence[int]",
+    "shift": "int | Sequence[int]",
+    "side": "str",
+    "slice_size": "Sequence[int]",
+    "source": "int",
+    "sparse": "bool | None",
+    "start_axis": "int",
+    "start_indices": "array",
+    "stream": "_Stream",
+    "update": "array",
+    "upper": "_Value",
+    "vals": "_Value",
+    "values": "_Value",
+    "x": "_Value",
+    "y": "_Value",
+}
+
+# Functions that take arrays only, where others of the same parameters take numbers, too.
+# fmt: off
+ARRAYS_ONLY = {
+    "a": {
+        "addmm", "all", "any", "argmax", "argmin", "argpartition", "argsort", "contiguous", "count_nonzero",
+        "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "diag", "diagonal",
+        "diff", "empty_like", "expand_dims", "flatten", "flip", "full_like", "imag", "inner", "kron", "logcumsumexp",
+        "logsumexp", "matmul", "matrix_transpose", "max", "mean", "median", "min", "minmax", "moveaxis",
+        "ones_like", "outer", "pad", "partition", "permute_dims", "prod", "put_along_axis", "real", "reshape",
+        "roll", "slice", "slice_update", "softmax", "sort", "split", "squeeze", "std", "sum", "swapaxes",
+        "take", "take_along_axis", "tensordot", "tile", "topk", "trace", "transpose", "unflatten", "var", "vecdot",
+        "zeros_like",
+    },
+    "b": {"addmm", "inner", "kron", "matmul", "outer", "tensordot", "vecdot"},
+    "x": {"tril", "triu", "unstack"},
+}
+# fmt: on
+
+# Parameters whose meaning depends on the function.
+SPECIAL = {
+    ("_random", "permutation", "x"): "int | array",
+    ("_random", "split", "key"): "array",
+    ("_random", "split", "num"): "int",
+    ("_random", "_set_state", "key"): "array",
+    ("_random", "uniform", "low"): "_Value | None",
+    ("_random", "uniform", "high"): "_Value | None",
+    ("_random", "bernoulli", "p"): "_Value | None",
+    ("", "_restore", "dtype"): "Dtype",
+    ("", "addmm", "c"): "array",
+    ("", "arange", "start"): "float | None",
+    ("", "arange", "step"): "float | None",
+    ("", "arange", "stop"): "float | None",
+    ("", "asarray", "a"): "Any",
+    ("", "astype", "dtype"): "Dtype",
+    ("", "broadcast_arrays", "arrays"): "array",
+    ("", "can_cast", "from_"): "array | Dtype",
+    ("", "can_cast", "to"): "Dtype",
+    ("", "default_stream", "device"): "_AnyDevice",
+    ("", "expand_dims", "axis"): "int | Sequence[int]",
+    ("", "from_dlpack", "x"): "_SupportsDLPack",
+    ("", "isdtype", "dtype"): "Dtype",
+    ("", "isdtype", "kind"): "Dtype | str | tuple[Dtype | str, ...]",
+    ("", "issubdtype", "arg1"): "Dtype | DtypeCategory",
+    ("", "issubdtype", "arg2"): "Dtype | DtypeCategory",
+    ("", "linspace", "num"): "int | None",
+    ("", "linspace", "start"): "float",
+    ("", "linspace", "stop"): "float",
+    ("", "meshgrid", "arrays"): "array",
+    ("", "put_along_axis", "indices"): "array",
+    ("", "result_type", "arrays_and_dtypes"): "array | Dtype",
+    ("", "searchsorted", "sorted_sequence"): "array",
+    ("", "set_default_stream", "stream"): "Stream",
+    ("", "take", "indices"): "int | array",
+    ("", "take_along_axis", "indices"): "array",
+    ("", "tensordot", "axes"): "int | Sequence[int | Sequence[int]] | None",
+    ("", "unflatten", "axis"): "int",
+    ("", "view", "dtype"): "Dtype",
+    ("array", "astype", "dtype"): "Dtype",
+    ("array", "moveaxis", "source"): "int",
+    ("array", "view", "dtype"): "Dtype",
+}
+
+# Functions whose `axis` is one axis.
+ONE_AXIS = {
+    "argmax", "argmin", "argpartition", "argsort", "concat", "concatenate", "cummax", "cummin", "cumprod",
+    "cumsum", "cumulative_prod", "cumulative_sum", "logcumsumexp", "partition", "put_along_axis", "repeat",
+    "sort", "stack", "take", "take_along_axis", "topk",
+}  # fmt: skip
+FIXED_AXIS = {"categorical", "diff", "permutation", "split", "unstack", "vecdot"}
+
+RETURNS = {
+    "_dtype": "Dtype",
+    "_set_state": "None",
+    "async_eval": "None",
+    "atleast_1d": "array | list[array]",
+    "atleast_2d": "array | list[array]",
+    "atleast_3d": "array | list[array]",
+    "broadcast_arrays": "list[array]",
+    "broadcast_shapes": "tuple[int, ...]",
+    "can_cast": "bool",
+    "checkpoint": "_Function",
+    "clear_cache": "None",
+    "default_device": "Device",
+    "default_stream": "Stream",
+    "depends": "Any",
+    "device_count": "int",
+    "divmod": "list[array]",
+    "eval": "None",
+    "get_active_memory": "int",
+    "get_cache_memory": "int",
+    "get_peak_memory": "int",
+    "get_printoptions": "PrintOptions",
+    "grad": "_Function",
+    "is_available": "bool",
+    "isdtype": "bool",
+    "issubdtype": "bool",
+    "jvp": "tuple[list[array], list[array]]",
+    "linearize": "Any",
+    "meshgrid": "tuple[array, ...]",
+    "minmax": "tuple[array, array]",
+    "new_stream": "Stream",
+    "reset_peak_memory": "None",
+    "result_type": "Dtype",
+    "seed": "None",
+    "set_default_device": "None",
+    "set_default_stream": "None",
+    "set_printoptions": "None",
+    "split": "list[array]",
+    "stop_gradient": "Any",
+    "synchronize": "None",
+    "unstack": "tuple[array, ...]",
+    "value_and_grad": "_Function",
+    "vjp": "tuple[list[array], list[array]]",
+    "vmap": "_Function",
+}
+RANDOM_RETURNS = {"split": "array"}
+
+# Functions of the native `nn` that give something else than an array.
+NN_OTHERS = {
+    "clip_grad_norm", "cosine_decay", "count", "exponential_decay", "join_schedules", "linear_schedule",
+    "settle", "step_decay",
+}  # fmt: skip
+
+ARITHMETIC = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+]
+
+ARRAY = """\
+class array:
+    def __init__(self, val: Any, dtype: Dtype | None = None) -> None: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def dtype(self) -> Dtype: ...
+    @property
+    def itemsize(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def T(self) -> array: ...
+    @property
+    def mT(self) -> array: ...
+    @property
+    def real(self) -> array: ...
+    @property
+    def imag(self) -> array: ...
+    @property
+    def at(self) -> ArrayAt: ...
+    def item(self) -> Any: ...
+    def tolist(self) -> Any: ...
+    def reshape(self, *shape: int | Sequence[int], stream: _Stream = None) -> array: ...
+    def transpose(self, *axes: int | Sequence[int] | None, stream: _Stream = None) -> array: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> ArrayIterator: ...
+    def __getitem__(self, indices: Any, /) -> array: ...
+    def __setitem__(self, indices: Any, value: Any, /) -> None: ...
+    def __bool__(self) -> bool: ...
+    def __int__(self) -> int: ...
+    def __float__(self) -> float: ...
+    def __complex__(self) -> complex: ...
+    def __index__(self) -> int: ...
+    def __bytes__(self) -> bytes: ...
+    def __hash__(self) -> int: ...
+    def __format__(self, spec: str, /) -> str: ...
+    def __copy__(self) -> array: ...
+    def __deepcopy__(self, memo: Any) -> array: ...
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: ...
+    def __dlpack__(self, **_options: Any) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __array_namespace__(self, api_version: str | None = None) -> Any: ...
+    def __neg__(self) -> array: ...
+    def __pos__(self) -> array: ...
+    def __abs__(self) -> array: ...
+    def __invert__(self) -> array: ...
+    def __eq__(self, other: Any, /) -> array: ...  # type: ignore[override]
+    def __ne__(self, other: Any, /) -> array: ...  # type: ignore[override]
+    def __lt__(self, other: _Value, /) -> array: ...
+    def __le__(self, other: _Value, /) -> array: ...
+    def __gt__(self, other: _Value, /) -> array: ...
+    def __ge__(self, other: _Value, /) -> array: ...
+    def __pow__(self, other: _Value, modulus: None = None, /) -> array: ...
+    def __rpow__(self, other: _Value, modulus: None = None, /) -> array: ...
+    def __ipow__(self, other: _Value, modulus: None = None, /) -> array: ...  # noqa: PYI034
+"""
+
+CLASSES = """\
+class ArrayIterator:
+    def __iter__(self) -> ArrayIterator: ...
+    def __next__(self) -> array: ...
+
+class ArrayAt:
+    def __getitem__(self, indices: Any, /) -> ArrayAt: ...
+    def add(self, value: _Value) -> array: ...
+    def subtract(self, value: _Value) -> array: ...
+    def multiply(self, value: _Value) -> array: ...
+    def divide(self, value: _Value) -> array: ...
+    def maximum(self, value: _Value) -> array: ...
+    def minimum(self, value: _Value) -> array: ...
+
+class Dtype:
+    @property
+    def size(self) -> int: ...
+    def __hash__(self) -> int: ...
+
+class finfo:
+    def __init__(self, arg: Dtype, /) -> None: ...
+    @property
+    def min(self) -> float: ...
+    @property
+    def max(self) -> float: ...
+    @property
+    def eps(self) -> float: ...
+    @property
+    def smallest_normal(self) -> float: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def dtype(self) -> Dtype: ...
+
+class iinfo:
+    def __init__(self, arg: Dtype, /) -> None: ...
+    @property
+    def min(self) -> int: ...
+    @property
+    def max(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def dtype(self) -> Dtype: ...
+
+class Device:
+    def __init__(self, type: DeviceType, index: int = 0) -> None: ...
+    @property
+    def type(self) -> DeviceType: ...
+    def __hash__(self) -> int: ...
+
+class Stream:
+    @property
+    def device(self) -> Device: ...
+    def __hash__(self) -> int: ...
+
+class StreamContext:
+    def __init__(self, s: Stream | _AnyDevice) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
+class PrintOptions:
+    def __init__(self, precision: int = -1) -> None: ...
+    @property
+    def precision(self) -> int: ...
+
+class printoptions:
+    def __init__(self, precision: int = -1) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
+class custom_function:
+    def __init__(self, f: _Function) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def vjp(self, f: _Function) -> _Function: ...
+    def jvp(self, f: _Function) -> _Function: ...
+    def vmap(self, f: _Function) -> _Function: ...
+
+stream = StreamContext
+"""
+
+WRITTEN_OUT = {"array", "stream", "reshape", "transpose"}
+
+
+def parameter_type(scope: str, function: str, name: str) -> str:
+    """The type of a parameter."""
+    if found := SPECIAL.get((scope, function, name)):
+        return found
+    if name in ARRAYS_ONLY and scope == "" and function in ARRAYS_ONLY[name]:
+        return "array"
+    if name in ("a", "b"):
+        return "_Value"
+    if name == "axes":
+        return "Sequence[int] | None" if function in ("transpose", "permute_dims") else "Sequence[int]"
+    if name == "axis":
+        if function in FIXED_AXIS or (scope == "array" and function == "split"):
+            return "int"
+        return "int | None" if function in ONE_AXIS else "_Axes"
+    if scope == "_random" and name == "shape":
+        return "Sequence[int] | None"
+    if scope == "_random" and name in ("low", "high", "lower", "upper"):
+        return "_Value"
+    return PARAMETERS.get(name, "Any")
+
+
+def define(scope: str, name: str, signature: str, indent: str) -> str:
+    """A function with a given text signature as a stub."""
+    tree = ast.parse(f"def f{signature.replace('$', '')}: ...").body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    a = tree.args
+    positional = a.posonlyargs + a.args
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(a.defaults)) + list(a.defaults)
+    out: list[str] = []
+
+    def one(arg: ast.arg, default: ast.expr | None, star: str = "") -> str:
+        if arg.arg == "self":
+            return "self"
+        kind = parameter_type(scope, name, arg.arg)
+        if default is None:
+            return f"{star}{arg.arg}: {kind}"
+        value = ast.unparse(default)
+        return f"{arg.arg}: {kind} = {value if value != '[]' else '...'}"
+
+    for i, (arg, default) in enumerate(zip(positional, defaults, strict=True)):
+        out.append(one(arg, default))
+        if a.posonlyargs and i + 1 == len(a.posonlyargs) and out != ["self"]:
+            out.append("/")
+    if a.vararg:
+        out.append(one(a.vararg, None, "*"))
+    elif a.kwonlyargs:
+        out.append("*")
+    out += [one(arg, default) for arg, default in zip(a.kwonlyargs, a.kw_defaults, strict=True)]
+    if a.kwarg:
+        out.append(f"**{a.kwarg.arg}: Any")
+    returns = "array"
+    if scope == "_random":
+        returns = {**RETURNS, **RANDOM_RETURNS}.get(name, "array")
+    elif scope in ("", "array"):
+        returns = RETURNS.get(name, "array")
+    elif scope == "nn":
+        returns = "Any" if name in NN_OTHERS else "array"
+    if name.startswith("_") and scope == "" and name not in RETURNS and name != "_restore":
+        returns = "Any"
+    line = f"{indent}def {name}({', '.join(out)}) -> {returns}: ..."
+    if len(line) <= WIDTH:
+        return line
+    rows = "".join(f"{indent}    {item},\n" for item in out)
+    return f"{indent}def {name}(\n{rows}{indent}) -> {returns}: ..."
+
+
+def functions(module: ModuleType, scope: str, indent: str) -> list[str]:
+    """Stubs of all functions of a module."""
+    out = []
+    for name, value in sorted(vars(module).items()):
+        if isinstance(value, BuiltinFunctionType):
+            if scope:
+                out.append(f"{indent}@staticmethod")
+            out.append(define(scope, name, value.__text_signature__ or "(*args, **kwargs)", indent))
+    return out
+
+
+def namespace(name: str) -> list[str]:
+    """A submodule, which is an object with static functions to those who import the native module."""
+    module = getattr(native, name)
+    lines = [f"class {name}:", *functions(module, name, "    ")]
+    for key, value in sorted(vars(module).items()):
+        if isinstance(value, type):
+            lines.append(f"    {key}: Any")
+    return [*lines, ""]
+
+
+def methods() -> list[str]:
+    """The methods of ``array`` that are not written out above."""
+    out = []
+    for name, value in sorted(vars(native.array).items()):
+        signature: Any = getattr(value, "__text_signature__", None)
+        if name.startswith("_") or signature is None or f"def {name}(" in ARRAY:
+            continue
+        out.append(define("array", name, signature, "    "))
+    return out
+
+
+def enumeration(name: str) -> list[str]:
+    """A class of named values."""
+    cls = getattr(native, name)
+    members = [key for key, value in vars(cls).items() if isinstance(value, cls)]
+    return [f"class {name}(enum.Enum):", *(f"    {key} = ..." for key in members), ""]
+
+
+def render() -> str:
+    """The whole file."""
+    lines = [
+        HEADER,
+        "__version__: str",
+        "e: float",
+        "euler_gamma: float",
+        "inf: float",
+        "nan: float",
+        "pi: float",
+    ]
+    lines.append("newaxis: None")
+    kinds = {"Dtype": native.Dtype, "DtypeCategory": native.DtypeCategory, "DeviceType": native.DeviceType}
+    for kind, cls in kinds.items():
+        names = sorted(n for n, v in vars(native).items() if isinstance(v, cls))
+        lines += [f"{name}: {kind}" for name in names]
+    lines += ["", *enumeration("DtypeCategory"), *enumeration("DeviceType"), ARRAY.rstrip()]
+    for op in ARITHMETIC:
+        lines.append(f"    def __{op}__(self, other: _Value, /) -> array: ...")
+        lines.append(f"    def __r{op}__(self, other: _Value, /) -> array: ...")
+        lines.append(f"    def __i{op}__(self, other: _Value, /) -> array: ...  # noqa: PYI034")
+    lines += [*methods(), "", CLASSES]
+    for name, value in sorted(vars(native).items()):
+        if isinstance(value, type) and f"class {name}" not in "\n".join(lines) and name != "stream":
+            lines += [f"class {name}:", "    def __getattr__(self, name: str) -> Any: ...", ""]
+    lines += functions(native, "", "")
+    lines.append("")
+    for name, value in sorted(vars(native).items()):
+        if isinstance(value, ModuleType):
+            lines += namespace(name)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> int:
+    """Writes or checks the file."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="only say whether the file is up to date")
+    check = parser.parse_args().check
+    text = render()
+    if check:
+        if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text:
+            return 0
+        print(f"{TARGET.name} is out of date; run python/tools/stubs.py", file=sys.stderr)
+        return 1
+    TARGET.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
