@@ -16,7 +16,10 @@ DATA = Path(__file__).resolve().parents[1] / "data" / "digits.bin"
 
 
 def load(path):
-    """The images, as rows of numbers from 0 to 1, and the digit that each shows. README.md beside it has the format."""
+    """The images, as rows of numbers from 0 to 1, and the digit that each shows.
+
+    The README.md beside the file describes its format.
+    """
     records = mx.array(list(path.read_bytes()[16:]), dtype=mx.uint8).reshape(-1, 65)
     return records[:, 1:].astype(mx.float32) / 16, records[:, 0].astype(mx.int32)
 

@@ -1,7 +1,7 @@
 """The gradient of a loss over a tree of parameters.
 
-``mx.value_and_grad(loss)`` is a function with the arguments of ``loss``. It returns what ``loss`` returns, and the
-gradient in its first argument, here a tree of arrays: a list with a dict per layer.
+``mx.value_and_grad(loss)`` is a function with the arguments of ``loss``. It returns what ``loss`` returns,
+and the gradient in its first argument, here a tree of arrays: a list with a dict per layer.
 
     python examples/python/lasso.py
 """

@@ -1,7 +1,7 @@
 """Training in the functional style: parameters go in, better parameters come out.
 
-The loop never asks for a value and never calls ``mx.eval``. Each step of the optimizer evaluates what it computed,
-so memory does not grow all the same.
+The loop never asks for a value and never calls ``mx.eval``. Each step of the optimizer evaluates what it
+computed, so memory does not grow all the same.
 
     python examples/python/training_loop.py
 """

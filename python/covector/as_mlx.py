@@ -3,9 +3,9 @@
     python -m covector.as_mlx script.py [arguments]
     python -m covector.as_mlx -m package.module [arguments]
 
-``import mlx.core``, ``mlx.nn``, ``mlx.optimizers`` and ``mlx.utils`` then give covector's packages of the same
-names, in the program and in everything that it imports. A program can also do so itself, before it imports them,
-with ``covector.as_mlx.install()``.
+``import mlx.core``, ``mlx.nn``, ``mlx.optimizers`` and ``mlx.utils`` then give covector's packages of the
+same names, in the program and in everything that it imports. A program can also do so itself, before it
+imports them, with ``covector.as_mlx.install()``.
 """
 
 from __future__ import annotations

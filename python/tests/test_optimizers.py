@@ -1,8 +1,8 @@
-"""Optimizers and schedules: the same numbers as MLX, by hand, on trees and on modules, and what bad input gets."""
+"""Optimizers and schedules: MLX's numbers, by hand, on trees and on modules, and what bad input gets."""
 
 import math
-from collections import namedtuple
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import covector.core as mx
 import covector.nn as nn
@@ -128,7 +128,9 @@ def test_update_of_a_tree_is_pure():
     assert type(new["b"]) is list
 
 
-Pair = namedtuple("Pair", ["w", "b"])
+class Pair(NamedTuple):
+    w: mx.array
+    b: mx.array
 
 
 @dataclass

@@ -204,7 +204,7 @@ fn step((kind, a, b): (u8, u8, u8), x: &Array, g: &Grid) -> (Array, Grid) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn chains_of_views_hold_the_right_elements(

@@ -3,13 +3,38 @@
 use covector_core::Error;
 use pyo3::exceptions::{PyIndexError, PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
 
-/// The exception for an error: `IndexError` for axes and indices out of range, `TypeError` for arguments of the
+/// `AxisError`, both a `ValueError` and an `IndexError`: which of the two a wrong axis is differs between libraries.
+fn axis_error(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.get_or_try_init(py, || {
+        let bases = (py.get_type::<PyValueError>(), py.get_type::<PyIndexError>());
+        let names = PyDict::new(py);
+        names.set_item("__module__", "covector.core")?;
+        names.set_item("__doc__", "An axis that an array does not have, or one named twice.")?;
+        let class = py.get_type::<PyType>().call1(("AxisError", bases, names))?;
+        Ok::<_, PyErr>(class.cast_into::<PyType>()?.unbind())
+    })?;
+    Ok(class.bind(py).clone())
+}
+
+/// Adds the exception class to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("AxisError", axis_error(m.py())?)
+}
+
+/// The exception for an error: `AxisError` for axes, `IndexError` for indices out of range, `TypeError` for arguments of the
 /// wrong kind, `MemoryError` for memory, `ValueError` for the rest. An exception of the caller's own that passed
 /// through a transform comes out as the very object that went in.
 pub(crate) fn to_py(error: Error) -> PyErr {
     match &error {
-        Error::Axis { .. } | Error::Index { .. } => PyIndexError::new_err(error.to_string()),
+        Error::Axis { .. } => Python::attach(|py| match axis_error(py) {
+            Ok(class) => PyErr::from_type(class, error.to_string()),
+            Err(failure) => failure,
+        }),
+        Error::Index { .. } => PyIndexError::new_err(error.to_string()),
         Error::Type { .. } => PyTypeError::new_err(error.to_string()),
         Error::Memory { .. } => PyMemoryError::new_err(error.to_string()),
         Error::External(inner) => match inner.downcast_ref::<PyErr>() {

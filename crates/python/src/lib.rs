@@ -37,6 +37,7 @@ fn _covector(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("inf", f64::INFINITY)?;
     m.add("nan", f64::NAN)?;
     m.add("newaxis", m.py().None())?;
+    errors::register(m)?;
     dtype::register(m)?;
     array::register(m)?;
     elementwise::register(m)?;
@@ -50,6 +51,14 @@ fn _covector(m: &Bound<'_, PyModule>) -> PyResult<()> {
     random::register_module(m)?;
     for (name, alias) in [("cumsum", "cumulative_sum"), ("cumprod", "cumulative_prod")] {
         m.add(alias, m.getattr(name)?)?;
+    }
+    // `from covector._covector import *` gives the public names; submodules have Python modules in front of them.
+    let names = m.index()?;
+    for name in names.iter().collect::<Vec<_>>() {
+        let text: String = name.extract()?;
+        if text.starts_with('_') || m.getattr(&*text)?.is_instance_of::<PyModule>() {
+            names.call_method1("remove", (name,))?;
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 """Losses: how far predictions are from targets.
 
-Each takes ``reduction``: ``"none"`` for the losses of the single elements or examples, ``"mean"`` or ``"sum"`` for
-a scalar.
+Each takes ``reduction``: ``"none"`` for the losses of the single elements or examples, ``"mean"`` or
+``"sum"`` for a scalar.
 """
 
 from covector._covector import nn as native

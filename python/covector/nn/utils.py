@@ -33,11 +33,7 @@ def value_and_grad(model: Module, fn: Callable[..., Any]) -> Callable[..., Any]:
         >>> grads["weight"].shape
         (1, 2)
     """
-    if not isinstance(model, Module):
-        kind = type(model).__name__
-        raise TypeError(f"[value_and_grad] the first argument must be a Module, not a value of type {kind}")
-    if not callable(fn):
-        raise TypeError(f"[value_and_grad] fn must be a function, not a value of type {type(fn).__name__}")
+    _check("value_and_grad", model, fn)
 
     transformed = mx.value_and_grad(_with_parameters(model, fn))
 
@@ -58,8 +54,7 @@ def checkpoint(module: Module, fn: Callable[..., Any] | None = None) -> Callable
         fn: The function; by default the module itself.
     """
     call = module if fn is None else fn
-    if not callable(call):
-        raise TypeError(f"[checkpoint] {type(module).__name__} has no __call__; pass the function as well")
+    _check("checkpoint", module, call)
 
     inner = mx.checkpoint(_with_parameters(module, call))
 
@@ -68,6 +63,15 @@ def checkpoint(module: Module, fn: Callable[..., Any] | None = None) -> Callable
         return inner(module.trainable_parameters(), *args, **kwargs)
 
     return wrapped
+
+
+def _check(op: str, model: object, fn: object) -> None:
+    if not isinstance(model, Module):
+        kind = type(model).__name__
+        raise TypeError(f"[{op}] the first argument must be a Module, not a value of type {kind}")
+    if not callable(fn):
+        kind = type(fn).__name__
+        raise TypeError(f"[{op}] what is to be run must be a function, but {kind} has no __call__")
 
 
 def _with_parameters(model: Module, fn: Callable[..., Any]) -> Callable[..., Any]:

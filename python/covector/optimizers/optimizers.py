@@ -30,19 +30,20 @@ LearningRate = float | mx.array | Callable[[mx.array], Any]
 class Optimizer:
     """The base class of optimizers.
 
-    ``opt.update(params, grads)`` returns better parameters and changes neither argument; ``opt.update(model, grads)``
-    changes the parameters of a module in place. What the optimizer remembers between steps is in :attr:`state`, a
-    tree of arrays.
+    ``opt.update(params, grads)`` returns better parameters and changes neither argument;
+    ``opt.update(model, grads)`` changes the parameters of a module in place. What the optimizer remembers
+    between steps is in :attr:`state`, a tree of arrays.
 
-    Outside of transforms each step evaluates the new parameters and the new state, together, so that a loop that
-    never asks for a value runs in bounded memory.
+    Outside of transforms each step evaluates the new parameters and the new state, together, so that a loop
+    that never asks for a value runs in bounded memory.
 
-    A subclass of one's own defines ``init_single(parameter, state)``, which puts the first state of one parameter
-    into a dict, and ``apply_single(gradient, parameter, state)``, which changes that dict and returns the new
-    parameter.
+    A subclass of one's own defines ``init_single(parameter, state)``, which puts the first state of one
+    parameter into a dict, and ``apply_single(gradient, parameter, state)``, which changes that dict and
+    returns the new parameter.
 
     Args:
-        schedulers: For each name in :attr:`state` that follows a schedule, the function from the step to its value.
+        schedulers: For each name in :attr:`state` that follows a schedule, the function from the step to its
+            value.
     """
 
     def __init__(self, schedulers: dict[str, Callable[[mx.array], Any]] | None = None) -> None:
@@ -60,9 +61,9 @@ class Optimizer:
     def state(self) -> dict[str, Any]:
         """What the optimizer remembers, as a tree of arrays.
 
-        ``step``, ``learning_rate`` and whatever else follows a schedule, and then the tree of the parameters with
-        a dict of arrays in place of each. Where the parameters are no dict, or have entries of those names, their
-        tree is under ``parameters``.
+        ``step``, ``learning_rate`` and whatever else follows a schedule, and then the tree of the parameters
+        with a dict of arrays in place of each. Where the parameters are no dict, or have entries of those
+        names, their tree is under ``parameters``.
         """
         return self._state
 
@@ -87,7 +88,7 @@ class Optimizer:
     def learning_rate(self, learning_rate: float | mx.array) -> None:
         self._state["learning_rate"] = _scalar("learning_rate", learning_rate)
 
-    def _maybe_schedule(self, name: str, value: float | mx.array | Callable[[mx.array], Any]) -> None:
+    def _maybe_schedule(self, name: str, value: LearningRate) -> None:
         """Puts a number into the state, or the first value of a schedule that is followed from then on."""
         if callable(value):
             self._schedulers[name] = value
@@ -103,7 +104,7 @@ class Optimizer:
     # Steps
 
     def init(self, parameters: Any) -> None:
-        """Makes the first state for a tree of parameters. The first step does it where this was not called."""
+        """Makes the first state for a tree of parameters. The first step does so if this was not called."""
         self._init(parameters, self._nested(parameters))
 
     def _init(self, parameters: Any, nested: bool) -> None:

@@ -344,12 +344,17 @@ impl Plan {
         updates.extend_from_slice(&slice);
         let value = ops::reshape_to(&value, &updates)?;
         let part = ops::reshape_to(&ops::slice_window(x, self.window.clone())?, &self.shape)?;
+        if how == Some(Update::Divide) {
+            // The divisors first: an integer has no reciprocal, and one division rounds once.
+            let divisor = scatter(Kind::Prod, &ops::ones_like(&part), &arrays, axes, &value)?;
+            let part = ops::reshape_to(&combine(Update::Divide, &part, &divisor)?, &self.window.extents)?;
+            return ops::update_window(x, &part, self.window.clone());
+        }
         let (kind, value) = match how {
-            None => (Kind::Set, value),
+            None | Some(Update::Divide) => (Kind::Set, value),
             Some(Update::Add) => (Kind::Add, value),
             Some(Update::Subtract) => (Kind::Add, ops::try_negative(&value)?),
             Some(Update::Multiply) => (Kind::Prod, value),
-            Some(Update::Divide) => (Kind::Prod, ops::try_reciprocal(&value)?),
             Some(Update::Maximum) => (Kind::Max, value),
             Some(Update::Minimum) => (Kind::Min, value),
         };
@@ -364,6 +369,11 @@ fn combine(how: Update, a: &Array, b: &Array) -> Result<Array> {
         Update::Add => ops::try_add(a, b),
         Update::Subtract => ops::try_subtract(a, b),
         Update::Multiply => ops::try_multiply(a, b),
+        // Integers keep to integers and drop the fraction, towards zero.
+        Update::Divide if !a.dtype().is_inexact() => {
+            let size = ops::try_floor_divide(&ops::try_abs(a)?, &ops::try_abs(b)?)?;
+            ops::try_multiply(&size, &ops::try_multiply(&ops::try_sign(a)?, &ops::try_sign(b)?)?)
+        }
         Update::Divide => ops::try_divide(a, b),
         Update::Maximum => ops::try_maximum(a, b),
         Update::Minimum => ops::try_minimum(a, b),

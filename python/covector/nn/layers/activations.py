@@ -119,7 +119,8 @@ class GELU(Module):
 
     Args:
         approx: ``"none"`` for Φ itself; ``"precise"`` or ``"tanh"`` for an approximation with a hyperbolic
-            tangent (:func:`gelu_approx`), ``"fast"`` for a coarser one with a sigmoid (:func:`gelu_fast_approx`).
+            tangent (:func:`gelu_approx`), ``"fast"`` for a coarser one with a sigmoid
+            (:func:`gelu_fast_approx`).
     """
 
     def __init__(self, approx: Literal["none", "precise", "tanh", "fast"] = "none") -> None:
@@ -136,7 +137,7 @@ class GELU(Module):
 
 
 class GLU(Module):
-    """Half of ``x`` gated by the other half: ``a · σ(b)`` for the halves along an axis."""
+    """One half of ``x`` gated by the other, ``a · σ(b)``, where the halves are along an axis."""
 
     def __init__(self, axis: int = -1) -> None:
         super().__init__()

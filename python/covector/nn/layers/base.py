@@ -20,10 +20,10 @@ Filter = Callable[["Module", str, Any], bool]
 class Module(dict[str, Any]):
     """The base class of layers and models.
 
-    A module is a dict. Attributes that are arrays, modules, dicts, lists or tuples are its entries; all other
-    attributes are ordinary ones. The arrays among the entries are its parameters, and those of the modules among
-    them are its parameters too, at any depth of dicts and lists; names that begin with an underscore, and tuples,
-    are left out.
+    A module is a dict. Attributes that are arrays, modules, dicts, lists or tuples are its entries; all
+    other attributes are ordinary ones. The arrays among the entries are its parameters, and those of the
+    modules among them are its parameters too, at any depth of dicts and lists; names that begin with an
+    underscore, and tuples, are left out.
 
     A subclass makes its parameters and layers in ``__init__`` and says in ``__call__`` what it computes::
 
@@ -57,23 +57,22 @@ class Module(dict[str, Any]):
         try:
             return self[key]
         except KeyError:
-            pass
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{key}'")
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{key}'") from None
 
     def __setattr__(self, key: str, value: Any) -> None:
         if not isinstance(value, (mx.array, dict, list, tuple)):
             super().__setattr__(key, value)
             self.pop(key, None)
-            return None
-        if hasattr(type(self), key):
-            if hasattr(getattr(type(self), key), "__set__"):
-                return super().__setattr__(key, value)
+        elif not hasattr(type(self), key):
+            self.__dict__.pop(key, None)
+            self[key] = value
+        elif hasattr(getattr(type(self), key), "__set__"):
+            super().__setattr__(key, value)
+        else:
             raise AttributeError(
                 f"[Module] {type(self).__name__}.{key} exists already and would hide the entry {key!r}: "
                 f"self.{key} would not give what was assigned. Choose another name, or write self[{key!r}]"
             )
-        self.__dict__.pop(key, None)
-        self[key] = value
 
     def __delattr__(self, key: str) -> None:
         if key in self:
@@ -139,12 +138,12 @@ class Module(dict[str, Any]):
         """The module's tree as nested dicts and lists, with some entries only, each mapped.
 
         Args:
-            filter_fn: Given a module, the name of an entry and the entry, says whether to keep it. Entries of
-                lists and dicts in a module are named by their path in it, as ``layers.0``; one that is not kept
-                leaves ``{}`` in its place.
+            filter_fn: Given a module, the name of an entry and the entry, says whether to keep it. Entries
+                of lists and dicts in a module are named by their path in it, as ``layers.0``; one that is
+                not kept leaves ``{}`` in its place.
             map_fn: Applied to every leaf.
-            is_leaf_fn: Given the same as ``filter_fn``, says where the walk ends. By default at everything that
-                is neither a module nor a dict nor a list.
+            is_leaf_fn: Given the same as ``filter_fn``, says where the walk ends. By default at everything
+                that is neither a module nor a dict nor a list.
         """
         convert = map_fn or _same
         leaf = is_leaf_fn or _is_leaf
@@ -227,9 +226,9 @@ class Module(dict[str, Any]):
         """``net.apply(params, *args, **kwargs)``, or ``net.apply(map_fn, filter_fn=None)``.
 
         The first computes ``net(*args, **kwargs)`` with the parameters ``params``, a tree like that of
-        :meth:`parameters` or a part of it, and does not change the module: not its parameters, and not anything
-        else that the call assigns to. It is a pure function of its arguments, so that ``mx.value_and_grad``,
-        ``mx.vmap`` and the rest apply to it.
+        :meth:`parameters` or a part of it, and does not change the module: not its parameters, and not
+        anything else that the call assigns to. It is a pure function of its arguments, so that
+        ``mx.value_and_grad``, ``mx.vmap`` and the rest apply to it.
 
         The second, chosen when the first argument is a function, replaces every parameter by
         ``map_fn(parameter)``, in place, and returns the module; ``filter_fn``, given a module, a name and an
@@ -248,8 +247,8 @@ class Module(dict[str, Any]):
             return self._with_parameters(other)(*rest, **kwargs)
         if not callable(first):
             raise TypeError(
-                "[Module.apply] the first argument must be a parameter tree, such as parameters() returns, or a "
-                f"function to apply to every parameter, not {_kind(first)}"
+                "[Module.apply] the first argument must be a parameter tree, such as parameters() returns, "
+                f"or a function to apply to every parameter, not {_kind(first)}"
             )
         return self._map_parameters(first, *rest, **kwargs)
 
@@ -299,10 +298,7 @@ class Module(dict[str, Any]):
     def _mark(self, frozen: bool, recurse: bool, keys: str | list[str] | None, strict: bool) -> Self:
         names = [keys] if isinstance(keys, str) else keys
         for module in self.modules() if recurse else [self]:
-            if names is not None:
-                chosen = module._validate_keys(names, strict)
-            else:
-                chosen = _own_parameters(module)
+            chosen = module._validate_keys(names, strict) if names is not None else _own_parameters(module)
             if frozen:
                 module._no_grad.update(chosen)
             else:
@@ -380,7 +376,8 @@ def _walk(
     if isinstance(value, list):
         return [entry(i, v) for i, v in enumerate(value)]
     raise ValueError(
-        f"[filter_and_map] {path} is {_kind(value)}, in which the walk cannot go on; let is_leaf_fn stop there"
+        f"[filter_and_map] {path} is {_kind(value)}, in which the walk cannot go on; let is_leaf_fn "
+        "stop there"
     )
 
 
@@ -393,7 +390,7 @@ def _flat_modules(tree: Any, path: str = "") -> Iterator[tuple[str, Module]]:
             yield from _flat_modules(value, f"{path}.{key}" if path else str(key))
 
 
-def _own_parameters(module: Module) -> Iterator[str]:
+def _own_parameters(module: Module) -> list[str]:
     """The names of a module's own parameters; those in dicts and lists by their path."""
 
     def names(path: str, value: Any) -> Iterator[str]:
@@ -403,9 +400,8 @@ def _own_parameters(module: Module) -> Iterator[str]:
             for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
                 yield from names(f"{path}.{key}", entry)
 
-    for key, value in module.items():
-        if Module.valid_parameter_filter(module, key, value):
-            yield from names(key, value)
+    own = ((k, v) for k, v in module.items() if Module.valid_parameter_filter(module, k, v))
+    return [name for key, value in own for name in names(key, value)]
 
 
 Put = Callable[[Any, Any, Any, bool, str], None]
@@ -461,21 +457,19 @@ def _put_module(target: Any, key: Any, new: Any, strict: bool, path: str) -> Non
 
 def _copy(value: Any, copies: dict[int, Any]) -> Any:
     """A copy of modules, dicts, lists and tuples at any depth, in which what was one is one again."""
-    if isinstance(value, (dict, list)):
-        copy = copies.get(id(value))
-        if copy is not None:
-            return copy
-        if isinstance(value, Module):
-            copy = value.__copy__()
-        elif type(value) is dict or type(value) is list:
-            copy = value.copy()
-        else:
-            return value
-        copies[id(value)] = copy
-        for key, entry in copy.items() if isinstance(copy, dict) else enumerate(copy):
-            if isinstance(entry, (dict, list, tuple)):
-                copy[key] = _copy(entry, copies)
-        return copy
     if type(value) is tuple:
         return tuple(_copy(entry, copies) for entry in value)
-    return value
+    copy: Any
+    if id(value) in copies:
+        return copies[id(value)]
+    if isinstance(value, Module):
+        copy = value.__copy__()
+    elif type(value) is dict or type(value) is list:
+        copy = value.copy()
+    else:
+        return value
+    copies[id(value)] = copy
+    for key, entry in copy.items() if isinstance(copy, dict) else enumerate(copy):
+        if isinstance(entry, (dict, list, tuple)):
+            copy[key] = _copy(entry, copies)
+    return copy

@@ -33,5 +33,5 @@ class Embedding(Module):
         return native.embedding(x, self["weight"])
 
     def as_linear(self, x: mx.array) -> mx.array:
-        """The table as the weight of a :class:`Linear` without bias: the product of ``x`` with every vector."""
+        """The product of ``x`` with every vector: a :class:`Linear` whose weight is the table."""
         return native.linear(x, self["weight"])
