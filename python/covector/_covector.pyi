@@ -368,6 +368,9 @@ class custom_function:
 
 stream = StreamContext
 
+class AxisError:
+    def __getattr__(self, name: str) -> Any: ...
+
 def _dtype(name: str) -> Dtype: ...
 def _flatten(tree: Any) -> Any: ...
 def _restore(bytes: bytes, dtype: Dtype, shape: int | Sequence[int]) -> array: ...
@@ -398,9 +401,9 @@ def allclose(
 ) -> array: ...
 def any(a: array, /, axis: _Axes = None, keepdims: bool = False, stream: _Stream = None) -> array: ...
 def arange(
-    start: int | float | None = None,
-    stop: int | float | None = None,
-    step: int | float | None = None,
+    start: float | None = None,
+    stop: float | None = None,
+    step: float | None = None,
     dtype: Dtype | None = None,
     stream: _Stream = None,
 ) -> array: ...
@@ -601,8 +604,8 @@ def less(a: _Value, b: _Value, *, stream: _Stream = None) -> array: ...
 def less_equal(a: _Value, b: _Value, *, stream: _Stream = None) -> array: ...
 def linearize(fun: _Function, primals: Any) -> Any: ...
 def linspace(
-    start: int | float,
-    stop: int | float,
+    start: float,
+    stop: float,
     num: int | None = ...,
     endpoint: bool = True,
     dtype: Dtype | None = None,
@@ -667,7 +670,7 @@ def pad(
     a: array,
     pad_width: int | Sequence[int] | Sequence[Sequence[int]],
     mode: str = 'constant',
-    constant_values: _Value = None,
+    constant_values: _Value | None = None,
     stream: _Stream = None,
 ) -> array: ...
 def partition(a: array, /, kth: int, axis: int | None = ..., stream: _Stream = None) -> array: ...

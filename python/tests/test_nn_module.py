@@ -249,6 +249,46 @@ def test_set_dtype():
     assert m.lst[3].dtype == mx.float32
 
 
+def test_weights_go_through_a_file(tmp_path):
+    file = str(tmp_path / "weights.npz")
+    one, two = (nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)) for _ in range(2))
+    one.set_dtype(mx.float16)
+    one.save_weights(file)
+    assert two.load_weights(file) is two
+    assert leaves(two.parameters()).keys() == {f"layers.{i}.{n}" for i in (0, 2) for n in ("weight", "bias")}
+    for name, x in leaves(one.parameters()).items():
+        assert leaves(two.parameters())[name].tolist() == x.tolist()
+        assert leaves(two.parameters())[name].dtype == mx.float16
+    one.set_dtype(mx.bfloat16)
+    with pytest.raises(ValueError, match=r"layers\.0\.weight is bfloat16.*set_dtype"):
+        one.save_weights(file)
+    with pytest.raises(ValueError, match=r"must end in \.npz"):
+        one.save_weights("weights.txt")
+    with pytest.raises(FileNotFoundError):
+        one.load_weights(str(tmp_path / "nothing.npz"))
+
+
+def test_weights_can_be_given():
+    m = nn.Linear(2, 1)
+    assert m.load_weights([("weight", mx.ones((1, 2))), ("bias", mx.zeros(1))]).weight.tolist() == [
+        [1.0, 1.0]
+    ]
+    m.load_weights({"bias": mx.ones(1), "other": mx.ones(1)}, strict=False)
+    assert m.bias.tolist() == [1.0]
+    assert "other" not in m
+    for weights, message in [
+        ([("bias", mx.ones(1))], "Missing 1 parameters: weight"),
+        ([("bias", mx.ones(1)), ("weight", mx.ones((1, 2))), ("nope", mx.ones(1))], "not in model: nope"),
+        (
+            [("bias", mx.ones(9)), ("weight", mx.ones((1, 2)))],
+            r"Expected shape \(1,\) but received shape \(9,\)",
+        ),
+        ([("bias", 3), ("weight", mx.ones((1, 2)))], "Expected an array"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            m.load_weights(weights)
+
+
 # apply, in both meanings
 
 

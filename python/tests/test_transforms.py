@@ -181,6 +181,7 @@ def test_wrong_vmap():
     rejects(ValueError, "extent", lambda: mx.vmap(lambda t: t["x"])({"x": x, "y": y}))
     rejects(IndexError, "out of range", lambda: mx.vmap(cube, in_axes=2)(x))
     rejects(IndexError, "out of range", lambda: mx.vmap(cube)(a))
+    rejects(IndexError, "out of range", lambda: mx.vmap(cube, in_axes=10**30)(x))
     rejects(IndexError, "out_axes", lambda: mx.vmap(cube, out_axes=3)(x))
     rejects(ValueError, "out_axes is None", lambda: mx.vmap(cube, out_axes=None)(x))
     rejects(ValueError, "in_axes must be an int or None", lambda: mx.vmap(cube, in_axes=1.0))

@@ -137,3 +137,45 @@ def test_cycles_through_transforms_are_collected():
     ref = make()
     gc.collect()
     assert ref() is None
+
+
+def through_grad(x):
+    return mx.grad(through_grad)(x)
+
+
+def through_vmap(x):
+    return mx.vmap(through_vmap)(x[None])
+
+
+def through_checkpoint(x):
+    return mx.checkpoint(through_checkpoint)(x)
+
+
+def through_products(x):
+    return mx.vjp(through_products, [x], [x])[1][0] + mx.jvp(through_products, [x], [x])[1][0]
+
+
+@mx.custom_function
+def through_custom(x):
+    return through_custom(x)
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [
+        through_grad,
+        through_vmap,
+        through_checkpoint,
+        through_products,
+        through_custom,
+        mx.jacrev(through_grad),
+    ],
+)
+def test_endless_recursion_ends_in_an_exception(fun):
+    def work():
+        with pytest.raises(RecursionError):
+            fun(mx.array(1.0))
+        return mx.grad(lambda x: x * x)(mx.array(2.0)).item() == 4.0
+
+    assert work()
+    assert on_a_small_stack(work)

@@ -82,6 +82,8 @@ def test_argnums_of_the_wrong_type(transform, argnums):
     ("argnums", "message"),
     [
         (-1, "negative position -1"),
+        (10**30, "no function has as many"),
+        ([0, -(10**30)], "no function has as many"),
         ([0, -2], "negative position -2"),
         ([0, 0], "argument 0 more than once"),
         ([1, 0, 1], "argument 1 more than once"),

@@ -109,7 +109,10 @@ pub fn split(key: &Array, count: usize) -> Result<Array> {
 /// When the element type is another one, or `key` is no key.
 pub fn bits(shape: &[usize], dtype: Dtype, key: Option<&Array>) -> Result<Array> {
     if !matches!(dtype, Dtype::U8 | Dtype::U16 | Dtype::U32) {
-        return Err(Error::dtype("bits", format!("{dtype} is not supported; ask for uint8, uint16 or uint32")));
+        return Err(Error::dtype(
+            "bits",
+            format!("{dtype} is not supported; ask for uint8, uint16 or uint32"),
+        ));
     }
     random_bits(&key_or_next("bits", key)?, shape, dtype)
 }

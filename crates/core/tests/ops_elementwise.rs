@@ -19,7 +19,13 @@ struct Exact {
 }
 
 fn sign(v: f64) -> f64 {
-    if v > 0.0 { 1.0 } else if v < 0.0 { -1.0 } else { 0.0 }
+    if v > 0.0 {
+        1.0
+    } else if v < 0.0 {
+        -1.0
+    } else {
+        0.0
+    }
 }
 
 fn erf(x: f64) -> f64 {
@@ -98,8 +104,12 @@ fn exact(name: &str) -> Option<Exact> {
         "floor" => Exact { real1: Some(f64::floor), int1: Some(|x| x), ..none },
         "ceil" => Exact { real1: Some(f64::ceil), int1: Some(|x| x), ..none },
         "trunc" => Exact { real1: Some(f64::trunc), int1: Some(|x| x), ..none },
-        "rint" => all(f64::round_ties_even, |x| x, |z| W::new(z.re.round_ties_even(), z.im.round_ties_even())),
-        "logical_not" => all(|x| f64::from(x == 0.0), |x| i128::from(x == 0), |z| W::from(f64::from(z == W::ZERO))),
+        "rint" => {
+            all(f64::round_ties_even, |x| x, |z| W::new(z.re.round_ties_even(), z.im.round_ties_even()))
+        }
+        "logical_not" => {
+            all(|x| f64::from(x == 0.0), |x| i128::from(x == 0), |z| W::from(f64::from(z == W::ZERO)))
+        }
         "bitwise_invert" => Exact { int1: Some(|x| !x), ..none },
         "isnan" => all(|x| f64::from(x.is_nan()), |_| 0, |z| W::from(f64::from(z.is_nan()))),
         "isinf" => all(|x| f64::from(x.is_infinite()), |_| 0, |z| W::from(f64::from(z.is_infinite()))),
@@ -138,19 +148,31 @@ fn exact(name: &str) -> Option<Exact> {
                     return f64::NAN;
                 }
                 let (high, low) = (a.max(b), a.min(b));
-                if high.is_infinite() || low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
+                if high.is_infinite() || low == f64::NEG_INFINITY {
+                    high
+                } else {
+                    high + (low - high).exp().ln_1p()
+                }
             }),
             ..none
         },
-        "equal" => pair(|a, b| f64::from(a == b), |a, b| i128::from(a == b), |a, b| W::from(f64::from(a == b))),
-        "not_equal" => pair(|a, b| f64::from(a != b), |a, b| i128::from(a != b), |a, b| W::from(f64::from(a != b))),
-        "less" => pair(|a, b| f64::from(a < b), |a, b| i128::from(a < b), |a, b| W::from(f64::from(before(a, b)))),
+        "equal" => {
+            pair(|a, b| f64::from(a == b), |a, b| i128::from(a == b), |a, b| W::from(f64::from(a == b)))
+        }
+        "not_equal" => {
+            pair(|a, b| f64::from(a != b), |a, b| i128::from(a != b), |a, b| W::from(f64::from(a != b)))
+        }
+        "less" => {
+            pair(|a, b| f64::from(a < b), |a, b| i128::from(a < b), |a, b| W::from(f64::from(before(a, b))))
+        }
         "less_equal" => pair(
             |a, b| f64::from(a <= b),
             |a, b| i128::from(a <= b),
             |a, b| W::from(f64::from(before(a, b) || a == b)),
         ),
-        "greater" => pair(|a, b| f64::from(a > b), |a, b| i128::from(a > b), |a, b| W::from(f64::from(before(b, a)))),
+        "greater" => {
+            pair(|a, b| f64::from(a > b), |a, b| i128::from(a > b), |a, b| W::from(f64::from(before(b, a))))
+        }
         "greater_equal" => pair(
             |a, b| f64::from(a >= b),
             |a, b| i128::from(a >= b),
@@ -211,9 +233,10 @@ fn sampled(dtype: Dtype) -> (Array, Vec<f64>) {
 }
 
 fn complex_samples() -> (Array, Vec<W>) {
-    let v: Vec<C64> = [(0.5, 0.25), (-1.5, 0.75), (2.0, -0.5), (-0.3, -1.25), (0.0, 1.5), (1.0, 0.0), (0.1, 0.2)]
-        .map(|(re, im)| C64::new(re, im))
-        .to_vec();
+    let v: Vec<C64> =
+        [(0.5, 0.25), (-1.5, 0.75), (2.0, -0.5), (-0.3, -1.25), (0.0, 1.5), (1.0, 0.0), (0.1, 0.2)]
+            .map(|(re, im)| C64::new(re, im))
+            .to_vec();
     (Array::new(v.clone()), v.iter().map(|z| W::new(z.re.into(), z.im.into())).collect())
 }
 
@@ -365,7 +388,9 @@ fn shifts_take_the_amount_modulo_the_width() {
 
 #[test]
 fn extreme_integers_do_not_trap() {
-    for (low, minus) in [(Array::scalar(i32::MIN), Array::scalar(-1i32)), (Array::scalar(i32::MIN), Array::scalar(0i32))] {
+    for (low, minus) in
+        [(Array::scalar(i32::MIN), Array::scalar(-1i32)), (Array::scalar(i32::MIN), Array::scalar(0i32))]
+    {
         let (q, r) = ops::divmod(&low, &minus);
         let want = if minus.item::<i32>() == 0 { (0, i32::MIN) } else { (i32::MIN, 0) };
         assert_eq!((q.item::<i32>(), r.item::<i32>()), want);
@@ -408,7 +433,10 @@ fn composed_choices_have_the_documented_edges() {
     assert_eq!(reals(&halves.round(0)), [0.0, 2.0, 2.0, -0.0, 15.0, 25.0]);
     assert_eq!(Array::new([15i32, 25, 35, 44]).round(-1).to_vec::<i32>(), [20, 20, 40, 40]);
     assert_eq!(reals(&Array::new([0.125f32, 2.675]).round(2)), [f64::from(0.12f32), f64::from(2.68f32)]);
-    let (a, b) = (Array::new([1.0f32, f32::INFINITY, f32::NAN, 1.0]), Array::new([1.00001f32, f32::INFINITY, f32::NAN, f32::INFINITY]));
+    let (a, b) = (
+        Array::new([1.0f32, f32::INFINITY, f32::NAN, 1.0]),
+        Array::new([1.00001f32, f32::INFINITY, f32::NAN, f32::INFINITY]),
+    );
     assert_eq!(a.isclose(&b, 1e-4, 0.0, false).to_vec::<bool>(), [true, true, false, false]);
     assert_eq!(a.isclose(&b, 1e-4, 0.0, true).to_vec::<bool>(), [true, true, true, false]);
     assert!(!a.allclose(&b, 1e-4, 0.0, true).item::<bool>());

@@ -69,7 +69,8 @@ fn places(shape: &[usize], indices: &[Plain]) -> (Vec<usize>, Vec<usize>) {
         if let Plain::Array(s, _) = i {
             let rank = common.len().max(s.len());
             let get = |s: &[usize], k: usize| if k + s.len() < rank { 1 } else { s[k + s.len() - rank] };
-            common = (0..rank).map(|k| if get(&common, k) == 1 { get(s, k) } else { get(&common, k) }).collect();
+            common =
+                (0..rank).map(|k| if get(&common, k) == 1 { get(s, k) } else { get(&common, k) }).collect();
         }
     }
     let advanced: Vec<usize> = (0..full.len()).filter(|&k| is_advanced(&full[k])).collect();
@@ -121,7 +122,8 @@ fn places(shape: &[usize], indices: &[Plain]) -> (Vec<usize>, Vec<usize>) {
                 }
                 Plain::Array(s, v) => {
                     let tail = &joint[common.len() - s.len()..];
-                    let mine: Vec<usize> = tail.iter().zip(s).map(|(&i, &n)| if n == 1 { 0 } else { i }).collect();
+                    let mine: Vec<usize> =
+                        tail.iter().zip(s).map(|(&i, &n)| if n == 1 { 0 } else { i }).collect();
                     v[flat(&mine, s)].rem_euclid(n as isize) as usize
                 }
                 Plain::NewAxis | Plain::Ellipsis => unreachable!(),
@@ -145,13 +147,12 @@ fn subscript(shape: &[usize], raw: &[(u8, i8, i8)]) -> Vec<Plain> {
             (1, _) if !dots => {
                 dots = true;
                 out.push(Plain::Ellipsis);
-                // What follows counts from the end; leave it at a few whole slices.
-                return out;
+                // What follows stands for the last axes.
+                axis = axis.max(shape.len().saturating_sub(b as u8 as usize % 3));
             }
-            (2 | 3, Some(n)) => {
+            (2 | 3, Some(_)) => {
                 let bound = |v: i8| (v % 3 != 0).then_some(v as isize % 7);
                 let step = [1, 2, -1, -2, 3, -5][(a as u8 ^ b as u8) as usize % 6];
-                let _ = n;
                 out.push(Plain::Slice(bound(a), bound(b), step));
                 axis += 1;
             }
@@ -162,7 +163,8 @@ fn subscript(shape: &[usize], raw: &[(u8, i8, i8)]) -> Vec<Plain> {
             (6 | 7, Some(n)) if n > 0 => {
                 let s = [&[][..], &[1], &[3], &[2, 1], &[2, 3], &[0]][b as u8 as usize % 6].to_vec();
                 // Index arrays have to broadcast with each other.
-                let clash = out.iter().any(|i| matches!(i, Plain::Array(t, _) if t.contains(&0) != s.contains(&0)));
+                let clash =
+                    out.iter().any(|i| matches!(i, Plain::Array(t, _) if t.contains(&0) != s.contains(&0)));
                 let s = if clash { vec![1] } else { s };
                 let count: usize = s.iter().product();
                 let v = (0..count).map(|i| within(a.wrapping_add(7 * i as i8), n)).collect();
@@ -171,6 +173,9 @@ fn subscript(shape: &[usize], raw: &[(u8, i8, i8)]) -> Vec<Plain> {
             }
             _ => {}
         }
+    }
+    if dots {
+        out.extend((axis..shape.len()).map(|_| Plain::Slice(None, None, 1)));
     }
     out
 }
@@ -268,9 +273,16 @@ fn the_array_keeps_its_type_when_written() {
     let twice = [Index::from(&Array::new([0i32, 0, 2]))];
     assert_eq!(x.index_update(&twice, &Array::scalar(1.5f32), Update::Add).to_vec::<i32>(), [3, 2, 4]);
     let big = Array::new([-16_777_219i32, 7, 100]);
-    assert_eq!(big.index_update(&twice, &Array::scalar(2i32), Update::Divide).to_vec::<i32>(), [-4_194_304, 7, 50]);
+    assert_eq!(
+        big.index_update(&twice, &Array::scalar(2i32), Update::Divide).to_vec::<i32>(),
+        [-4_194_304, 7, 50]
+    );
     assert_eq!(big.index_update(&at(0), &Array::scalar(2i32), Update::Divide).to_vec::<i32>()[0], -8_388_609);
-    let seventh = Array::new([1.0f32, 5.0]).index_update(&[Index::from(&Array::new([1i32]))], &Array::scalar(7.0f32), Update::Divide);
+    let seventh = Array::new([1.0f32, 5.0]).index_update(
+        &[Index::from(&Array::new([1i32]))],
+        &Array::scalar(7.0f32),
+        Update::Divide,
+    );
     assert_eq!(seventh.to_vec::<f32>(), [1.0, 5.0 / 7.0]);
 }
 
@@ -286,7 +298,8 @@ fn take_and_its_relatives() {
                 let n = x.shape()[k] as isize;
                 for shape in [&[][..], &[3], &[2, 2], &[0]] {
                     let count: usize = shape.iter().product();
-                    let at: Vec<i32> = (0..count as isize).map(|i| ((5 * i + 1) % (2 * n) - n) as i32).collect();
+                    let at: Vec<i32> =
+                        (0..count as isize).map(|i| ((5 * i + 1) % (2 * n) - n) as i32).collect();
                     let got = x.take(&Array::from_slice(&at, shape).unwrap(), axis);
                     let mut want_shape = x.shape().to_vec();
                     want_shape.splice(k..=k, shape.iter().copied());
@@ -294,8 +307,12 @@ fn take_and_its_relatives() {
                     let mut want = Vec::new();
                     positions(&want_shape, |p| {
                         let j = at[flat(&p[k..k + shape.len()], shape)].rem_euclid(n as i32) as usize;
-                        let place: Vec<usize> =
-                            p[..k].iter().copied().chain([j]).chain(p[k + shape.len()..].iter().copied()).collect();
+                        let place: Vec<usize> = p[..k]
+                            .iter()
+                            .copied()
+                            .chain([j])
+                            .chain(p[k + shape.len()..].iter().copied())
+                            .collect();
                         want.push(held[flat(&place, x.shape())]);
                     });
                     assert_eq!(values(&got), want);
@@ -337,7 +354,8 @@ fn what_lies_outside_is_an_error() {
         assert!(matches!(write, Err(Error::Index { .. })));
         let taken = x.try_take(&Array::new([bad as i64]), 0).and_then(|y| y.try_eval().map(|_| ()));
         assert!(matches!(taken, Err(Error::Index { .. })));
-        let along = x.try_take_along_axis(&Array::new([[bad as i64]]), 0).and_then(|y| y.try_eval().map(|_| ()));
+        let along =
+            x.try_take_along_axis(&Array::new([[bad as i64]]), 0).and_then(|y| y.try_eval().map(|_| ()));
         assert!(matches!(along, Err(Error::Index { .. })));
     }
     assert!(matches!(index(&[Index::Slice(None, None, 0)]), Err(Error::Value { .. })));

@@ -97,7 +97,7 @@ fn step((kind, a, b): (u8, u8, u8), x: &Array, g: &Grid) -> (Array, Grid) {
             (y, g)
         }
         1 | 2 if rank > 0 => {
-            let bound = |v: u8| (v % 3 > 0).then_some(v as isize % 11 - 5);
+            let bound = |v: u8| (!v.is_multiple_of(3)).then_some(v as isize % 11 - 5);
             let (start, stop) = (bound(a), bound(b));
             let by = [1, -1, 2, -2, 3, 7][(a ^ b) as usize % 6];
             let mut index = vec![Index::from(..); axis];
@@ -108,19 +108,28 @@ fn step((kind, a, b): (u8, u8, u8), x: &Array, g: &Grid) -> (Array, Grid) {
         }
         3 if rank < 5 => {
             let at = a as usize % (rank + 1);
-            let y = x.expand_dims(&[if b.is_multiple_of(2) { at as isize } else { at as isize - rank as isize - 1 }]);
+            let y = x.expand_dims(&[if b.is_multiple_of(2) {
+                at as isize
+            } else {
+                at as isize - rank as isize - 1
+            }]);
             (y, Grid { shape: with(&|s| s.insert(at, 1)), values: g.values.clone() })
         }
-        4 if n == 1 => {
-            (x.squeeze(&[name(axis)]), Grid { shape: with(&|s| *s = [&s[..axis], &s[axis + 1..]].concat()), values: g.values.clone() })
+        4 if n == 1 => (
+            x.squeeze(&[name(axis)]),
+            Grid { shape: with(&|s| *s = [&s[..axis], &s[axis + 1..]].concat()), values: g.values.clone() },
+        ),
+        5 if rank > 0 => {
+            (x.flip(&[name(axis)]), g.made(&g.shape, |at| Ok(moved(axis, n - 1 - at[axis], at))))
         }
-        5 if rank > 0 => (x.flip(&[name(axis)]), g.made(&g.shape, |at| Ok(moved(axis, n - 1 - at[axis], at)))),
         6 if rank < 5 => {
             let mut shape = with(&|s| s.insert(0, 1 + b as usize % 3));
             if n == 1 && rank > 0 {
                 shape[axis + 1] = 2;
             }
-            let g = g.made(&shape, |at| Ok(at[1..].iter().zip(&g.shape).map(|(&i, &n)| if n == 1 { 0 } else { i }).collect()));
+            let g = g.made(&shape, |at| {
+                Ok(at[1..].iter().zip(&g.shape).map(|(&i, &n)| if n == 1 { 0 } else { i }).collect())
+            });
             (x.broadcast_to(&shape), g)
         }
         7 if rank > 1 && axis + 1 < rank => {
@@ -194,7 +203,13 @@ fn step((kind, a, b): (u8, u8, u8), x: &Array, g: &Grid) -> (Array, Grid) {
             let y = ops::concatenate(&[parts[1].clone(), x.clone(), parts[0].clone()], name(axis));
             let g = g.made(&with(&|s| s[axis] *= 2), |at| {
                 let i = at[axis];
-                let from = if i < n - cut { i + cut } else if i < 2 * n - cut { i - (n - cut) } else { i - (2 * n - cut) };
+                let from = if i < n - cut {
+                    i + cut
+                } else if i < 2 * n - cut {
+                    i - (n - cut)
+                } else {
+                    i - (2 * n - cut)
+                };
                 Ok(moved(axis, from, at))
             });
             (y, g)
@@ -261,7 +276,11 @@ fn triangles_and_diagonals() {
             let m = n + k.unsigned_abs();
             let (i0, j0) = ((-k).max(0) as usize, k.max(0) as usize);
             let want = g.made(&[m, m], |at| {
-                if at[0] >= i0 && at[0] - i0 < n && at[1] == at[0] - i0 + j0 { Ok(vec![at[0] - i0]) } else { Err(0.0) }
+                if at[0] >= i0 && at[0] - i0 < n && at[1] == at[0] - i0 + j0 {
+                    Ok(vec![at[0] - i0])
+                } else {
+                    Err(0.0)
+                }
             });
             let matrix = g.array(Dtype::F32).diag(k);
             assert_same("diag", &matrix, &want);
@@ -313,9 +332,15 @@ fn grids_and_ranks() {
     assert_eq!(x.to_vec::<i32>(), [1, 2, 3, 1, 2, 3]);
     assert_eq!(y.to_vec::<i32>(), [4, 4, 4, 5, 5, 5]);
     let sparse = ops::meshgrid(&[a.clone(), b, Array::scalar(6i32)], true, false);
-    assert_eq!(sparse.iter().map(|g| g.shape().to_vec()).collect::<Vec<_>>(), [[3, 1, 1], [1, 2, 1], [1, 1, 1]]);
+    assert_eq!(
+        sparse.iter().map(|g| g.shape().to_vec()).collect::<Vec<_>>(),
+        [[3, 1, 1], [1, 2, 1], [1, 1, 1]]
+    );
     let s = Array::scalar(1.0f32);
-    assert_eq!((s.atleast_1d().shape(), s.atleast_2d().shape(), s.atleast_3d().shape()), (&[1][..], &[1, 1][..], &[1, 1, 1][..]));
+    assert_eq!(
+        (s.atleast_1d().shape(), s.atleast_2d().shape(), s.atleast_3d().shape()),
+        (&[1][..], &[1, 1][..], &[1, 1, 1][..])
+    );
     assert_eq!((a.atleast_2d().shape(), a.atleast_3d().shape()), (&[1, 3][..], &[1, 3, 1][..]));
     assert_eq!(ops::zeros(&[2, 3], Dtype::F32).atleast_3d().shape(), [2, 3, 1]);
 }
@@ -372,10 +397,12 @@ fn mistakes_are_explained() {
     assert!(failure(x.try_squeeze(&[1])).contains("extent 3"));
     assert!(failure(x.try_broadcast_to(&[3, 2])).contains("(2, 3)"));
     assert!(failure(ops::try_concatenate(&[], 0)).contains("no arrays"));
-    assert!(failure(ops::try_concatenate(&[x.clone(), ops::zeros(&[2, 2], Dtype::F32)], 0)).contains("(2, 2)"));
+    assert!(
+        failure(ops::try_concatenate(&[x.clone(), ops::zeros(&[2, 2], Dtype::F32)], 0)).contains("(2, 2)")
+    );
     assert!(failure(ops::try_stack(&[x.clone(), x.transpose(&[])], 0)).contains("(3, 2)"));
     assert!(failure(ops::try_split(&x, 2, 1)).contains("extent 3"));
-    assert!(failure(ops::try_meshgrid(&[x.clone()], false, false)).contains("(2, 3)"));
+    assert!(failure(ops::try_meshgrid(std::slice::from_ref(&x), false, false)).contains("(2, 3)"));
     assert!(failure(x.try_diagonal(0, 1, -1)).contains("twice"));
     assert!(failure(Array::scalar(1.0f32).try_tril(0)).contains("no two axes"));
 }

@@ -328,6 +328,12 @@ impl PyArray {
         self.set(crate::indexing::write(&self.get(), indices, value)?);
         Ok(())
     }
+
+    fn __delitem__(&self, _indices: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "[del] parts of an array cannot be deleted; index or concatenate what shall stay",
+        ))
+    }
 }
 
 /// Gives the parts of an array along its first axis, one after the other.

@@ -21,6 +21,7 @@ mod ops_shape;
 mod optim;
 mod random;
 mod scalar;
+mod stack;
 mod system;
 mod transforms;
 mod tree;

@@ -208,7 +208,7 @@ macro_rules! losses {
             $(#[$meta])*
             #[pyfunction]
             #[pyo3(signature = ($($array,)* $($arg = $default,)* reduction = $reduction), text_signature = $text)]
-            #[expect(clippy::too_many_arguments, reason = "MLX's signatures")]
+            #[allow(clippy::too_many_arguments, reason = "one of them has eight, as in MLX")]
             fn $name($($array: Arr,)* $($arg: $ty,)* reduction: Reduce) -> PyResult<PyArray> {
                 losses::$function($(&$array,)* $($arg,)* reduction.0).or_raise().map(PyArray::new)
             }

@@ -381,7 +381,9 @@ impl Tree {
             let Some(axis) = work.pop() else { break };
             let plain = axis.is_none() || axis.is_instance_of::<PyInt>();
             match step {
-                Step::Array if plain => found.push(axis.extract::<Option<isize>>()?),
+                Step::Array if plain => found.push(axis.extract::<Option<isize>>().map_err(|_| {
+                    PyIndexError::new_err(format!("[{op}] {what} {axis} is out of range for any array"))
+                })?),
                 Step::Static(x) if plain => {
                     // None is an empty tree; anything else has no axis to map over.
                     if !axis.is_none() && !x.is_none(py) {

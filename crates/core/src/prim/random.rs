@@ -100,9 +100,13 @@ impl Primitive for RandomFloat {
     }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
         match self.draw {
-            Draw::Uniform { most } => fill(inputs, &outs[0], |key, out| kernels::random::uniform(key, most, out)),
+            Draw::Uniform { most } => {
+                fill(inputs, &outs[0], |key, out| kernels::random::uniform(key, most, out))
+            }
             Draw::Uniform64 => fill(inputs, &outs[0], kernels::random::uniform_f64),
-            Draw::Normal { factor } => fill(inputs, &outs[0], |key, out| kernels::random::normal(key, factor, out)),
+            Draw::Normal { factor } => {
+                fill(inputs, &outs[0], |key, out| kernels::random::normal(key, factor, out))
+            }
         }
     }
     fn params(&self, params: &mut Params<'_>) {
@@ -136,7 +140,8 @@ macro_rules! stream_row {
             gives_bool: false,
             tiles: Tiles::One({
                 let mut table: [Option<Tile1>; 14] = [None; 14];
-                table[Dtype::F32 as usize] = Some(tile1!(f32 => f32, |x| kernels::random::stream::$function(x)));
+        table[Dtype::F32 as usize] =
+            Some(tile1!(f32 => f32, |x| kernels::random::stream::$function(x)));
                 table[Dtype::F64 as usize] = Some(tile1!(f64 => f64, |x| kernels::math::f64::$function(x)));
                 table
             }),
@@ -147,7 +152,14 @@ macro_rules! stream_row {
     };
 }
 
-stream_row!(STREAM_LOG, "random_log", log, "The logarithm in a random stream.", (0.3, 3.0), Partials::One(|t, x, _| t / x));
+stream_row!(
+    STREAM_LOG,
+    "random_log",
+    log,
+    "The logarithm in a random stream.",
+    (0.3, 3.0),
+    Partials::One(|t, x, _| t / x)
+);
 stream_row!(
     STREAM_ERF,
     "random_erf",

@@ -106,7 +106,10 @@ pub fn normal(
 ) -> Result<Array> {
     let (loc, scale) = (loc.into(), scale.into());
     if !dtype.is_inexact() {
-        return Err(Error::dtype("normal", format!("{dtype} is not supported; ask for a floating-point type or complex64")));
+        return Err(Error::dtype(
+            "normal",
+            format!("{dtype} is not supported; ask for a floating-point type or complex64"),
+        ));
     }
     let key = key_or_next("normal", key)?;
     let drawn = if dtype.is_complex() {
@@ -170,7 +173,10 @@ pub fn randint(
     key: Option<&Array>,
 ) -> Result<Array> {
     if !dtype.is_integer() && dtype != Dtype::Bool {
-        return Err(Error::dtype("randint", format!("{dtype} is not supported; ask for an integer type or bool")));
+        return Err(Error::dtype(
+            "randint",
+            format!("{dtype} is not supported; ask for an integer type or bool"),
+        ));
     }
     let (low, high) = (low.into(), high.into());
     check_fit("randint", shape, &[&low, &high])?;
@@ -188,7 +194,10 @@ pub fn bernoulli(p: impl Into<Operand>, shape: Option<&[usize]>, key: Option<&Ar
     if let Operand::Array(p) = &p
         && !p.dtype().is_float()
     {
-        return Err(Error::dtype("bernoulli", format!("probabilities must be floating-point numbers, not {}", p.dtype())));
+        return Err(Error::dtype(
+            "bernoulli",
+            format!("probabilities must be floating-point numbers, not {}", p.dtype()),
+        ));
     }
     let shape = Shape::from_slice(shape.unwrap_or(p.shape()));
     check_fit("bernoulli", &shape, &[&p])?;

@@ -42,7 +42,7 @@ pub(super) fn call_checkpoint<'py>(
         };
         let kwargs =
             kwargs.as_ref().map(|k| k.cast::<PyDict>()).transpose().map_err(|e| from_py(e.into()))?;
-        let result = call(fun, &args, kwargs)?;
+        let result = call("checkpoint", fun, &args, kwargs)?;
         let mut outs = Vec::new();
         output = Some(Tree::flatten(&result, &mut outs).map_err(from_py)?);
         Ok(outs)
@@ -153,7 +153,7 @@ impl CustomFunction {
         let outs = rules
             .call(&leaves, |xs| {
                 let args = tuple(shared.args.unflatten(py, xs))?;
-                let result = call(fun, &args, kwargs)?;
+                let result = call("custom_function", fun, &args, kwargs)?;
                 let mut outs = Vec::new();
                 let tree = Tree::flatten(&result, &mut outs).map_err(from_py)?;
                 let _ = shared.output.set(tree);

@@ -6,7 +6,7 @@ use crate::errors::{OrRaise, from_py};
 use crate::tree::{Tree, a_thing};
 use covector_core::transforms::{check_loss, vjp_flat};
 use covector_core::{Array, Error, ops};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
@@ -134,7 +134,7 @@ impl Grad {
         let mut value: Option<Bound<'py, PyAny>> = None;
         let traced = vjp_flat(&leaves, |xs| {
             let (args, kwargs) = self.rebuild(py, args, kwargs, &trees, xs).map_err(from_py)?;
-            let result = call(fun, &args, kwargs.as_ref())?;
+            let result = call(op, fun, &args, kwargs.as_ref())?;
             let loss = self.loss(&result).map_err(from_py)?;
             check_loss(op, &loss)?;
             value = Some(result);
@@ -315,7 +315,14 @@ fn parse_numbers(op: &str, argnums: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
         if x.is_instance_of::<PyArray>() || x.is_instance_of::<PyString>() {
             return Err(wrong(x));
         }
-        let n = x.extract::<isize>().map_err(|_| wrong(x))?;
+        let n = x.extract::<isize>().map_err(|error| {
+            if error.is_instance_of::<PyOverflowError>(x.py()) {
+                return PyValueError::new_err(format!(
+                    "[{op}] argnums has {x}, and no function has as many arguments"
+                ));
+            }
+            wrong(x)
+        })?;
         usize::try_from(n).map_err(|_| {
             PyValueError::new_err(format!(
                 "[{op}] argnums has the negative position {n}; count arguments from 0"

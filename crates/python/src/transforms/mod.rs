@@ -12,13 +12,13 @@ mod vmap;
 
 use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
+use crate::stack;
 use crate::tree::{Tree, a_thing};
 use covector_core::{Array, ops, transforms};
 use grad::Grad;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -26,6 +26,7 @@ use vmap::Vmap;
 
 /// Adds the transforms to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    Transformed::finish_type(m.py())?;
     m.add_class::<custom::CustomFunction>()?;
     m.add_function(wrap_pyfunction!(grad::value_and_grad, m)?)?;
     m.add_function(wrap_pyfunction!(grad::grad, m)?)?;
@@ -50,7 +51,7 @@ enum What {
 }
 
 /// A function that a transform made of another. It has the other's name, documentation and signature.
-#[pyclass(frozen, name = "transformed", module = "covector.core", weakref, dict)]
+#[pyclass(frozen, name = "transformed", module = "covector.core", weakref)]
 pub(crate) struct Transformed {
     fun: Py<PyAny>,
     what: What,
@@ -59,14 +60,20 @@ pub(crate) struct Transformed {
 impl Transformed {
     fn wrap(fun: Bound<'_, PyAny>, what: What) -> PyResult<Bound<'_, Self>> {
         let py = fun.py();
-        let wrapped = Bound::new(py, Self { fun: fun.clone().unbind(), what })?;
-        // These two the type has of its own, so that `__getattr__` is never asked for them.
-        for name in [intern!(py, "__doc__"), intern!(py, "__module__")] {
-            if let Some(value) = fun.getattr_opt(name)? {
-                wrapped.setattr(name, value)?;
-            }
+        Bound::new(py, Self { fun: fun.unbind(), what })
+    }
+
+    /// Gives the type properties for the two names that every type has of its own, so that `__getattr__` would
+    /// never be asked for them. (Instances have no dict: making one may start a garbage collection that would
+    /// visit the unfinished object.)
+    fn finish_type(py: Python<'_>) -> PyResult<()> {
+        let class = py.get_type::<Self>();
+        let property = py.import("builtins")?.getattr("property")?;
+        let getter = py.import("operator")?.getattr("attrgetter")?;
+        for name in ["__doc__", "__module__"] {
+            class.setattr(name, property.call1((getter.call1((format!("__wrapped__.{name}"),))?,))?)?;
         }
-        Ok(wrapped)
+        Ok(())
     }
 }
 
@@ -164,11 +171,12 @@ fn flatten_result(
 
 /// Calls a Python function from inside the core.
 fn call<'py>(
+    op: &str,
     fun: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> covector_core::Result<Bound<'py, PyAny>> {
-    fun.call(args, kwargs).map_err(from_py)
+    stack::check(op).and_then(|()| fun.call(args, kwargs)).map_err(from_py)
 }
 
 /// Stop gradients from being computed.

@@ -248,7 +248,7 @@ impl Primals {
         let py = fun.py();
         let args: Vec<_> = self.trees.each(py, xs).collect::<PyResult<_>>().map_err(from_py)?;
         let args = PyTuple::new(py, args).map_err(from_py)?;
-        let result = call(fun, &args, None)?;
+        let result = call(op, fun, &args, None)?;
         let mut leaves = Vec::new();
         let (mut trees, mut ends) = (Vec::new(), Vec::new());
         let outputs = items(&result).unwrap_or_else(|| vec![result]);

@@ -1,5 +1,6 @@
 //! Trees taken apart for the transforms that are written in Python.
 
+use super::call;
 use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
 use crate::tree::{Tree, a_thing};
@@ -85,8 +86,8 @@ impl Trace {
 #[pyo3(name = "_trace")]
 pub(super) fn trace(fun: &Bound<'_, PyAny>, leaves: &Bound<'_, PyAny>) -> PyResult<Trace> {
     let tracer = vjp_flat(&arrays(leaves)?, |xs| {
-        let run = || arrays(&fun.call1(list(fun.py(), xs)?.to_tuple())?);
-        run().map_err(from_py)
+        let args = list(fun.py(), xs).map_err(from_py)?.to_tuple();
+        arrays(&call("trace", fun, &args, None)?).map_err(from_py)
     })
     .or_raise()?;
     Ok(Trace { tracer })

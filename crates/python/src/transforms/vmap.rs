@@ -119,7 +119,7 @@ impl Vmap {
         let mut output: Option<Tree> = None;
         let batched = vmap_flat(&leaves, &axes, |xs| {
             let args = tree.unflatten(py, xs).map_err(from_py)?;
-            let result = call(fun, args.cast::<PyTuple>().map_err(|e| from_py(e.into()))?, None)?;
+            let result = call("vmap", fun, args.cast::<PyTuple>().map_err(|e| from_py(e.into()))?, None)?;
             let mut leaves = Vec::new();
             output = Some(flatten_result("vmap", &result, true, &mut leaves).map_err(from_py)?);
             Ok(leaves)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import textwrap
 from collections.abc import Callable, Iterator
 from types import MethodType
-from typing import Any, Literal, TypeVar, overload
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import covector.core as mx
+from covector.utils import tree_flatten, tree_unflatten
+
+if TYPE_CHECKING:
+    # Part of the standard library from 3.11 on; nothing needs it at run time.
+    from typing_extensions import Self
 
 __all__ = ["Module"]
 
-_M = TypeVar("_M", bound="Module")
 Filter = Callable[["Module", str, Any], bool]
 
 
@@ -202,6 +205,42 @@ class Module(dict[str, Any]):
         _assign(self, parameters, strict, "", _put_parameter)
         return self
 
+    def save_weights(self, file: str) -> None:
+        """Writes all parameters into a file in NumPy's ``.npz`` format, named as in ``layers.0.weight``."""
+        numpy = _numpy("save_weights", file)
+        weights = dict(tree_flatten(self.parameters()))
+        narrow = [name for name, x in weights.items() if x.dtype == mx.bfloat16]
+        if narrow:
+            raise ValueError(
+                f"[save_weights] {narrow[0]} is bfloat16, which a .npz file cannot hold; convert the module "
+                "with set_dtype(mx.float32) first"
+            )
+        numpy.savez(file, **{name: numpy.asarray(x) for name, x in weights.items()})
+
+    def load_weights(
+        self, file_or_weights: str | list[tuple[str, mx.array]] | dict[str, mx.array], strict: bool = True
+    ) -> Self:
+        """Replaces parameters by those of a file, or by those of a list of names and arrays.
+
+        Args:
+            file_or_weights: The name of an ``.npz`` file, or pairs of names such as ``layers.0.weight`` and
+                arrays.
+            strict: Whether names and shapes must be exactly those of the module.
+
+        Returns:
+            The module.
+        """
+        if isinstance(file_or_weights, (dict, list)):
+            weights = dict(file_or_weights)
+        else:
+            with _numpy("load_weights", file_or_weights).load(file_or_weights) as stored:
+                weights = {name: mx.array(stored[name]) for name in stored.files}
+        if strict:
+            _check_weights(dict(tree_flatten(self.parameters())), weights)
+        if weights:
+            self.update(tree_unflatten(list(weights.items())), strict=False)
+        return self
+
     def update_modules(self, modules: dict[str, Any], strict: bool = True) -> Self:
         """Replaces modules, in place.
 
@@ -217,7 +256,7 @@ class Module(dict[str, Any]):
         return self
 
     @overload
-    def apply(self: _M, map_fn: Callable[[mx.array], Any], filter_fn: Filter | None = None) -> _M: ...
+    def apply(self, map_fn: Callable[[mx.array], Any], filter_fn: Filter | None = None) -> Self: ...
 
     @overload
     def apply(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> Any: ...
@@ -357,6 +396,43 @@ def _is_leaf(module: Module, key: str, value: Any) -> bool:
 
 def _kind(x: Any) -> str:
     return "None" if x is None else f"a value of type {type(x).__name__}"
+
+
+def _numpy(op: str, file: object) -> Any:
+    """NumPy, which reads and writes the files. It does not come with this package."""
+    if not str(file).endswith(".npz"):
+        raise ValueError(f"[{op}] the name of the file must end in .npz, but it is {str(file)!r}")
+    try:
+        return importlib.import_module("numpy")
+    except ImportError:
+        raise ImportError(
+            f"[{op}] .npz files are read and written by NumPy; install it: pip install numpy"
+        ) from None
+
+
+def _check_weights(have: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuses weights that are not exactly those of the module."""
+    extra, missing = sorted(given.keys() - have.keys()), sorted(have.keys() - given.keys())
+    if extra:
+        raise ValueError(
+            f"[load_weights] Received {len(extra)} parameters not in model: {', '.join(extra)}. "
+            "To ignore them pass strict=False"
+        )
+    if missing:
+        raise ValueError(
+            f"[load_weights] Missing {len(missing)} parameters: {', '.join(missing)}. "
+            "To keep the module's own pass strict=False"
+        )
+    for name, new in given.items():
+        if not isinstance(new, mx.array):
+            raise ValueError(
+                f"[load_weights] Expected an array but received {_kind(new)} for parameter {name}"
+            )
+        if new.shape != have[name].shape:
+            raise ValueError(
+                f"[load_weights] Expected shape {have[name].shape} but received shape {new.shape} "
+                f"for parameter {name}"
+            )
 
 
 def _walk(
