@@ -6,13 +6,30 @@ import covector.core as mx
 import numpy as np
 import pytest
 
-NAMES = ["bool_", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
-         "float16", "bfloat16", "float32", "float64", "complex64"]  # fmt: skip
+NAMES = [
+    "bool_",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+]
 DTYPES = [getattr(mx, n) for n in NAMES]
 SHORT = dict(
-    zip(["b", "u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "c64"], DTYPES,
-        strict=True)
-)  # fmt: skip
+    zip(
+        ["b", "u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "c64"],
+        DTYPES,
+        strict=True,
+    )
+)
 INTS = DTYPES[1:9]
 FLOATS = DTYPES[9:13]
 PROMOTE = """
@@ -105,9 +122,39 @@ def test_numpy_on_the_left_wins():
     assert out.tolist() == [2, 2]
 
 
-FLOAT_FUNCTIONS = ["sqrt", "rsqrt", "reciprocal", "exp", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh",
-                   "cosh", "tanh", "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "degrees", "radians",
-                   "softmax", "logsumexp", "expm1", "erf", "erfinv", "sigmoid", "mean", "var", "std"]  # fmt: skip
+FLOAT_FUNCTIONS = [
+    "sqrt",
+    "rsqrt",
+    "reciprocal",
+    "exp",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "degrees",
+    "radians",
+    "softmax",
+    "logsumexp",
+    "expm1",
+    "erf",
+    "erfinv",
+    "sigmoid",
+    "mean",
+    "var",
+    "std",
+]
 
 
 @pytest.mark.parametrize("function", FLOAT_FUNCTIONS)
@@ -120,8 +167,23 @@ def test_functions_that_make_floats(function):
 def test_functions_that_keep_the_type():
     for dtype in DTYPES[:13]:
         x = mx.ones((2, 2), dtype)
-        for f in (mx.abs, mx.sign, mx.square, mx.floor, mx.ceil, mx.trunc, mx.round, mx.sort, mx.max, mx.tril,
-                  mx.conj, mx.real, mx.imag, mx.stop_gradient, mx.positive):  # fmt: skip
+        for f in (
+            mx.abs,
+            mx.sign,
+            mx.square,
+            mx.floor,
+            mx.ceil,
+            mx.trunc,
+            mx.round,
+            mx.sort,
+            mx.max,
+            mx.tril,
+            mx.conj,
+            mx.real,
+            mx.imag,
+            mx.stop_gradient,
+            mx.positive,
+        ):
             assert f(x).dtype == dtype, f
         for f in (mx.isnan, mx.isinf, mx.isfinite, mx.logical_not, mx.all, mx.any):
             assert f(x).dtype == mx.bool_
@@ -133,10 +195,20 @@ def test_functions_that_keep_the_type():
 
 @pytest.mark.parametrize(
     ("dtype", "total"),
-    [("bool_", "int32"), ("uint8", "uint32"), ("uint16", "uint32"), ("uint32", "uint32"), ("uint64", "uint64"),
-     ("int8", "int32"), ("int16", "int32"), ("int32", "int32"), ("int64", "int64"), ("float16", "float16"),
-     ("complex64", "complex64")],
-)  # fmt: skip
+    [
+        ("bool_", "int32"),
+        ("uint8", "uint32"),
+        ("uint16", "uint32"),
+        ("uint32", "uint32"),
+        ("uint64", "uint64"),
+        ("int8", "int32"),
+        ("int16", "int32"),
+        ("int32", "int32"),
+        ("int64", "int64"),
+        ("float16", "float16"),
+        ("complex64", "complex64"),
+    ],
+)
 def test_sums(dtype, total):
     x = mx.ones((300, 2), getattr(mx, dtype))
     for f in (mx.sum, mx.prod, mx.trace):
@@ -159,9 +231,17 @@ def test_creation_defaults():
 
 @pytest.mark.parametrize(
     ("value", "dtype", "expected"),
-    [(1, None, "int32"), (1.5, None, "float32"), (True, None, "bool_"), (1.5, "int32", "float32"),
-     (1, "bool_", "int32"), (1j, "float32", "complex64"), (1, "uint8", "uint8"), (1.0, "bfloat16", "bfloat16")],
-)  # fmt: skip
+    [
+        (1, None, "int32"),
+        (1.5, None, "float32"),
+        (True, None, "bool_"),
+        (1.5, "int32", "float32"),
+        (1, "bool_", "int32"),
+        (1j, "float32", "complex64"),
+        (1, "uint8", "uint8"),
+        (1.0, "bfloat16", "bfloat16"),
+    ],
+)
 def test_full(value, dtype, expected):
     out = mx.full((2,), value, dtype=None if dtype is None else getattr(mx, dtype))
     assert out.dtype == getattr(mx, expected)

@@ -25,17 +25,56 @@ def i32(*values):
 
 
 INDICES = [
-    0, -1, 2, slice(None), slice(1, None), slice(None, None, -1), slice(None, 2, 2), slice(-100, 100, 3),
-    slice(3, 0, -2), slice(2, 2), slice(10**30, None, -1), None, ..., (), (None, 1), (..., 0), (0, ...),
-    (slice(None), 1), (1, slice(None), None), (..., None, -1), (0, 1, 2), (slice(None, None, 2), None, ..., 3),
-    i32(0, 2), i32(-1, 0, 0), mx.array([[0, 1], [2, 0]]), mx.array(1), mx.array([], mx.int32), [0, 2], [], [[0], [2]],
-    (i32(0, 2), i32(1, 1)), (slice(None), i32(0, 1)), (i32(0, 2), slice(None), i32(1, 3)), (0, slice(None), i32(0, 1)),
-    (slice(None), 0, i32(0, 1)), (i32(0, 1), None, i32(2, 0)), ([[0], [2]], [1, 0]), (..., i32(3, -1)),
-    (i32(0, 1), ..., 0), (mx.array([[0], [1]]), slice(1, 3), i32(0, 2)), (slice(None, None, -2), i32(2, 1, 0)),
-    mx.array([True, False, True]), [False, True, True], (slice(None), mx.array([True, False, True])),
-    (mx.array([True, False, True]), 0), mx.array([0, 1], mx.uint8), np.array([0, 2]), np.int64(1),
+    0,
+    -1,
+    2,
+    slice(None),
+    slice(1, None),
+    slice(None, None, -1),
+    slice(None, 2, 2),
+    slice(-100, 100, 3),
+    slice(3, 0, -2),
+    slice(2, 2),
+    slice(10**30, None, -1),
+    None,
+    ...,
+    (),
+    (None, 1),
+    (..., 0),
+    (0, ...),
+    (slice(None), 1),
+    (1, slice(None), None),
+    (..., None, -1),
+    (0, 1, 2),
+    (slice(None, None, 2), None, ..., 3),
+    i32(0, 2),
+    i32(-1, 0, 0),
+    mx.array([[0, 1], [2, 0]]),
+    mx.array(1),
+    mx.array([], mx.int32),
+    [0, 2],
+    [],
+    [[0], [2]],
+    (i32(0, 2), i32(1, 1)),
+    (slice(None), i32(0, 1)),
+    (i32(0, 2), slice(None), i32(1, 3)),
+    (0, slice(None), i32(0, 1)),
+    (slice(None), 0, i32(0, 1)),
+    (i32(0, 1), None, i32(2, 0)),
+    ([[0], [2]], [1, 0]),
+    (..., i32(3, -1)),
+    (i32(0, 1), ..., 0),
+    (mx.array([[0], [1]]), slice(1, 3), i32(0, 2)),
+    (slice(None, None, -2), i32(2, 1, 0)),
+    mx.array([True, False, True]),
+    [False, True, True],
+    (slice(None), mx.array([True, False, True])),
+    (mx.array([True, False, True]), 0),
+    mx.array([0, 1], mx.uint8),
+    np.array([0, 2]),
+    np.int64(1),
     np.array([True, True, False]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("index", INDICES, ids=str)
@@ -55,7 +94,11 @@ def test_assigning(index):
     if isinstance(theirs, list) and not theirs:
         theirs = np.array([], np.int32)
     part = pair(3, 3, 4)[1][theirs].shape
-    for value in [5, np.full(part, 7, np.float32), np.arange(np.prod(part[-1:]), dtype=np.float32).reshape(part[-1:])]:
+    for value in [
+        5,
+        np.full(part, 7, np.float32),
+        np.arange(np.prod(part[-1:]), dtype=np.float32).reshape(part[-1:]),
+    ]:
         x, values = pair(3, 3, 4)
         x[ours] = mx.array(value) if isinstance(value, np.ndarray) else value
         values[theirs] = value
@@ -63,7 +106,7 @@ def test_assigning(index):
 
 
 def random_index(rng, shape):
-    """A random valid index for a shape: integers, slices, new axes, an ellipsis, integer arrays that broadcast."""
+    """A random valid index: integers, slices, new axes, an ellipsis, integer arrays that broadcast."""
     parts = []
     wide = tuple(rng.integers(1, 3, rng.integers(0, 3)))
     axes = list(shape[: rng.integers(0, len(shape) + 1)])
@@ -81,7 +124,6 @@ def random_index(rng, shape):
         if rng.random() < 0.15:
             parts.append(None)
     if rng.random() < 0.4:
-        # With fewer indices than axes an ellipsis may stand anywhere; those behind it must fit the last axes.
         parts.append(...)
     return tuple(parts)
 
@@ -100,7 +142,7 @@ def test_random_reads_and_writes_agree_with_numpy(seed):
         out = x[ours]
         assert out.shape == expected.shape, index
         np.testing.assert_array_equal(np.array(out), expected, err_msg=str(index))
-        # Every element its own value, so that a permuted part cannot go unnoticed; equal places get equal values.
+        # Every element its own value, so that a permuted part shows; equal places get equal values.
         value = (expected * 2 + 1).astype(np.float32)
         x[ours] = mx.array(value)
         values[theirs] = value
@@ -136,12 +178,16 @@ def test_bad_indices(index, error):
     assert x.sum().item() == 0
 
 
+def written(index):
+    x = mx.zeros(3)
+    x[index] = 1
+    mx.eval(x)
+
+
 def test_writing_out_of_bounds():
     for index in [3, -4, mx.array([5])]:
-        x = mx.zeros(3)
         with pytest.raises(IndexError, match="out of bounds"):
-            x[index] = 1
-            mx.eval(x)
+            written(index)
 
 
 def test_a_value_keeps_the_arrays_type():
@@ -165,7 +211,11 @@ def test_a_value_keeps_the_arrays_type():
 
 def test_values_that_do_not_fit():
     x = mx.zeros((2, 3))
-    for index, value in [(0, mx.zeros(2)), (slice(None), mx.zeros((3, 3))), (mx.array([0, 1]), mx.zeros((3, 3)))]:
+    for index, value in [
+        (0, mx.zeros(2)),
+        (slice(None), mx.zeros((3, 3))),
+        (mx.array([0, 1]), mx.zeros((3, 3))),
+    ]:
         with pytest.raises(ValueError, match="does not fit"):
             x[index] = value
     with pytest.raises(TypeError, match="None"):

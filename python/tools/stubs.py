@@ -123,22 +123,78 @@ PARAMETERS = {
 }
 
 # Functions that take arrays only, where others of the same parameters take numbers, too.
-# fmt: off
 ARRAYS_ONLY = {
     "a": {
-        "addmm", "all", "any", "argmax", "argmin", "argpartition", "argsort", "contiguous", "count_nonzero",
-        "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "diag", "diagonal",
-        "diff", "empty_like", "expand_dims", "flatten", "flip", "full_like", "imag", "inner", "kron", "logcumsumexp",
-        "logsumexp", "matmul", "matrix_transpose", "max", "mean", "median", "min", "minmax", "moveaxis",
-        "ones_like", "outer", "pad", "partition", "permute_dims", "prod", "put_along_axis", "real", "reshape",
-        "roll", "slice", "slice_update", "softmax", "sort", "split", "squeeze", "std", "sum", "swapaxes",
-        "take", "take_along_axis", "tensordot", "tile", "topk", "trace", "transpose", "unflatten", "var", "vecdot",
+        "addmm",
+        "all",
+        "any",
+        "argmax",
+        "argmin",
+        "argpartition",
+        "argsort",
+        "contiguous",
+        "count_nonzero",
+        "cummax",
+        "cummin",
+        "cumprod",
+        "cumsum",
+        "cumulative_prod",
+        "cumulative_sum",
+        "diag",
+        "diagonal",
+        "diff",
+        "empty_like",
+        "expand_dims",
+        "flatten",
+        "flip",
+        "full_like",
+        "imag",
+        "inner",
+        "kron",
+        "logcumsumexp",
+        "logsumexp",
+        "matmul",
+        "matrix_transpose",
+        "max",
+        "mean",
+        "median",
+        "min",
+        "minmax",
+        "moveaxis",
+        "ones_like",
+        "outer",
+        "pad",
+        "partition",
+        "permute_dims",
+        "prod",
+        "put_along_axis",
+        "real",
+        "reshape",
+        "roll",
+        "slice",
+        "slice_update",
+        "softmax",
+        "sort",
+        "split",
+        "squeeze",
+        "std",
+        "sum",
+        "swapaxes",
+        "take",
+        "take_along_axis",
+        "tensordot",
+        "tile",
+        "topk",
+        "trace",
+        "transpose",
+        "unflatten",
+        "var",
+        "vecdot",
         "zeros_like",
     },
     "b": {"addmm", "inner", "kron", "matmul", "outer", "tensordot", "vecdot"},
     "x": {"tril", "triu", "unstack"},
 }
-# fmt: on
 
 # Parameters whose meaning depends on the function.
 SPECIAL = {
@@ -186,10 +242,28 @@ SPECIAL = {
 
 # Functions whose `axis` is one axis.
 ONE_AXIS = {
-    "argmax", "argmin", "argpartition", "argsort", "concat", "concatenate", "cummax", "cummin", "cumprod",
-    "cumsum", "cumulative_prod", "cumulative_sum", "logcumsumexp", "partition", "put_along_axis", "repeat",
-    "sort", "stack", "take", "take_along_axis", "topk",
-}  # fmt: skip
+    "argmax",
+    "argmin",
+    "argpartition",
+    "argsort",
+    "concat",
+    "concatenate",
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumsum",
+    "cumulative_prod",
+    "cumulative_sum",
+    "logcumsumexp",
+    "partition",
+    "put_along_axis",
+    "repeat",
+    "sort",
+    "stack",
+    "take",
+    "take_along_axis",
+    "topk",
+}
 FIXED_AXIS = {"categorical", "diff", "permutation", "split", "unstack", "vecdot"}
 
 RETURNS = {
@@ -241,9 +315,15 @@ RANDOM_RETURNS = {"split": "array"}
 
 # Functions of the native `nn` that give something else than an array.
 NN_OTHERS = {
-    "clip_grad_norm", "cosine_decay", "count", "exponential_decay", "join_schedules", "linear_schedule",
-    "settle", "step_decay",
-}  # fmt: skip
+    "clip_grad_norm",
+    "cosine_decay",
+    "count",
+    "exponential_decay",
+    "join_schedules",
+    "linear_schedule",
+    "settle",
+    "step_decay",
+}
 
 ARITHMETIC = [
     "add",

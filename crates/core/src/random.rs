@@ -18,6 +18,7 @@ mod distributions;
 mod state;
 
 pub use distributions::*;
+pub(crate) use state::{Draw, Recording};
 pub use state::{seed, set_state, state};
 
 use crate::array::Array;

@@ -457,7 +457,7 @@ fn every_public_operation_stands_in_the_catalogue() {
         .into_iter()
         .map(name)
         // Macro definitions, constructors of `Array` and table plumbing are no operations.
-        .filter(|w| !w.contains('$') && !["new", "composites"].contains(&w.as_str()) && !w.is_empty())
+        .filter(|w| !w.contains('$') && !["new", "composites", "listed", "arity"].contains(&w.as_str()) && !w.is_empty())
         .collect();
     let missing: Vec<&String> = public.iter().filter(|w| !listed.contains(*w)).collect();
     assert!(missing.is_empty(), "public operations without a catalogue entry: {missing:?}");

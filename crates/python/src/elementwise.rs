@@ -1,4 +1,4 @@
-//! The elementwise operations, taken from the core's table: each row becomes a function of the module, with the
+//! The elementwise operations, taken from the core's tables: each row becomes a function of the module, with the
 //! row's documentation, and each row of one input a method of `array`, too.
 //!
 //! Python gets C functions that look the row up by its number, which is a constant of the function: a call costs
@@ -7,7 +7,8 @@
 use crate::array::PyArray;
 use crate::convert::{Operand, Value, pair};
 use crate::errors::OrRaise;
-use covector_core::{Row, RowFn, rows};
+use covector_core::RowFn;
+use covector_core::ops::{Listed, listed};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -27,9 +28,9 @@ type Call = unsafe extern "C" fn(
 const HIDDEN: [&str; 3] = ["real_abs", "real_sign", "rint"];
 
 /// The rows in a fixed order.
-fn table() -> &'static [&'static Row] {
-    static TABLE: OnceLock<Vec<&'static Row>> = OnceLock::new();
-    TABLE.get_or_init(|| rows().collect())
+fn table() -> &'static [Listed] {
+    static TABLE: OnceLock<Vec<Listed>> = OnceLock::new();
+    TABLE.get_or_init(|| listed().collect())
 }
 
 /// Names that MLX has for the same functions.
@@ -46,7 +47,7 @@ const ALIASES: [(&str, &str); 10] = [
     ("power", "pow"),
 ];
 
-fn run(row: &Row, arguments: [Option<Operand>; 2]) -> PyResult<PyArray> {
+fn run(row: &Listed, arguments: [Option<Operand>; 2]) -> PyResult<PyArray> {
     let missing = || {
         PyTypeError::new_err(format!(
             "[{}] takes {} argument{}",
@@ -67,7 +68,7 @@ fn run(row: &Row, arguments: [Option<Operand>; 2]) -> PyResult<PyArray> {
 
 /// The arguments of a call: `a` and `b` by place or by name, then `stream`, which is ignored.
 fn arguments(
-    row: &Row,
+    row: &Listed,
     first: Option<Operand>,
     positional: &[Bound<'_, PyAny>],
     names: Option<&Bound<'_, PyTuple>>,
@@ -134,7 +135,7 @@ unsafe fn call(
             Some(this) => Some(unsafe { Bound::from_borrowed_ptr(py, this) }.extract::<Value>()?.0),
             None => None,
         };
-        let row = table()[row];
+        let row = &table()[row];
         let out = run(row, arguments(row, first, positional, names.as_ref(), named)?)?;
         Ok::<_, PyErr>(Bound::new(py, out)?.into_any().into_ptr())
     }));

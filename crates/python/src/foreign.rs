@@ -29,12 +29,11 @@ pub(crate) fn import(obj: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<O
     if obj.hasattr(intern!(py, "__array_interface__"))? {
         return from_interface(obj, dtype).map(Some);
     }
-    if obj.hasattr(intern!(py, "__dlpack__"))? {
-        if let Ok(numpy) = py.import(intern!(py, "numpy"))
-            && let Ok(array) = numpy.call_method1(intern!(py, "from_dlpack"), (obj,))
-        {
-            return from_interface(&array, dtype).map(Some);
-        }
+    if obj.hasattr(intern!(py, "__dlpack__"))?
+        && let Ok(numpy) = py.import(intern!(py, "numpy"))
+        && let Ok(array) = numpy.call_method1(intern!(py, "from_dlpack"), (obj,))
+    {
+        return from_interface(&array, dtype).map(Some);
     }
     if obj.hasattr(intern!(py, "__array__"))? {
         return from_interface(&obj.call_method0(intern!(py, "__array__"))?, dtype).map(Some);

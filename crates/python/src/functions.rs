@@ -10,6 +10,7 @@ macro_rules! functions {
     )*) => {
         $(
             $(#[$meta])*
+            #[allow(clippy::extra_unused_lifetimes, reason = "only functions that handle Python objects name it")]
             #[pyfunction]
             #[pyo3(name = $python, signature = ($($signature)*, stream = None))]
             fn $name<'py>($($py: Python<'py>,)? $($arg: $ty,)* stream: Option<$crate::convert::Stream>) -> PyResult<$ret> {

@@ -55,16 +55,6 @@ functions! {
         wrap(ops::try_conjugate(&a.0.alone()?))
     }
 
-    /// Radians to degrees.
-    fn degrees ["degrees": a, /] (a: Value) -> PyArray {
-        wrap(ops::try_degrees(&a.0.alone()?))
-    }
-
-    /// Degrees to radians.
-    fn radians ["radians": a, /] (a: Value) -> PyArray {
-        wrap(ops::try_radians(&a.0.alone()?))
-    }
-
     /// Each element rounded to `decimals` places, halves to even; negative places round to tens, hundreds, ….
     fn round ["round": a, /, decimals = 0] (a: Value, decimals: i32) -> PyArray {
         wrap(ops::try_round(&a.0.alone()?, decimals))

@@ -5,12 +5,16 @@
 //! that neither recurses: however deep a tree is nested, it cannot overflow the stack. The way to a leaf is
 //! worked out only when an error needs it.
 
+mod compare;
+
 use crate::array::PyArray;
 use covector_core::Array;
-use pyo3::exceptions::{PyKeyError, PyRecursionError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyKeyError, PyRecursionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
+
+pub(crate) use compare::Snapshot;
 
 /// A tree nested deeper than this most likely contains itself.
 const MAX_DEPTH: u32 = 10_000;
@@ -31,6 +35,7 @@ enum Step {
     Custom(Box<Custom>),
 }
 
+#[derive(Clone, Copy)]
 enum Kind {
     List,
     Tuple,

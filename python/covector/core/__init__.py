@@ -5,5 +5,4 @@ Values are computed when they are asked for; ``eval`` asks. The names, signature
 
 from covector._covector import *  # noqa: F403
 from covector._extras import *  # noqa: F403
-
 from covector.core import random as random

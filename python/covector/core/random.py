@@ -1,7 +1,7 @@
 """Random numbers, the same as MLX's for the same seed or key.
 
-A key says everything about the numbers made from it; ``split`` makes independent ones. A function called without
-a key takes one from the state of its thread, which ``seed`` sets.
+A key says everything about the numbers made from it; ``split`` makes independent ones. A function called
+without a key takes one from the state of its thread, which ``seed`` sets.
 """
 
 from __future__ import annotations

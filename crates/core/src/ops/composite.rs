@@ -21,6 +21,33 @@ pub struct Composite {
     pub domain: &'static [(f64, f64)],
 }
 
+/// An elementwise function, from a row of a table: what a binding needs of it.
+#[derive(Clone, Copy)]
+pub struct Listed {
+    /// The name, as in Python.
+    pub name: &'static str,
+    /// What it computes.
+    pub doc: &'static str,
+    /// The fallible public function.
+    pub function: RowFn,
+}
+
+impl Listed {
+    /// How many inputs it takes.
+    pub fn arity(&self) -> usize {
+        match self.function {
+            RowFn::One(_) => 1,
+            RowFn::Two(_) => 2,
+        }
+    }
+}
+
+/// The elementwise functions of all tables, primitive and composed.
+pub fn listed() -> impl Iterator<Item = Listed> {
+    let primitive = crate::prim::rows().map(|r| Listed { name: r.name, doc: r.doc, function: r.function });
+    primitive.chain(composites().iter().map(|r| Listed { name: r.name, doc: r.doc, function: r.function }))
+}
+
 macro_rules! composites {
     ($(
         $(#[doc = $doc:literal])*

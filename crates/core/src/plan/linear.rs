@@ -32,6 +32,8 @@ pub(crate) struct LinearStep {
 pub(crate) struct Linear {
     pub(crate) steps: Vec<LinearStep>,
     pub(crate) leaves: Vec<Data>,
+    /// Which array each leaf is: its node and its number among the node's outputs.
+    pub(crate) leaf_ids: Vec<(graph::NodeId, u32)>,
     pub(crate) refs: Vec<Ref>,
     /// Equal for graphs that one plan serves: primitives, parameters, connections, layouts of the leaves, and
     /// what is kept; not values.
@@ -45,6 +47,7 @@ impl Linear {
         let mut out = Self {
             steps: Vec::with_capacity(graph.steps.len()),
             leaves: Vec::new(),
+            leaf_ids: Vec::new(),
             refs: Vec::with_capacity(graph.steps.len() * 2),
             key: Vec::with_capacity(graph.steps.len() * 6),
         };
@@ -74,6 +77,7 @@ impl Linear {
                         let leaf = *leaf_of.entry((graph::id(x), x.index)).or_insert(next);
                         if leaf == next {
                             out.leaves.push(x.data_if_ready().cloned().ok_or_else(no_value)?);
+                            out.leaf_ids.push((graph::id(x), x.index));
                         }
                         Ref::Leaf(leaf)
                     }
@@ -135,6 +139,22 @@ impl Linear {
         }
         hasher.finish()
     }
+}
+
+/// The identities that the operations of a graph hold: users' functions, compiled graphs.
+pub(crate) fn identities(linear: &Linear) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut sink = |_: &'static str, value: Param<'_>| {
+        if let Param::Identity(id) = value {
+            found.push(id);
+        }
+    };
+    for step in &linear.steps {
+        if let Op::Shared(op) = &step.recipe.op {
+            op.params(&mut Params::new(&mut sink));
+        }
+    }
+    found
 }
 
 /// Writes what tells a primitive from others.

@@ -6,12 +6,14 @@
 
 mod build;
 mod linear;
+mod prepared;
 mod run;
 
 use crate::array::Array;
 use crate::error::Result;
 use build::Plan;
-use linear::Linear;
+use linear::{Linear, identities};
+pub(crate) use prepared::Prepared;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -22,9 +24,16 @@ const MAX_STEPS: usize = 1 << 15;
 
 #[derive(Default)]
 struct Cache {
-    plans: FxHashMap<u64, (Box<[u64]>, Arc<Plan>)>,
+    plans: FxHashMap<u64, Cached>,
     /// Hashes in the order of arrival; the oldest plan goes first.
     order: VecDeque<u64>,
+}
+
+struct Cached {
+    key: Box<[u64]>,
+    plan: Arc<Plan>,
+    /// What the plan keeps alive that somebody may want to be rid of; see [`forget`].
+    identities: Vec<usize>,
 }
 
 static CACHE: Mutex<Option<Cache>> = Mutex::new(None);
@@ -40,17 +49,18 @@ fn find(linear: &Linear) -> Arc<Plan> {
     let hash = linear.hash();
     {
         let cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some((key, plan)) = cache.as_ref().and_then(|c| c.plans.get(&hash))
-            && key[..] == linear.key[..]
+        if let Some(cached) = cache.as_ref().and_then(|c| c.plans.get(&hash))
+            && cached.key[..] == linear.key[..]
         {
-            return plan.clone();
+            return cached.plan.clone();
         }
     }
     let plan = Arc::new(Plan::new(linear));
     if linear.steps.len() <= MAX_STEPS {
         let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
         let cache = cache.get_or_insert_default();
-        if cache.plans.insert(hash, (linear.key.clone().into(), plan.clone())).is_none() {
+        let cached = Cached { key: linear.key.clone().into(), plan: plan.clone(), identities: identities(linear) };
+        if cache.plans.insert(hash, cached).is_none() {
             cache.order.push_back(hash);
         }
         while cache.order.len() > MAX_PLANS {
@@ -60,6 +70,23 @@ fn find(linear: &Linear) -> Arc<Plan> {
         }
     }
     plan
+}
+
+/// Drops the plans that hold an operation of this identity, and with it what the operation holds.
+pub(crate) fn forget(identity: usize) {
+    let mut dropped = Vec::new();
+    let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some(cache) = cache.as_mut() {
+        let hashes: Vec<u64> =
+            cache.plans.iter().filter(|(_, c)| c.identities.contains(&identity)).map(|(&hash, _)| hash).collect();
+        if !hashes.is_empty() {
+            cache.order.retain(|hash| !hashes.contains(hash));
+            dropped.extend(hashes.iter().filter_map(|hash| cache.plans.remove(hash)));
+        }
+    }
+    // Dropped without the lock: an operation may hold arrays, and they graphs.
+    drop(cache);
+    drop(dropped);
 }
 
 /// What evaluating the arrays would do, one instruction a line: which operations run as one chain, what is

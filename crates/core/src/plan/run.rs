@@ -10,7 +10,7 @@ use covector_kernels::{Out, View};
 use smallvec::SmallVec;
 
 impl Operand {
-    fn data(&self, slots: &[Option<Data>]) -> Data {
+    pub(crate) fn data(&self, slots: &[Option<Data>]) -> Data {
         let data = slots[self.slot as usize].as_ref().expect("made before it is used");
         match &self.layout {
             None => data.clone(),
@@ -31,7 +31,18 @@ impl Plan {
     /// Computes the kept steps of `linear`, whose key is the plan's, and stores them in their nodes.
     pub(crate) fn run(&self, linear: Linear) -> Result<()> {
         let Linear { steps, leaves, .. } = linear;
-        let mut slots: Vec<Option<Data>> = leaves.into_iter().map(Some).collect();
+        let slots = self.execute(leaves.into_iter())?;
+        for (step, outs) in &self.results {
+            let data: Outs<Data> = outs.iter().map(|o| o.data(&slots)).collect();
+            steps[*step as usize].node.fill(data);
+        }
+        Ok(())
+    }
+
+    /// Runs the instructions on these leaves. Gives the slots, where the results are.
+    pub(crate) fn execute(&self, leaves: impl Iterator<Item = Data>) -> Result<Vec<Option<Data>>> {
+        let mut slots: Vec<Option<Data>> = Vec::with_capacity(self.slots);
+        slots.extend(leaves.map(Some));
         slots.resize_with(self.slots, || None);
         for instr in &self.instrs {
             match &instr.work {
@@ -65,11 +76,7 @@ impl Plan {
                 slots[slot as usize] = None;
             }
         }
-        for (step, outs) in &self.results {
-            let data: Outs<Data> = outs.iter().map(|o| o.data(&slots)).collect();
-            steps[*step as usize].node.fill(data);
-        }
-        Ok(())
+        Ok(slots)
     }
 }
 

@@ -8,9 +8,14 @@
 use super::{check_key, key_array, split};
 use crate::array::Array;
 use crate::error::Result;
+use crate::array::Aval;
 use crate::ops;
+use crate::trace::TraceSet;
+use covector_kernels::Dtype;
 use covector_kernels::random::threefry2x32;
 use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,6 +23,69 @@ use std::time::{SystemTime, UNIX_EPOCH};
 enum State {
     Key([u32; 2]),
     Traced(Array),
+    /// A function is being traced that takes what it draws as inputs.
+    Recorded(Rc<Recorder>),
+}
+
+/// What a recorded function asked of the generator.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Draw {
+    /// The next key.
+    Next,
+    /// The state itself.
+    State,
+}
+
+impl Draw {
+    /// Asks the same of the generator as it is now.
+    pub(crate) fn again(self) -> Result<Array> {
+        match self {
+            Draw::Next => next_key(),
+            Draw::State => Ok(state()),
+        }
+    }
+}
+
+struct Recorder {
+    traces: Arc<TraceSet>,
+    draws: RefCell<Vec<(Draw, Array)>>,
+}
+
+impl Recorder {
+    fn draw(&self, draw: Draw) -> Array {
+        let key = Array::placeholder(Aval::new(Dtype::U32, [2]), Some(self.traces.clone()));
+        self.draws.borrow_mut().push((draw, key.clone()));
+        key
+    }
+}
+
+/// Puts placeholders in the place of everything this thread's generator gives, until dropped.
+pub(crate) struct Recording {
+    recorder: Rc<Recorder>,
+    saved: Option<State>,
+}
+
+impl Recording {
+    pub(crate) fn start(traces: Arc<TraceSet>) -> Self {
+        let recorder = Rc::new(Recorder { traces, draws: RefCell::default() });
+        let saved = STATE.replace(State::Recorded(recorder.clone()));
+        Self { recorder, saved: Some(saved) }
+    }
+
+    /// What was drawn, with the placeholder each draw was given, and the state that the function has set, if it has.
+    pub(crate) fn finish(self) -> (Vec<(Draw, Array)>, Option<Array>) {
+        let untouched = STATE.with_borrow(|s| matches!(s, State::Recorded(r) if Rc::ptr_eq(r, &self.recorder)));
+        let set = (!untouched).then(state);
+        (self.recorder.draws.take(), set)
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if let Some(saved) = self.saved.take() {
+            STATE.set(saved);
+        }
+    }
 }
 
 thread_local! {
@@ -42,6 +110,7 @@ pub fn state() -> Array {
     match STATE.with_borrow(State::clone) {
         State::Key(key) => key_array(key),
         State::Traced(array) => array,
+        State::Recorded(recorder) => recorder.draw(Draw::State),
     }
 }
 
@@ -76,5 +145,6 @@ pub(super) fn next_key() -> Result<Array> {
             STATE.set(State::Traced(row(0)?));
             row(1)
         }
+        State::Recorded(recorder) => Ok(recorder.draw(Draw::Next)),
     }
 }

@@ -5,14 +5,17 @@
 //! typed functions of this module wrap them for closures over [`Tree`](crate::tree::Tree)s.
 
 mod checkpoint;
+mod compile;
 mod custom;
 mod flat;
 mod grad;
 mod jacobian;
+mod subgraph;
 mod vmap;
 mod walks;
 
 pub use checkpoint::checkpoint;
+pub use compile::{Compiled, compile, compile_flat};
 pub use custom::{CustomFunction, JvpRule, VjpRule, VmapRule, depends};
 pub use flat::{Tracer, jvp_flat, vjp_flat, vmap_flat};
 pub use grad::{Loss, check_loss, grad, jvp, value_and_grad, vjp};

@@ -1,9 +1,11 @@
-//! The transforms of Python functions: `value_and_grad`, `grad`, `vjp`, `jvp`, `vmap`, `checkpoint`, `custom_function`.
+//! The transforms of Python functions: `value_and_grad`, `grad`, `vjp`, `jvp`, `vmap`, `compile`, `checkpoint`,
+//! `custom_function`.
 //!
 //! Each takes the arguments apart into a flat list of arrays, hands the core a closure that puts them together
 //! again with traced arrays, calls the function, and takes its result apart; the mathematics is the core's.
 //! An exception of the function passes through the core as it is and comes out as the same object.
 
+mod compile;
 mod custom;
 mod grad;
 mod products;
@@ -14,6 +16,7 @@ use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
 use crate::stack;
 use crate::tree::{Tree, a_thing};
+use compile::Compile;
 use covector_core::{Array, ops, transforms};
 use grad::Grad;
 use pyo3::PyTraverseError;
@@ -35,6 +38,10 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(products::linearize, m)?)?;
     m.add_function(wrap_pyfunction!(vmap::vmap, m)?)?;
     m.add_function(wrap_pyfunction!(custom::checkpoint, m)?)?;
+    m.add_function(wrap_pyfunction!(compile::compile, m)?)?;
+    m.add_function(wrap_pyfunction!(compile::enable_compile, m)?)?;
+    m.add_function(wrap_pyfunction!(compile::disable_compile, m)?)?;
+    m.add_function(wrap_pyfunction!(compile::explain_retrace, m)?)?;
     // For the transforms in Python; no part of `covector.core`.
     m.setattr("_flatten", wrap_pyfunction!(structure::flatten, m)?)?;
     m.setattr("_trace", wrap_pyfunction!(structure::trace, m)?)?;
@@ -48,6 +55,7 @@ enum What {
     Grad(Grad),
     Vmap(Vmap),
     Checkpoint,
+    Compile(Box<Compile>),
 }
 
 /// A function that a transform made of another. It has the other's name, documentation and signature.
@@ -91,6 +99,7 @@ impl Transformed {
             What::Grad(grad) => grad.call(fun, args, kwargs),
             What::Vmap(vmap) => vmap.call(fun, args, kwargs),
             What::Checkpoint => custom::call_checkpoint(fun, args, kwargs),
+            What::Compile(compile) => compile.call(fun, args, kwargs),
         }
     }
 
@@ -109,6 +118,7 @@ impl Transformed {
             What::Grad(grad) => grad.op,
             What::Vmap(_) => "vmap",
             What::Checkpoint => "checkpoint",
+            What::Compile(_) => "compile",
         };
         Ok(format!("<{transform} of {}>", self.fun.bind(py).repr()?))
     }
@@ -117,6 +127,7 @@ impl Transformed {
         visit.call(&self.fun)?;
         match &self.what {
             What::Vmap(vmap) => vmap.traverse(visit),
+            What::Compile(compile) => compile.traverse(&visit),
             What::Grad(_) | What::Checkpoint => Ok(()),
         }
     }

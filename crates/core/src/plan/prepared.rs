@@ -1,0 +1,88 @@
+//! A graph planned for good: what a compiled function runs, without a list, a key or a search.
+
+use crate::array::Array;
+use crate::buffer::Data;
+use crate::error::Result;
+use crate::eval::no_value;
+use crate::graph;
+use crate::plan::build::{Operand, Plan};
+use crate::plan::linear::Linear;
+use crate::primitive::Values;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// A plan, with what is bound to its leaves and where the outputs are found.
+pub(crate) struct Prepared {
+    plan: Plan,
+    leaves: Vec<Leaf>,
+    outs: Vec<Out>,
+}
+
+enum Leaf {
+    Input(u32),
+    Constant(Data),
+}
+
+enum Out {
+    Input(u32),
+    Constant(Data),
+    Made(Operand),
+}
+
+impl Prepared {
+    /// Plans what makes `outputs` from `inputs`, which have values; all other values are constants.
+    pub(crate) fn new(inputs: &[Array], outputs: &[Array]) -> Result<Self> {
+        let linear = Linear::new(outputs)?;
+        let plan = Plan::new(&linear);
+        let input: FxHashMap<(graph::NodeId, u32), u32> =
+            inputs.iter().enumerate().map(|(i, x)| ((graph::id(x), x.index), i as u32)).collect();
+        let leaves = linear
+            .leaf_ids
+            .iter()
+            .zip(&linear.leaves)
+            .map(|(id, data)| input.get(id).map_or_else(|| Leaf::Constant(data.clone()), |&i| Leaf::Input(i)))
+            .collect();
+        let step: FxHashMap<graph::NodeId, u32> =
+            linear.steps.iter().enumerate().map(|(i, s)| (Arc::as_ptr(&s.node) as usize, i as u32)).collect();
+        let results: FxHashMap<u32, &SmallVec<[Operand; 1]>> = plan.results.iter().map(|(s, o)| (*s, o)).collect();
+        let outs = outputs
+            .iter()
+            .map(|x| {
+                if let Some(&i) = input.get(&(graph::id(x), x.index)) {
+                    return Ok(Out::Input(i));
+                }
+                match step.get(&graph::id(x)).and_then(|s| results.get(s)) {
+                    Some(made) => Ok(Out::Made(made[x.index as usize].clone())),
+                    None => Ok(Out::Constant(x.data_if_ready().cloned().ok_or_else(no_value)?)),
+                }
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { plan, leaves, outs })
+    }
+
+    /// The outputs for inputs of the layouts it was prepared for.
+    pub(crate) fn run(&self, inputs: Values) -> Result<Values> {
+        let handed: SmallVec<[Option<Data>; 2]> = self
+            .outs
+            .iter()
+            .map(|out| match out {
+                Out::Input(i) => Some(inputs[*i as usize].clone()),
+                _ => None,
+            })
+            .collect();
+        // By value: an input that nobody else holds lends its memory after its last use.
+        let mut inputs: SmallVec<[Option<Data>; 8]> = inputs.into_iter().map(Some).collect();
+        let leaves = self.leaves.iter().map(|leaf| match leaf {
+            Leaf::Input(i) => inputs[*i as usize].take().expect("each input is one leaf at most"),
+            Leaf::Constant(data) => data.clone(),
+        });
+        let slots = self.plan.execute(leaves)?;
+        let outs = self.outs.iter().zip(handed).map(|(out, handed)| match out {
+            Out::Input(_) => handed.expect("set above"),
+            Out::Constant(data) => data.clone(),
+            Out::Made(operand) => operand.data(&slots),
+        });
+        Ok(outs.collect())
+    }
+}

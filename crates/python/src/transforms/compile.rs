@@ -1,0 +1,381 @@
+//! `compile`: functions that are traced once for each kind of arguments and then run from a plan.
+
+use super::{Transformed, What, call, check_callable};
+use crate::array::PyArray;
+use crate::errors::{OrRaise, from_py};
+use crate::tree::{Snapshot, Tree, a_thing};
+use covector_core::transforms::{Compiled, compile_flat};
+use covector_core::{Array, Aval};
+use pyo3::PyTraverseError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Traces that one function keeps, and reasons for tracing that it remembers.
+const MAX_ENTRIES: usize = 64;
+const MAX_REASONS: usize = 100;
+
+static DISABLED: AtomicBool = AtomicBool::new(false);
+
+/// Returns a compiled function which produces the same output as ``fun``.
+///
+/// The first call traces ``fun``: it runs on abstract arrays, and what it did is planned as a whole. Later calls with
+/// arguments of the same kind run the plan and not the function. The results are the same, bit for bit. The compiled
+/// function can be transformed, and used in functions that are.
+///
+/// ``fun`` is traced again when the structure of its arguments changes, the shape or type of an array in them, or the
+/// value of anything else in them; :func:`explain_retrace` says when that happened and why. The 64 most recent traces
+/// are kept. Tracing takes milliseconds.
+///
+/// Arrays that ``fun`` captures are constants, except those in ``inputs``; what it assigns is lost, except to
+/// containers in ``outputs``. Random numbers need neither: they are drawn anew at each call.
+///
+/// Args:
+///     fun: A function of arrays, trees of arrays, and hashable values, which returns the same or anything else.
+///     inputs: A list, dict or module, or a tree of them, with arrays that ``fun`` uses and that change.
+///     outputs: The same for what ``fun`` changes: after each call it holds the new arrays.
+///     shapeless: Accepted for compatibility. Graphs here are made for the shapes they run on, so that arguments of
+///         other shapes are traced for in any case, and results never depend on this.
+///
+/// Returns:
+///     The compiled function.
+///
+/// Example:
+///     >>> import covector.core as mx
+///     >>> f = mx.compile(lambda x: mx.exp(-x) + 1)
+///     >>> f(mx.array([0.0, 1.0]))
+///     array([2, 1.36788], dtype=float32)
+#[pyfunction]
+#[pyo3(signature = (fun, inputs=None, outputs=None, shapeless=false))]
+pub(super) fn compile<'py>(
+    fun: Bound<'py, PyAny>,
+    inputs: Option<Py<PyAny>>,
+    outputs: Option<Py<PyAny>>,
+    shapeless: bool,
+) -> PyResult<Bound<'py, Transformed>> {
+    let _ = shapeless;
+    check_callable("compile", &fun)?;
+    let compile = Compile { inputs, outputs, cache: Mutex::default() };
+    Transformed::wrap(fun, What::Compile(Box::new(compile)))
+}
+
+/// Makes compiled functions run as they were written, in all threads, until :func:`enable_compile`.
+#[pyfunction]
+pub(super) fn disable_compile() {
+    DISABLED.store(true, Ordering::Relaxed);
+}
+
+/// Takes :func:`disable_compile` back.
+#[pyfunction]
+pub(super) fn enable_compile() {
+    DISABLED.store(false, Ordering::Relaxed);
+}
+
+/// Says how often a compiled function was traced, and what was different each time.
+///
+/// Example:
+///     >>> import covector.core as mx
+///     >>> f = mx.compile(lambda x, n: x * n)
+///     >>> y = f(mx.array(1.0), 2), f(mx.array(1.0), 3)
+///     >>> print(mx.explain_retrace(f))
+///     traced 2 times
+///     1: the first call
+///     2: args[1]: was 2, is 3
+#[pyfunction]
+#[pyo3(signature = (fun))]
+pub(super) fn explain_retrace(fun: &Bound<'_, PyAny>) -> PyResult<String> {
+    if let Ok(transformed) = fun.cast::<Transformed>()
+        && let What::Compile(compile) = &transformed.get().what
+    {
+        return Ok(compile.explain());
+    }
+    Err(PyTypeError::new_err(format!(
+        "[explain_retrace] takes a function that compile has returned, but {} was given",
+        a_thing(fun)
+    )))
+}
+
+/// What is compiled, and what was.
+pub(super) struct Compile {
+    inputs: Option<Py<PyAny>>,
+    outputs: Option<Py<PyAny>>,
+    /// Never locked while Python code may run.
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    /// The newest last.
+    entries: Vec<Arc<Entry>>,
+    traces: usize,
+    reasons: VecDeque<String>,
+}
+
+/// The arguments of a call, taken apart.
+struct Given {
+    args: Tree,
+    kwargs: Option<Tree>,
+    captured: Option<Tree>,
+    /// All arrays: of the positional arguments, of the named ones, of the containers.
+    leaves: Vec<Array>,
+    /// Where the first two end.
+    ends: [usize; 2],
+}
+
+struct Entry {
+    args: Tree,
+    kwargs: Option<Tree>,
+    captured: Option<Tree>,
+    avals: Vec<Aval>,
+    compiled: Compiled,
+    result: Tree,
+    /// How many of the outputs are the result's; the others go to the containers.
+    results: usize,
+    outputs: Option<Tree>,
+}
+
+impl Given {
+    fn new<'py>(
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        captured: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Self> {
+        let mut leaves = Vec::new();
+        let positional = Tree::flatten(args.as_any(), &mut leaves)?;
+        let first = leaves.len();
+        let named = kwargs.filter(|k| !k.is_empty());
+        let named = named.map(|k| Tree::flatten(k.as_any(), &mut leaves)).transpose()?;
+        let second = leaves.len();
+        let captured = captured.map(|c| Tree::flatten(c, &mut leaves)).transpose()?;
+        Ok(Self { args: positional, kwargs: named, captured, leaves, ends: [first, second] })
+    }
+
+    /// Refuses values that may change without being another value.
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        let named = self.kwargs.iter().flat_map(|tree| tree.statics(py));
+        let strange = self.args.statics(py).map(|(path, x)| (format!("args{path}"), x));
+        let strange = strange.chain(named.map(|(path, x)| (format!("kwargs{path}"), x)));
+        for (path, x) in strange {
+            if x.hash().is_err() {
+                return Err(PyValueError::new_err(format!(
+                    "[compile] {path} is {}, which is neither an array nor hashable, so that a change of it would go \
+                     unnoticed; make an array of it with mx.array, or pass numbers, strings or tuples of them",
+                    a_thing(&x)
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same(py: Python<'_>, a: Option<&Tree>, b: Option<&Tree>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.same(py, b),
+        _ => false,
+    }
+}
+
+impl Entry {
+    fn fits(&self, py: Python<'_>, given: &Given) -> bool {
+        self.avals.iter().eq(given.leaves.iter().map(Array::aval))
+            && self.args.same(py, &given.args)
+            && same(py, self.kwargs.as_ref(), given.kwargs.as_ref())
+            && same(py, self.captured.as_ref(), given.captured.as_ref())
+    }
+
+    /// What is different, in words.
+    fn differences(&self, py: Python<'_>, given: &Given) -> Vec<String> {
+        let mut found = self.args.differences(py, "args", &given.args);
+        match (&self.kwargs, &given.kwargs) {
+            (Some(a), Some(b)) => found.extend(a.differences(py, "kwargs", b)),
+            (None, Some(_)) => found.push("kwargs: there were none".to_owned()),
+            (Some(_), None) => found.push("kwargs: there are none any more".to_owned()),
+            (None, None) => {}
+        }
+        if let (Some(a), Some(b)) = (&self.captured, &given.captured) {
+            found.extend(a.differences(py, "inputs", b));
+        }
+        if self.avals.len() == given.leaves.len() {
+            for (k, (was, is)) in self.avals.iter().zip(&given.leaves).enumerate() {
+                if was != is.aval() {
+                    let [first, second] = given.ends;
+                    let path = match (&given.kwargs, &given.captured) {
+                        (Some(named), _) if (first..second).contains(&k) => {
+                            format!("kwargs{}", named.leaf_path(py, k - first))
+                        }
+                        (_, Some(captured)) if k >= second => {
+                            format!("inputs{}", captured.leaf_path(py, k - second))
+                        }
+                        _ => format!("args{}", given.args.leaf_path(py, k)),
+                    };
+                    let text = |a: &Aval| format!("{} {}", a.dtype, covector_core::shape::ShapeText(&a.shape));
+                    found.push(format!("{path}: was {}, is {}", text(was), text(is.aval())));
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Compile {
+    pub(super) fn call<'py>(
+        &self,
+        fun: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = fun.py();
+        if DISABLED.load(Ordering::Relaxed) {
+            return fun.call(args, kwargs);
+        }
+        let given = Given::new(args, kwargs, self.inputs.as_ref().map(|i| i.bind(py)))?;
+        // A copy of the list: comparing may run Python code, which must not find the lock held.
+        let known: Vec<Arc<Entry>> = self.lock().entries.clone();
+        let found = known.iter().rev().find(|e| e.fits(py, &given)).cloned();
+        let leaves = given.leaves.clone();
+        let entry = match found {
+            Some(entry) => entry,
+            None => self.trace(fun, given, known.last())?,
+        };
+        drop(known);
+        let outs = entry.compiled.call(&leaves).or_raise()?;
+        let result = entry.result.unflatten(py, &outs[..entry.results])?;
+        if let (Some(tree), Some(outputs)) = (&entry.outputs, &self.outputs) {
+            let outputs = outputs.bind(py);
+            if !tree.fill(outputs, &outs[entry.results..])?.is(outputs) {
+                return Err(PyValueError::new_err(format!(
+                    "[compile] outputs= is {}, which cannot take new arrays; give it a list or dict that holds them",
+                    a_thing(outputs)
+                )));
+            }
+        }
+        Ok(result)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Runs the function on abstract arrays and keeps what it did.
+    fn trace<'py>(
+        &self,
+        fun: &Bound<'py, PyAny>,
+        given: Given,
+        newest: Option<&Arc<Entry>>,
+    ) -> PyResult<Arc<Entry>> {
+        let py = fun.py();
+        given.check(py)?;
+        let reason = match newest {
+            None => "the first call".to_owned(),
+            Some(entry) => entry.differences(py, &given).join("; "),
+        };
+        let inputs = self.inputs.as_ref().map(|i| i.bind(py).clone());
+        let outputs = self.outputs.as_ref().map(|o| o.bind(py).clone());
+        let roots: Vec<_> = inputs.iter().chain(&outputs).cloned().collect();
+        let before = Snapshot::new(&roots)?;
+        let traced = self.run(fun, &given, inputs.as_ref(), outputs.as_ref());
+        // Whatever happened, the containers are as they were; the new arrays are put into them after each call.
+        let restored = before.restore();
+        let (compiled, result, results, outputs) = traced?;
+        restored?;
+        let avals = given.leaves.iter().map(|x| x.aval().clone()).collect();
+        let Given { args, kwargs, captured, .. } = given;
+        let entry = Arc::new(Entry { args, kwargs, captured, avals, compiled, result, results, outputs });
+        let mut evicted = None;
+        let mut cache = self.lock();
+        cache.traces += 1;
+        if cache.reasons.len() == MAX_REASONS {
+            cache.reasons.pop_front();
+        }
+        if entry.compiled.is_closed() {
+            cache.reasons.push_back(reason);
+            if cache.entries.len() == MAX_ENTRIES {
+                evicted = Some(cache.entries.remove(0));
+            }
+            cache.entries.push(entry.clone());
+        } else {
+            cache.reasons.push_back(
+                "it captures an array of a transform around it, so that this trace cannot be kept; pass the array as an \
+                 argument"
+                    .to_owned(),
+            );
+        }
+        drop(cache);
+        // Only now: dropping it may run Python code.
+        drop(evicted);
+        Ok(entry)
+    }
+
+    #[expect(clippy::type_complexity, reason = "taken apart at the one place that calls it")]
+    fn run<'py>(
+        &self,
+        fun: &Bound<'py, PyAny>,
+        given: &Given,
+        inputs: Option<&Bound<'py, PyAny>>,
+        outputs: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(Compiled, Tree, usize, Option<Tree>)> {
+        let py = fun.py();
+        let objects = match (&given.captured, inputs) {
+            (Some(tree), Some(inputs)) => tree.match_up("compile", "inputs", inputs)?,
+            _ => Vec::new(),
+        };
+        let [first, second] = given.ends;
+        let mut made: Option<(Tree, usize, Option<Tree>)> = None;
+        let avals: Vec<Aval> = given.leaves.iter().map(|x| x.aval().clone()).collect();
+        let compiled = compile_flat(&avals, |xs| {
+            let prepare = || -> PyResult<_> {
+                for (object, x) in objects.iter().zip(&xs[second..]) {
+                    object.cast::<PyArray>()?.get().set(x.clone());
+                }
+                let args = given.args.unflatten(py, &xs[..first])?.cast_into::<PyTuple>()?;
+                let kwargs = match &given.kwargs {
+                    Some(tree) => Some(tree.unflatten(py, &xs[first..second])?.cast_into::<PyDict>()?),
+                    None => None,
+                };
+                Ok((args, kwargs))
+            };
+            let (args, kwargs) = prepare().map_err(from_py)?;
+            let returned = call("compile", fun, &args, kwargs.as_ref())?;
+            let mut outs = Vec::new();
+            let result = Tree::flatten(&returned, &mut outs).map_err(from_py)?;
+            let results = outs.len();
+            let state = outputs.map(|o| Tree::flatten(o, &mut outs)).transpose().map_err(from_py)?;
+            made = Some((result, results, state));
+            Ok(outs)
+        })
+        .or_raise()?;
+        let (result, results, state) = made.expect("the function ran");
+        Ok((compiled, result, results, state))
+    }
+
+    fn explain(&self) -> String {
+        let cache = self.lock();
+        let times = if cache.traces == 1 { "time" } else { "times" };
+        let mut text = format!("traced {} {times}", cache.traces);
+        let forgotten = cache.traces - cache.reasons.len();
+        for (i, reason) in cache.reasons.iter().enumerate() {
+            text.push_str(&format!("\n{}: {reason}", forgotten + i + 1));
+        }
+        text
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.inputs)?;
+        visit.call(&self.outputs)?;
+        // Held by another thread: the collector comes again.
+        let Ok(cache) = self.cache.try_lock() else { return Ok(()) };
+        for entry in &cache.entries {
+            entry.args.traverse(visit)?;
+            entry.result.traverse(visit)?;
+            for tree in [&entry.kwargs, &entry.captured, &entry.outputs].into_iter().flatten() {
+                tree.traverse(visit)?;
+            }
+        }
+        Ok(())
+    }
+}
