@@ -1,7 +1,7 @@
 """The guides in docs/guides say what happens: every block runs, and every claim beside the code is compared.
 
-The blocks of one guide run in order, in one namespace, with warnings as errors. Comments hold the claims, at the
-end of a statement or on the line after it, and go on in comment lines indented by three spaces or more:
+The blocks of one guide run in order, in one namespace, with warnings as errors. Comments hold the claims, at
+the end of a statement or on the line after it, and go on in comment lines indented by three spaces or more:
 
 - ``expression  # → text``: the ``repr`` of the expression;
 - ``statement  # raises Type: text``: the exception; ``…`` in the text stands for anything.

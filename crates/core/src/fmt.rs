@@ -155,7 +155,9 @@ impl std::fmt::Display for Array {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match text(self) {
             Ok(text) => f.write_str(&text),
-            Err(_) => write!(f, "array(<no value>, shape={}, dtype={})", ShapeText(self.shape()), self.dtype()),
+            Err(_) => {
+                write!(f, "array(<no value>, shape={}, dtype={})", ShapeText(self.shape()), self.dtype())
+            }
         }
     }
 }

@@ -130,3 +130,35 @@ fn results_are_bit_identical_for_any_number_of_threads() {
     }
     covector_core::set_num_threads(before);
 }
+
+#[test]
+fn checkpointing_lowers_the_peak() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let n = 256;
+    let w = ops::eye(n, n, 0, covector_core::Dtype::F32) * 0.9;
+    let x = ops::ones(&[4 * n, n], covector_core::Dtype::F32) + 0.0;
+    eval(&[w.clone(), x.clone()]).unwrap();
+    let block = |x: &Array, w: &Array| (0..8).fold(x.clone(), |x, _| x.matmul(w).tanh());
+    let peak = |checkpointed: bool| {
+        buffer::reset_peak_memory();
+        let start = buffer::active_memory();
+        let g = grad(|w: &Array| {
+            let mut y = x.clone();
+            for _ in 0..8 {
+                y = if checkpointed {
+                    let run = |v: &[Array]| Ok(vec![block(&v[0], &v[1])]);
+                    covector_core::transforms::checkpoint(&[y, w.clone()], run).unwrap().remove(0)
+                } else {
+                    block(&y, w)
+                };
+            }
+            y.sum()
+        })(&w)
+        .unwrap();
+        let value = g.sum().item::<f32>();
+        (buffer::peak_memory() - start, value)
+    };
+    let ((plain, a), (lower, b)) = (peak(false), peak(true));
+    assert!((a - b).abs() <= 1e-5 * a.abs(), "{a} against {b}");
+    assert!(lower * 2 < plain, "{lower} bytes with checkpoints, {plain} without");
+}

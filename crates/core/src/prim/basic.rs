@@ -73,6 +73,9 @@ impl Primitive for StopGradient {
 }
 
 /// The identity on the first `outs` inputs, computed after all the inputs are.
+///
+/// To the planner it is a call like any other: were it looked through, what is recomputed behind it would be
+/// recognised as computed before and kept.
 pub(crate) struct Barrier {
     pub(crate) outs: usize,
 }
