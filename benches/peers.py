@@ -29,12 +29,14 @@ def environment() -> pathlib.Path:
     if not python.exists():
         print("making an environment with mlx, jax and torch (some minutes, once)", file=sys.stderr)
         venv.create(home, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "mlx[cpu]", "jax", "torch", "numpy"], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", "mlx[cpu]", "jax", "torch", "numpy"], check=True
+        )
     subprocess.run([python, "-m", "pip", "install", "-q", str(ROOT)], check=True)
     return python
 
 
-# --- the work: the training step of a 32-64-10 network on fresh batches of 128, AdamW -------------------------------
+# The work: the training step of a 32-64-10 network on fresh batches of 128, AdamW.
 
 
 def mlx_like(core, nn, optimizers):
@@ -203,7 +205,7 @@ def main() -> None:
         measure(args.one, args.seconds)
         return
     python = pathlib.Path(sys.executable) if args.here else environment()
-    threads = {k: THREADS for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), THREADS)
     best: dict[str, dict[str, float]] = {}
     for turn in range(1 if args.quick else 3):
         for name in LIBRARIES:

@@ -313,6 +313,44 @@ RETURNS = {
 }
 RANDOM_RETURNS = {"split": "array"}
 
+# What a parameter of the native `nn` takes, by its name.
+NN_PARAMETERS = {
+    "alpha": "Any",
+    "anchors": "array",
+    "delta": "float",
+    "dtype": "Dtype",
+    "eps": "float",
+    "full": "bool",
+    "gain": "float",
+    "high": "float",
+    "inputs": "array",
+    "inputs1": "array",
+    "inputs2": "array",
+    "key": "array | None",
+    "label_smoothing": "float",
+    "lambd": "float",
+    "logits": "array",
+    "low": "float",
+    "margin": "float",
+    "mean": "float",
+    "mode": "str",
+    "negatives": "array",
+    "positives": "array",
+    "predictions": "array",
+    "reduction": "str",
+    "shape": "Sequence[int]",
+    "std": "float",
+    "targets": "array",
+    "threshold": "float",
+    "value": "float",
+    "vars": "array",
+    "weights": "array | None",
+    "with_logits": "bool",
+    "x": "array",
+    "x1": "array",
+    "x2": "array",
+}
+
 # Functions of the native `nn` that give something else than an array.
 NN_OTHERS = {
     "clip_grad_norm",
@@ -499,11 +537,15 @@ def parameter_type(scope: str, function: str, name: str) -> str:
     if name == "axis":
         if function in FIXED_AXIS or (scope == "array" and function == "split"):
             return "int"
+        if scope == "nn":
+            return "int"
         return "int | None" if function in ONE_AXIS else "_Axes"
     if scope == "_random" and name == "shape":
         return "Sequence[int] | None"
     if scope == "_random" and name in ("low", "high", "lower", "upper"):
         return "_Value"
+    if scope == "nn":
+        return NN_PARAMETERS.get(name, "Any")
     return PARAMETERS.get(name, "Any")
 
 
@@ -522,7 +564,7 @@ def define(scope: str, name: str, signature: str, indent: str) -> str:
         kind = parameter_type(scope, name, arg.arg)
         if default is None:
             return f"{star}{arg.arg}: {kind}"
-        value = ast.unparse(default)
+        value = ast.unparse(default).replace("'", '"')
         return f"{arg.arg}: {kind} = {value if value != '[]' else '...'}"
 
     for i, (arg, default) in enumerate(zip(positional, defaults, strict=True)):

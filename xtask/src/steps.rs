@@ -96,7 +96,9 @@ fn fmt(session: &mut Session) -> Result<(), String> {
 }
 
 fn clippy(session: &mut Session) -> Result<(), String> {
-    Cmd::cargo(session).args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]).run()
+    Cmd::cargo(session)
+        .args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
+        .run()
 }
 
 /// The workspace's default members leave out this package, and the Python binding, which only maturin can link.

@@ -225,12 +225,7 @@ impl Array {
         Self::apply_multi(Op::Shared(primitive), inputs.into())
     }
 
-    pub(crate) fn build(
-        op: Op,
-        inputs: Inputs,
-        avals: Outs<Aval>,
-        extra: Option<&Arc<TraceSet>>,
-    ) -> Self {
+    pub(crate) fn build(op: Op, inputs: Inputs, avals: Outs<Aval>, extra: Option<&Arc<TraceSet>>) -> Self {
         let traces = TraceSet::union(inputs.iter().map(|x| x.node.traces.as_ref()).chain([extra]));
         let mut pending = Pending::default();
         let mut leaves = 0u64;

@@ -8,10 +8,10 @@ use crate::error::Result;
 use crate::graph;
 use crate::ops;
 use crate::prim::elementwise::{Partials, RowFn};
-use crate::random;
 use crate::prim::rows;
 use crate::primitive::Derivative;
-use crate::transforms::{CustomFunction, checkpoint, vjp_flat};
+use crate::random;
+use crate::transforms::{CustomFunction, checkpoint, compile_flat, vjp_flat};
 use covector_kernels::{C64, Dtype};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -249,27 +249,43 @@ fn choices() -> Vec<Entry> {
             ops::try_astype(&ops::try_astype(&x[0], Dtype::F64)?, x[0].dtype())
         }),
         flat(entry("stop_gradient", vec![real(&[3])], |x| ops::try_stop_gradient(&x[0]))),
-        entry("clip", vec![distinct(&[2, 3]), input(&[], Kind::Real(-0.7, -0.6)), input(&[3], Kind::Real(0.6, 0.7))], |x| {
-            ops::try_clip(&x[0], Some(&x[1]), Some(&x[2]))
-        }),
+        entry(
+            "clip",
+            vec![distinct(&[2, 3]), input(&[], Kind::Real(-0.7, -0.6)), input(&[3], Kind::Real(0.6, 0.7))],
+            |x| ops::try_clip(&x[0], Some(&x[1]), Some(&x[2])),
+        ),
         entry("real", vec![real(&[3])], |x| ops::try_real(&x[0])),
         flat(entry("imag", vec![real(&[3])], |x| ops::try_imag(&x[0]))),
         entry("conjugate", vec![real(&[3])], |x| ops::try_conjugate(&x[0])),
         flat(entry("round", vec![apart()], |x| ops::try_round(&x[0], 1))),
         entry("nan_to_num", vec![real(&[3])], |x| {
-            if x[0].dtype().is_complex() { Ok(x[0].clone()) } else { ops::try_nan_to_num(&x[0], 0.0, None, None) }
+            if x[0].dtype().is_complex() {
+                Ok(x[0].clone())
+            } else {
+                ops::try_nan_to_num(&x[0], 0.0, None, None)
+            }
         }),
-        flat(entry("isclose", vec![real(&[3]), real(&[2, 3])], |x| ops::try_isclose(&x[0], &x[1], 1e-5, 1e-8, true))),
-        flat(entry("allclose", vec![real(&[3]), real(&[2, 3])], |x| ops::try_allclose(&x[0], &x[1], 1e-5, 1e-8, true))),
-        flat(entry("array_equal", vec![real(&[3]), real(&[3])], |x| ops::try_array_equal(&x[0], &x[1], true))),
+        flat(entry("isclose", vec![real(&[3]), real(&[2, 3])], |x| {
+            ops::try_isclose(&x[0], &x[1], 1e-5, 1e-8, true)
+        })),
+        flat(entry("allclose", vec![real(&[3]), real(&[2, 3])], |x| {
+            ops::try_allclose(&x[0], &x[1], 1e-5, 1e-8, true)
+        })),
+        flat(entry("array_equal", vec![real(&[3]), real(&[3])], |x| {
+            ops::try_array_equal(&x[0], &x[1], true)
+        })),
         entry("copy", vec![real(&[3])], |x| ops::try_copy(&x[0])),
         flat(entry("logical_xor", vec![input(&[3], Kind::Bool), input(&[2, 1], Kind::Bool)], |x| {
             ops::try_logical_xor(&x[0], &x[1])
         })),
-        entries_of("divmod", vec![input(&[2, 3], Kind::Real(0.2, 0.8)), input(&[3], Kind::Real(1.0, 2.0))], |x| {
-            let (quotient, rest) = ops::try_divmod(&x[0], &x[1])?;
-            Ok(vec![quotient, rest])
-        }),
+        entries_of(
+            "divmod",
+            vec![input(&[2, 3], Kind::Real(0.2, 0.8)), input(&[3], Kind::Real(1.0, 2.0))],
+            |x| {
+                let (quotient, rest) = ops::try_divmod(&x[0], &x[1])?;
+                Ok(vec![quotient, rest])
+            },
+        ),
     ]
 }
 
@@ -304,7 +320,9 @@ fn shapes() -> Vec<Entry> {
         entries_of("meshgrid", vec![real(&[2]), real(&[3])], |x| ops::try_meshgrid(x, false, true)),
         entry("diff", vec![real(&[2, 4])], |x| ops::try_diff(&x[0], 2, 1)),
         entry("roll", vec![real(&[2, 3])], |x| ops::try_roll(&x[0], -1, 1)),
-        entry("concatenate", vec![real(&[2, 3]), real(&[1, 3]), real(&[2, 3])], |x| ops::try_concatenate(x, 0)),
+        entry("concatenate", vec![real(&[2, 3]), real(&[1, 3]), real(&[2, 3])], |x| {
+            ops::try_concatenate(x, 0)
+        }),
         entry("stack", vec![real(&[2, 3]), real(&[2, 3])], |x| ops::try_stack(x, 1)),
         entries_of("split", vec![real(&[4, 3])], |x| ops::try_split(&x[0], 2, 0)),
         entries_of("split_at", vec![real(&[2, 5])], |x| ops::try_split_at(&x[0], &[1, -1], -1)),
@@ -317,11 +335,18 @@ fn indices() -> Vec<Entry> {
     let at = |s: &[usize], n: usize| input(s, Kind::Index(n));
     let once = |s: &[usize], n: usize| input(s, Kind::Permuted(n));
     let window = || {
-        vec![Index::Slice(Some(-1), None, -2), Index::NewAxis, Index::Ellipsis, Index::Slice(None, Some(-1), 1)]
+        vec![
+            Index::Slice(Some(-1), None, -2),
+            Index::NewAxis,
+            Index::Ellipsis,
+            Index::Slice(None, Some(-1), 1),
+        ]
     };
     let mut all = vec![
         entry("take", vec![real(&[2, 4, 3]), at(&[2, 2], 4)], |x| ops::try_take(&x[0], &x[1], 1)),
-        entry("take_along_axis", vec![real(&[2, 4]), at(&[2, 3], 4)], |x| ops::try_take_along_axis(&x[0], &x[1], 1)),
+        entry("take_along_axis", vec![real(&[2, 4]), at(&[2, 3], 4)], |x| {
+            ops::try_take_along_axis(&x[0], &x[1], 1)
+        }),
         entry("put_along_axis", vec![real(&[2, 4]), at(&[2, 6], 4), real(&[2, 6])], |x| {
             ops::try_put_along_axis(&x[0], &x[1], &x[2], 1)
         }),
@@ -339,7 +364,9 @@ fn indices() -> Vec<Entry> {
             ops::try_index_set(&x[0], &[Index::from(&x[1])], &x[2])
         }),
     ];
-    for how in [Update::Add, Update::Subtract, Update::Multiply, Update::Divide, Update::Maximum, Update::Minimum] {
+    for how in
+        [Update::Add, Update::Subtract, Update::Multiply, Update::Divide, Update::Maximum, Update::Minimum]
+    {
         let (target, values) = match how {
             Update::Maximum | Update::Minimum => (input(&[4, 2], Kind::Real(-0.2, 0.2)), distinct(&[5, 2])),
             _ => (positive(&[4, 2]), positive(&[5, 2])),
@@ -347,9 +374,11 @@ fn indices() -> Vec<Entry> {
         all.push(entry("index_update", vec![target, at(&[5], 4), values], move |x| {
             ops::try_index_update(&x[0], &[Index::from(&x[1])], &x[2], how)
         }));
-        all.push(entry("index_update", vec![positive(&[4, 2]), once(&[2], 4), input(&[2, 2], Kind::Real(2.5, 3.0))], move |x| {
-            ops::try_index_update(&x[0], &[Index::from(&x[1])], &x[2], how)
-        }));
+        all.push(entry(
+            "index_update",
+            vec![positive(&[4, 2]), once(&[2], 4), input(&[2, 2], Kind::Real(2.5, 3.0))],
+            move |x| ops::try_index_update(&x[0], &[Index::from(&x[1])], &x[2], how),
+        ));
     }
     all
 }
@@ -428,7 +457,9 @@ fn products() -> Vec<Entry> {
         entry("matmul", vec![real(&[3]), real(&[2, 3, 4])], |x| ops::try_matmul(&x[0], &x[1])),
         entry("matmul", vec![real(&[2, 1, 2, 3]), real(&[4, 3, 2])], |x| ops::try_matmul(&x[0], &x[1])),
         entry("matmul", vec![real(&[2, 2, 3]), real(&[3, 2])], |x| ops::try_matmul(&x[0], &x[1])),
-        entry("addmm", vec![real(&[3]), real(&[2, 4]), real(&[4, 3])], |x| ops::try_addmm(&x[0], &x[1], &x[2], 2.0, 0.5)),
+        entry("addmm", vec![real(&[3]), real(&[2, 4]), real(&[4, 3])], |x| {
+            ops::try_addmm(&x[0], &x[1], &x[2], 2.0, 0.5)
+        }),
         entry("inner", vec![real(&[2, 3]), real(&[4, 3])], |x| ops::try_inner(&x[0], &x[1])),
         entry("outer", vec![real(&[2]), real(&[3])], |x| ops::try_outer(&x[0], &x[1])),
         entry("kron", vec![real(&[2, 3]), real(&[2])], |x| ops::try_kron(&x[0], &x[1])),
@@ -451,7 +482,9 @@ fn creation() -> Vec<Entry> {
         entry("zeros_like", vec![real(&[2])], |x| ops::try_add(&x[0], &ops::zeros_like(&x[0]))),
         entry("ones_like", vec![real(&[2])], |x| ops::try_multiply(&x[0], &ops::ones_like(&x[0]))),
         with("constant", |d| Ok(ops::constant(2.0, d))),
-        entry("constant_like", vec![real(&[2])], |x| ops::try_multiply(&x[0], &ops::constant_like(&x[0], 3.0))),
+        entry("constant_like", vec![real(&[2])], |x| {
+            ops::try_multiply(&x[0], &ops::constant_like(&x[0], 3.0))
+        }),
         with("arange", |d| ops::try_astype(&ops::try_arange(0.0, 3.0, 1.0, Dtype::F32)?, d)),
         with("linspace", |d| ops::try_astype(&ops::try_linspace(0.0, 1.0, 3, Dtype::F32)?, d)),
         with("eye", |d| ops::try_eye(2, 3, 1, d)),
@@ -497,7 +530,9 @@ fn draws() -> Vec<Entry> {
 fn wrappers() -> Vec<Entry> {
     let cubic = |x: &[Array]| -> Result<Vec<Array>> { Ok(vec![&(&x[0] * &x[0]) * &x[1]]) };
     let by_vjp = CustomFunction {
-        vjp: Some(Arc::new(|x, ct, _| Ok(vec![&ct[0] * &(&x[0] * &x[1]) * 2.0, &ct[0] * &ops::square(&x[0])]))),
+        vjp: Some(Arc::new(|x, ct, _| {
+            Ok(vec![&ct[0] * &(&x[0] * &x[1]) * 2.0, &ct[0] * &ops::square(&x[0])])
+        })),
         ..Default::default()
     };
     let by_jvp = CustomFunction {
@@ -511,6 +546,10 @@ fn wrappers() -> Vec<Entry> {
     let two = || vec![real(&[3]), real(&[3])];
     vec![
         entries_of("checkpoint", two(), move |x| checkpoint(x, cubic)),
+        entries_of("compile", two(), move |x| {
+            let avals: Vec<_> = x.iter().map(|x| x.aval().clone()).collect();
+            compile_flat(&avals, cubic)?.call(x)
+        }),
         entries_of("custom_function", two(), move |x| by_vjp.call(x, cubic)),
         entries_of("custom_function", two(), move |x| by_jvp.call(x, cubic)),
         entries_of("custom_function", two(), move |x| plain.call(x, cubic)),

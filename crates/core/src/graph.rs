@@ -39,11 +39,7 @@ pub(crate) struct Walk {
 ///
 /// `enter(node)` says whether to look behind a node; where it says no, or where there is no recipe, the node is
 /// listed without one. `visit(node)` says whether an input is listed at all.
-pub(crate) fn walk(
-    roots: &[Array],
-    visit: impl Fn(&Node) -> bool,
-    enter: impl Fn(&Node) -> bool,
-) -> Walk {
+pub(crate) fn walk(roots: &[Array], visit: impl Fn(&Node) -> bool, enter: impl Fn(&Node) -> bool) -> Walk {
     const OPEN: u32 = u32::MAX;
     // A graph has at least as many nodes as its longest chain: growing the map step by step costs more than the rest.
     let least = roots.iter().map(|r| r.node.pending.depth as usize).max().unwrap_or(0).min(1 << 16);
@@ -106,7 +102,11 @@ pub fn graph_text(arrays: &[Array]) -> String {
                     .iter()
                     .map(|x| {
                         let place = graph.place[&id(x)];
-                        if x.node.avals.len() > 1 { format!("%{place}.{}", x.index) } else { format!("%{place}") }
+                        if x.node.avals.len() > 1 {
+                            format!("%{place}.{}", x.index)
+                        } else {
+                            format!("%{place}")
+                        }
                     })
                     .collect();
                 let what = crate::primitive::describe(&*recipe.op);

@@ -93,11 +93,8 @@ pub(crate) fn vjp(
             let cotangents = conj_all(cotangents)?;
             let mut out = Vec::with_capacity(x.len());
             for (i, &wanted) in wanted.iter().enumerate() {
-                let term = if wanted && rule.is_linear_in(i) {
-                    rule.transpose(i, &cotangents, x)?
-                } else {
-                    None
-                };
+                let term =
+                    if wanted && rule.is_linear_in(i) { rule.transpose(i, &cotangents, x)? } else { None };
                 out.push(term.map(|t| conj(&t)).transpose()?);
             }
             Ok(out)
@@ -151,7 +148,10 @@ pub(crate) fn transpose_jvp(
 /// The node that made `y` applied to other inputs.
 fn reapply(y: &[Array], inputs: Vec<Array>) -> Result<Vec<Array>> {
     let recipe = y[0].node.recipe().ok_or_else(|| {
-        Error::value("jvp", "the graph of this value is gone; differentiate inside of the transform that made it")
+        Error::value(
+            "jvp",
+            "the graph of this value is gone; differentiate inside of the transform that made it",
+        )
     })?;
     Array::apply_multi(recipe.op, inputs.into())
 }

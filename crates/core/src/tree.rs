@@ -102,7 +102,10 @@ pub trait Tree: Sized {
         let mut rest = leaves.iter();
         let count = || {
             let have = leaves.len();
-            crate::Error::value("tree", format!("{have} leaves do not fill a tree of {}", self.leaves().len()))
+            crate::Error::value(
+                "tree",
+                format!("{have} leaves do not fill a tree of {}", self.leaves().len()),
+            )
         };
         let tree = self.try_map(&mut |_| rest.next().cloned().ok_or_else(count))?;
         if rest.next().is_some() { Err(count()) } else { Ok(tree) }

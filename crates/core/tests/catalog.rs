@@ -33,7 +33,8 @@ fn assert_near(what: &str, a: &Array, b: &Array, tolerance: f64) {
         all
     };
     for (i, (x, y)) in parts(a).into_iter().zip(parts(b)).enumerate() {
-        let near = x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * (1.0 + x.abs().max(y.abs()));
+        let near =
+            x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * (1.0 + x.abs().max(y.abs()));
         assert!(near, "{what}: element {i}: {x} against {y}");
     }
 }
@@ -146,9 +147,8 @@ fn reverse_mode_is_the_adjoint_of_forward_mode() {
                 let back = vjp_flat(&at, f).unwrap().pullback(&ct).unwrap();
                 // Re⟨ct, J t⟩ = Re⟨Jᴴ ct, t⟩
                 let dot = |a: &[Array], b: &[Array]| -> f64 {
-                    let parts = a.iter().zip(b).map(|(a, b)| {
-                        to_f64(&ops::real(&(ops::conjugate(a) * b).sum()))[0]
-                    });
+                    let parts =
+                        a.iter().zip(b).map(|(a, b)| to_f64(&ops::real(&(ops::conjugate(a) * b).sum()))[0]);
                     parts.sum()
                 };
                 let (left, right) = (dot(&ct, &jt), dot(&back, &t));
@@ -190,7 +190,8 @@ fn axis_choices(entry: &Entry) -> Vec<Vec<Option<isize>>> {
 
 /// A batch of samples stacked on the given axes, and the samples.
 fn batches(entry: &Entry, axes: &[Option<isize>], size: usize) -> (Vec<Array>, Vec<Vec<Array>>) {
-    let rows: Vec<Vec<Array>> = (0..size.max(1)).map(|b| samples(entry, SEED + b as u64, Dtype::F64)).collect();
+    let rows: Vec<Vec<Array>> =
+        (0..size.max(1)).map(|b| samples(entry, SEED + b as u64, Dtype::F64)).collect();
     let stacked = axes
         .iter()
         .enumerate()
@@ -238,8 +239,8 @@ fn an_empty_batch_gives_empty_results() {
         n += 1;
         let axes: Vec<Option<isize>> = vec![Some(0); entry.inputs.len()];
         let (stacked, _) = batches(&entry, &axes, 0);
-        let batched = vmap_flat(&stacked, &axes, |x| (entry.run)(x))
-            .unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+        let batched =
+            vmap_flat(&stacked, &axes, |x| (entry.run)(x)).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
         let zero = vec![Some(0); batched.len()];
         let one = (entry.run)(&samples(&entry, SEED, Dtype::F64)).unwrap();
         for (y, one) in batched.at_axes(&zero).unwrap().iter().zip(&one) {
@@ -257,7 +258,8 @@ fn vmap_and_grad_commute() {
     let (mut n, mut checks) = (0, 0);
     for entry in smooth() {
         n += 1;
-        let at: Vec<usize> = (0..entry.inputs.len()).filter(|&i| entry.inputs[i].is_differentiable()).collect();
+        let at: Vec<usize> =
+            (0..entry.inputs.len()).filter(|&i| entry.inputs[i].is_differentiable()).collect();
         let axes: Vec<Option<isize>> = vec![Some(0); entry.inputs.len()];
         let (stacked, each) = batches(&entry, &axes, 2);
         let one = |x: &[Array]| gradient(|v| loss(&entry, x, &at, v), &pick(x, &at));
@@ -331,11 +333,9 @@ fn a_checkpointed_gradient_is_the_plain_one() {
         for subset in subsets(&entry) {
             let at = pick(&x, &subset);
             let plain = gradient(|v| loss(&entry, &x, &subset, v), &at).unwrap();
-            let again = gradient(
-                |v| Ok(checkpoint(v, |v| Ok(vec![loss(&entry, &x, &subset, v)?]))?.remove(0)),
-                &at,
-            )
-            .unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+            let again =
+                gradient(|v| Ok(checkpoint(v, |v| Ok(vec![loss(&entry, &x, &subset, v)?]))?.remove(0)), &at)
+                    .unwrap_or_else(|e| panic!("{}: {e}", entry.name));
             for (a, b) in plain.iter().zip(&again) {
                 assert_near(entry.name, a, b, 1e-14);
                 checks += 1;
@@ -391,8 +391,10 @@ fn every_float_type_computes_the_same_function_in_its_own_precision() {
         for (float, tolerance) in [(Dtype::F32, 2e-5), (Dtype::F16, 4e-2), (Dtype::Bf16, 3e-1)] {
             let x = samples(&entry, SEED, float);
             // The same rounded values in f64, so that only the arithmetic differs.
-            let rounded: Vec<Array> =
-                x.iter().map(|x| if x.dtype().is_inexact() { ops::astype(x, Dtype::F64) } else { x.clone() }).collect();
+            let rounded: Vec<Array> = x
+                .iter()
+                .map(|x| if x.dtype().is_inexact() { ops::astype(x, Dtype::F64) } else { x.clone() })
+                .collect();
             let (found, due) = ((entry.run)(&x).unwrap(), (entry.run)(&rounded).unwrap());
             for ((y, due), exact) in found.iter().zip(&due).zip(&exact) {
                 let what = format!("{} in {float}", entry.name);
@@ -457,7 +459,11 @@ fn every_public_operation_stands_in_the_catalogue() {
         .into_iter()
         .map(name)
         // Macro definitions, constructors of `Array` and table plumbing are no operations.
-        .filter(|w| !w.contains('$') && !["new", "composites", "listed", "arity"].contains(&w.as_str()) && !w.is_empty())
+        .filter(|w| {
+            !w.contains('$')
+                && !["new", "composites", "listed", "arity"].contains(&w.as_str())
+                && !w.is_empty()
+        })
         .collect();
     let missing: Vec<&String> = public.iter().filter(|w| !listed.contains(*w)).collect();
     assert!(missing.is_empty(), "public operations without a catalogue entry: {missing:?}");

@@ -13,11 +13,8 @@ fn scalar(x: f64) -> Array {
 
 #[test]
 fn gradients_have_the_arguments_structure() {
-    let params: (Array, BTreeMap<&'static str, Vec<Array>>, Option<Array>) = (
-        scalar(2.0),
-        BTreeMap::from([("a", vec![scalar(3.0), scalar(4.0)]), ("b", vec![])]),
-        None,
-    );
+    let params: (Array, BTreeMap<&'static str, Vec<Array>>, Option<Array>) =
+        (scalar(2.0), BTreeMap::from([("a", vec![scalar(3.0), scalar(4.0)]), ("b", vec![])]), None);
     let loss = |(x, map, _): &(Array, BTreeMap<&'static str, Vec<Array>>, Option<Array>)| {
         x * &map["a"][0] * &map["a"][1]
     };
@@ -291,10 +288,8 @@ fn custom_rules_are_used_by_every_transform() {
 
 #[test]
 fn a_custom_function_does_not_lose_the_gradient_of_what_it_captures() {
-    let rule = CustomFunction {
-        vjp: Some(Arc::new(|_, ct, _| Ok(vec![ct[0].clone()]))),
-        ..Default::default()
-    };
+    let rule =
+        CustomFunction { vjp: Some(Arc::new(|_, ct, _| Ok(vec![ct[0].clone()]))), ..Default::default() };
     let captured = |w: &Array| {
         let x = scalar(1.0);
         rule.call(std::slice::from_ref(&x), |x| Ok(vec![&x[0] * w])).map(|mut y| y.remove(0))
@@ -392,10 +387,8 @@ fn check_grads_finds_a_wrong_rule() {
     use covector_core::transforms::check_grads;
     let x = Array::new([0.3f64, 0.7]);
     check_grads(|x: &Array| x.tanh().sum(), &x, 1e-6).unwrap();
-    let wrong = CustomFunction {
-        vjp: Some(Arc::new(|x, ct, _| Ok(vec![&ct[0] * &x[0]]))),
-        ..Default::default()
-    };
+    let wrong =
+        CustomFunction { vjp: Some(Arc::new(|x, ct, _| Ok(vec![&ct[0] * &x[0]]))), ..Default::default() };
     let f = |x: &Array| wrong.call(std::slice::from_ref(x), |x| Ok(vec![x[0].tanh()])).map(|y| y[0].sum());
     let error = check_grads(f, &x, 1e-6).unwrap_err();
     assert!(error.to_string().contains("central differences"), "{error}");

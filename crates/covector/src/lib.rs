@@ -74,8 +74,8 @@
 //! - [`random`]: explicit keys, or a seeded state of each thread.
 
 pub use covector_core::{
-    Array, C64, Complex, Dtype, Element, Error, Result, async_eval, bf16, eval, f16, is_tracing,
-    num_threads, set_num_threads,
+    Array, C64, Complex, Dtype, Element, Error, Result, async_eval, bf16, eval, f16, is_tracing, num_threads,
+    set_num_threads,
 };
 pub use covector_core::{buffer, dtype, ops, primitive, random, shape, transforms, tree};
 

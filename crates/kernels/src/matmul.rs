@@ -82,8 +82,14 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
         let all = out.size() / n;
         if let [] | [_] = rows.as_slice() {
             let step = rows.as_slice().first().map_or(sa.0, |x| x.1);
-            let product =
-                Product { m: all, n, k, a: (a.ptr().cast::<T>(), (step, sa.1)), b: (b.ptr().cast(), sb), row: n };
+            let product = Product {
+                m: all,
+                n,
+                k,
+                a: (a.ptr().cast::<T>(), (step, sa.1)),
+                b: (b.ptr().cast(), sb),
+                row: n,
+            };
             // SAFETY: the views vouch for their elements, `out` has room for the product.
             return unsafe { product.run(out.ptr().cast()) };
         }
@@ -178,13 +184,25 @@ impl<T: Num> Product<T> {
                 if (2..WIDTH).contains(&n) && m >= 4 {
                     let packed = pack(b, (br, bc), k, n);
                     let rows = Strided { base: a, outer: ar, inner: ac };
-                    return product(rows, m, &packed, n, Strided { base: out, outer: row as isize, inner: 1 });
+                    return product(
+                        rows,
+                        m,
+                        &packed,
+                        n,
+                        Strided { base: out, outer: row as isize, inner: 1 },
+                    );
                 }
                 // The same with rows for columns: few rows by contiguous columns, as in `x · wᵀ`.
                 if (2..WIDTH).contains(&m) && n >= 4 && br.abs() < bc.abs() {
                     let packed = pack(a, (ac, ar), k, m);
                     let rows = Strided { base: b, outer: bc, inner: br };
-                    return product(rows, n, &packed, m, Strided { base: out, outer: 1, inner: row as isize });
+                    return product(
+                        rows,
+                        n,
+                        &packed,
+                        m,
+                        Strided { base: out, outer: 1, inner: row as isize },
+                    );
                 }
             }
         }

@@ -17,7 +17,13 @@ pub(crate) fn gather(src: &Array, indices: &[Array], axes: Dims, slice: Shape) -
 }
 
 /// Applies a scatter primitive; all indices get one shape.
-pub(crate) fn scatter(kind: Kind, target: &Array, indices: &[Array], axes: Dims, updates: &Array) -> Result<Array> {
+pub(crate) fn scatter(
+    kind: Kind,
+    target: &Array,
+    indices: &[Array],
+    axes: Dims,
+    updates: &Array,
+) -> Result<Array> {
     let mut inputs: crate::array::Inputs = smallvec![target.clone(), updates.clone()];
     inputs.extend(ops::try_broadcast_arrays(indices)?);
     Array::apply(Scatter { kind, axes }, inputs)
@@ -27,7 +33,13 @@ pub(crate) fn take_along(x: &Array, indices: &Array, axis: usize) -> Result<Arra
     Array::apply(TakeAlong { axis }, smallvec![x.clone(), indices.clone()])
 }
 
-pub(crate) fn scatter_along(kind: Kind, x: &Array, indices: &Array, axis: usize, updates: &Array) -> Result<Array> {
+pub(crate) fn scatter_along(
+    kind: Kind,
+    x: &Array,
+    indices: &Array,
+    axis: usize,
+    updates: &Array,
+) -> Result<Array> {
     Array::apply(ScatterAlong { kind, axis }, smallvec![x.clone(), updates.clone(), indices.clone()])
 }
 
@@ -35,7 +47,10 @@ fn check_indices(op: &'static str, indices: &Array) -> Result<()> {
     if indices.dtype().is_integer() {
         return Ok(());
     }
-    Err(Error::index(op, format!("indices must be integers, not {}; convert them with astype", indices.dtype())))
+    Err(Error::index(
+        op,
+        format!("indices must be integers, not {}; convert them with astype", indices.dtype()),
+    ))
 }
 
 op! {
@@ -98,11 +113,17 @@ fn align(op: &'static str, x: &Array, indices: &Array, axis: isize) -> Result<(A
     if x.ndim() != indices.ndim() {
         return Err(Error::shape(
             op,
-            format!("the array has {} axes and the indices {}; they must have as many", x.ndim(), indices.ndim()),
+            format!(
+                "the array has {} axes and the indices {}; they must have as many",
+                x.ndim(),
+                indices.ndim()
+            ),
         ));
     }
     let axis = normalize_axis(op, axis, x.ndim())?;
-    let without = |v: &Array| v.shape().iter().enumerate().map(|(k, &n)| if k == axis { 1 } else { n }).collect::<Shape>();
+    let without = |v: &Array| {
+        v.shape().iter().enumerate().map(|(k, &n)| if k == axis { 1 } else { n }).collect::<Shape>()
+    };
     let common = broadcast_shapes(op, &without(x), &without(indices))?;
     let fit = |v: &Array| {
         let mut shape = common.clone();
@@ -112,7 +133,14 @@ fn align(op: &'static str, x: &Array, indices: &Array, axis: isize) -> Result<(A
     Ok((fit(x)?, fit(indices)?, axis))
 }
 
-fn scatter_along_axis(op: &'static str, kind: Kind, x: &Array, indices: &Array, values: &Array, axis: isize) -> Result<Array> {
+fn scatter_along_axis(
+    op: &'static str,
+    kind: Kind,
+    x: &Array,
+    indices: &Array,
+    values: &Array,
+    axis: isize,
+) -> Result<Array> {
     check_indices(op, indices)?;
     let axis = normalize_axis(op, axis, x.ndim())?;
     let mut shape = Shape::from_slice(x.shape());
@@ -194,7 +222,10 @@ impl Plan {
         let indices = expand_booleans(op, x, indices)?;
         let used = indices.iter().filter(|i| !matches!(i, Index::Ellipsis | Index::NewAxis)).count();
         if used > x.ndim() {
-            return Err(Error::index(op, format!("{used} indices are too many for an array of shape {}", ShapeText(x.shape()))));
+            return Err(Error::index(
+                op,
+                format!("{used} indices are too many for an array of shape {}", ShapeText(x.shape())),
+            ));
         }
         if indices.iter().filter(|i| matches!(i, Index::Ellipsis)).count() > 1 {
             return Err(Error::index(op, "an index may have only one ellipsis (...)"));
@@ -228,13 +259,14 @@ impl Plan {
                     continue;
                 }
                 Index::Ellipsis => unreachable!("expanded above"),
-                Index::Slice(start, stop, step) => {
-                    slice_bounds(op, x.shape()[axis], *start, *stop, *step)?
-                }
+                Index::Slice(start, stop, step) => slice_bounds(op, x.shape()[axis], *start, *stop, *step)?,
                 Index::At(i) => {
                     let n = x.shape()[axis] as isize;
                     if *i < -n || *i >= n {
-                        return Err(Error::index(op, format!("index {i} is out of bounds for axis {axis} with extent {n}")));
+                        return Err(Error::index(
+                            op,
+                            format!("index {i} is out of bounds for axis {axis} with extent {n}"),
+                        ));
                     }
                     let i = if *i < 0 { i + n } else { *i };
                     if advanced {
@@ -390,12 +422,25 @@ fn fit(op: &'static str, value: &Array, shape: &[usize]) -> Result<Array> {
         value.clone()
     };
     ops::try_broadcast_to(&value, shape).map_err(|_| {
-        Error::shape(op, format!("a value of shape {} does not fit the indexed part of shape {}", ShapeText(value.shape()), ShapeText(shape)))
+        Error::shape(
+            op,
+            format!(
+                "a value of shape {} does not fit the indexed part of shape {}",
+                ShapeText(value.shape()),
+                ShapeText(shape)
+            ),
+        )
     })
 }
 
 /// Start, step and count of a Python slice over `n` elements.
-fn slice_bounds(op: &'static str, n: usize, start: Option<isize>, stop: Option<isize>, step: isize) -> Result<(usize, isize, usize)> {
+fn slice_bounds(
+    op: &'static str,
+    n: usize,
+    start: Option<isize>,
+    stop: Option<isize>,
+    step: isize,
+) -> Result<(usize, isize, usize)> {
     if step == 0 {
         return Err(Error::value(op, "a slice's step cannot be zero"));
     }
@@ -404,7 +449,11 @@ fn slice_bounds(op: &'static str, n: usize, start: Option<isize>, stop: Option<i
     let clamp = |v: isize| (if v < 0 { v.saturating_add(n) } else { v }).clamp(low, high);
     let start = start.map_or(if step > 0 { low } else { high }, clamp);
     let stop = stop.map_or(if step > 0 { high } else { low }, clamp);
-    let count = if step > 0 { (stop - start).max(0).div_ceil_(step) } else { (start - stop).max(0).div_ceil_(step.saturating_neg()) };
+    let count = if step > 0 {
+        (stop - start).max(0).div_ceil_(step)
+    } else {
+        (start - stop).max(0).div_ceil_(step.saturating_neg())
+    };
     Ok((if count == 0 { 0 } else { start as usize }, if count <= 1 { 1 } else { step }, count as usize))
 }
 
@@ -440,7 +489,11 @@ fn expand_booleans(op: &'static str, x: &Array, indices: &[Index]) -> Result<Vec
                 if part != Some(mask.shape()) {
                     return Err(Error::index(
                         op,
-                        format!("a boolean index of shape {} does not match the array's axes from {axis} on, of shape {}", ShapeText(mask.shape()), ShapeText(x.shape())),
+                        format!(
+                            "a boolean index of shape {} does not match the array's axes from {axis} on, of shape {}",
+                            ShapeText(mask.shape()),
+                            ShapeText(x.shape())
+                        ),
                     ));
                 }
                 let values = mask.try_to_vec::<bool>()?;

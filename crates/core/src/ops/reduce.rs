@@ -19,7 +19,14 @@ pub(crate) fn reduce_keeping(kind: Kind, x: &Array, axes: Dims, dtype: Dtype) ->
     Array::apply(Reduce { kind, axes, dtype }, smallvec![x.clone()])
 }
 
-fn reduce(op: &'static str, kind: Kind, x: &Array, axes: &[isize], keepdims: bool, dtype: Dtype) -> Result<Array> {
+fn reduce(
+    op: &'static str,
+    kind: Kind,
+    x: &Array,
+    axes: &[isize],
+    keepdims: bool,
+    dtype: Dtype,
+) -> Result<Array> {
     let axes = normalize_axes(op, axes, x.ndim())?;
     let shape = reduced_shape(x.shape(), &axes, keepdims);
     ops::reshape_to(&reduce_keeping(kind, x, axes, dtype)?, &shape)
@@ -49,7 +56,8 @@ pub(crate) fn sum_to(x: &Array, shape: &[usize]) -> Result<Array> {
         return ops::try_broadcast_to(x, shape);
     }
     let new = x.ndim() - shape.len();
-    let axes: Dims = (0..x.ndim()).filter(|&k| k < new || (shape[k - new] == 1 && x.shape()[k] != 1)).collect();
+    let axes: Dims =
+        (0..x.ndim()).filter(|&k| k < new || (shape[k - new] == 1 && x.shape()[k] != 1)).collect();
     let sum = reduce_keeping(Kind::Sum, x, axes, x.dtype())?;
     let sum = ops::reshape_to(&sum, &sum.shape()[new..])?;
     ops::try_broadcast_to(&sum, shape)
@@ -58,7 +66,10 @@ pub(crate) fn sum_to(x: &Array, shape: &[usize]) -> Result<Array> {
 fn refuse_empty(op: &'static str, x: &Array, axes: &[isize]) -> Result<()> {
     for &axis in &normalize_axes(op, axes, x.ndim())? {
         if x.shape()[axis] == 0 {
-            return Err(Error::value(op, format!("axis {axis} of shape {} is empty and has no extreme", ShapeText(x.shape()))));
+            return Err(Error::value(
+                op,
+                format!("axis {axis} of shape {} is empty and has no extreme", ShapeText(x.shape())),
+            ));
         }
     }
     Ok(())
@@ -247,7 +258,14 @@ fn arg_reduce(op: &'static str, max: bool, x: &Array, axis: isize, keepdims: boo
     if keepdims { Ok(out) } else { ops::try_squeeze(&out, &[axis as isize]) }
 }
 
-fn scan(op: &'static str, kind: ScanKind, x: &Array, axis: isize, reverse: bool, inclusive: bool) -> Result<Array> {
+fn scan(
+    op: &'static str,
+    kind: ScanKind,
+    x: &Array,
+    axis: isize,
+    reverse: bool,
+    inclusive: bool,
+) -> Result<Array> {
     let axis = normalize_axis(op, axis, x.ndim())?;
     Array::apply(Scan { kind, axis, reverse, inclusive }, smallvec![x.clone()])
 }

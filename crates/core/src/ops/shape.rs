@@ -75,7 +75,9 @@ fn full_shape(op: &'static str, size: usize, shape: &[isize]) -> Result<Shape> {
         if known == 0 || !size.is_multiple_of(known) {
             return Err(Error::shape(
                 op,
-                format!("{size} elements do not fill shape {shape:?} with any extent for the -1; give a divisor"),
+                format!(
+                    "{size} elements do not fill shape {shape:?} with any extent for the -1; give a divisor"
+                ),
             ));
         }
         full[i] = size / known;
@@ -335,7 +337,11 @@ pub fn try_stack(arrays: &[Array], axis: isize) -> Result<Array> {
     if let Some(other) = arrays.iter().find(|x| x.shape() != first.shape()) {
         return Err(Error::shape(
             "stack",
-            format!("all arrays must have one shape, but {} and {} differ", ShapeText(first.shape()), ShapeText(other.shape())),
+            format!(
+                "all arrays must have one shape, but {} and {} differ",
+                ShapeText(first.shape()),
+                ShapeText(other.shape())
+            ),
         ));
     }
     let axis = normalize_axis("stack", axis, first.ndim() + 1)? as isize;
@@ -373,7 +379,10 @@ pub fn try_split(x: &Array, parts: usize, axis: isize) -> Result<Vec<Array>> {
     let k = normalize_axis("split", axis, x.ndim())?;
     let n = x.shape()[k];
     if parts == 0 || !n.is_multiple_of(parts) {
-        return Err(Error::value("split", format!("axis {k} with extent {n} cannot be cut into {parts} equal parts")));
+        return Err(Error::value(
+            "split",
+            format!("axis {k} with extent {n} cannot be cut into {parts} equal parts"),
+        ));
     }
     let places: Vec<isize> = (1..parts).map(|i| (i * (n / parts)) as isize).collect();
     try_split_at(x, &places, axis)

@@ -38,7 +38,13 @@ pub(crate) struct Layout {
 
 pub(crate) enum Work {
     /// Elementwise operations in one pass.
-    Chain { program: Program, shape: Shape, inputs: Vec<Operand>, outs: Vec<(Slot, Dtype)>, names: Vec<&'static str> },
+    Chain {
+        program: Program,
+        shape: Shape,
+        inputs: Vec<Operand>,
+        outs: Vec<(Slot, Dtype)>,
+        names: Vec<&'static str>,
+    },
     /// A primitive's own evaluation.
     Call { op: Op, inputs: SmallVec<[Operand; 3]>, avals: Avals, first: Slot },
 }
@@ -102,7 +108,8 @@ struct Planner<'a> {
 
 impl Plan {
     pub(crate) fn new(linear: &Linear) -> Self {
-        let mut planner = Planner { linear, roots: Vec::new(), instrs: Vec::new(), newest: FxHashMap::default() };
+        let mut planner =
+            Planner { linear, roots: Vec::new(), instrs: Vec::new(), newest: FxHashMap::default() };
         let leaves: Vec<Val> = linear
             .leaves
             .iter()
@@ -266,12 +273,17 @@ impl Planner<'_> {
         candidates.extend(self.newest.get(&aval.shape).copied());
         let chain = candidates.into_iter().find(|&c| self.fits(c, &aval.shape, &inputs));
         let chain = chain.unwrap_or_else(|| {
-            self.instrs.push(Proto::Chain { shape: aval.shape.clone(), ops: Vec::new(), externals: Vec::new() });
+            self.instrs.push(Proto::Chain {
+                shape: aval.shape.clone(),
+                ops: Vec::new(),
+                externals: Vec::new(),
+            });
             let chain = self.instrs.len() as u32 - 1;
             self.newest.insert(aval.shape.clone(), chain);
             chain
         });
-        let outside: SmallVec<[Val; 3]> = inputs.iter().filter(|v| !self.in_chain(v, chain)).cloned().collect();
+        let outside: SmallVec<[Val; 3]> =
+            inputs.iter().filter(|v| !self.in_chain(v, chain)).cloned().collect();
         let root = self.roots.len() as u32;
         let name = step.recipe.op.name();
         let Proto::Chain { ops, externals, .. } = &mut self.instrs[chain as usize] else {
@@ -374,7 +386,9 @@ impl Planner<'_> {
                     }
                 };
                 from.push(match widen_tile(root.aval.dtype) {
-                    Some(tile) => *wide.entry(reg).or_insert_with(|| builder.apply(TileFn::One(tile), &[reg])),
+                    Some(tile) => {
+                        *wide.entry(reg).or_insert_with(|| builder.apply(TileFn::One(tile), &[reg]))
+                    }
                     None => reg,
                 });
             }

@@ -59,7 +59,8 @@ fn find(linear: &Linear) -> Arc<Plan> {
     if linear.steps.len() <= MAX_STEPS {
         let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
         let cache = cache.get_or_insert_default();
-        let cached = Cached { key: linear.key.clone().into(), plan: plan.clone(), identities: identities(linear) };
+        let cached =
+            Cached { key: linear.key.clone().into(), plan: plan.clone(), identities: identities(linear) };
         if cache.plans.insert(hash, cached).is_none() {
             cache.order.push_back(hash);
         }
@@ -77,8 +78,12 @@ pub(crate) fn forget(identity: usize) {
     let mut dropped = Vec::new();
     let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
     if let Some(cache) = cache.as_mut() {
-        let hashes: Vec<u64> =
-            cache.plans.iter().filter(|(_, c)| c.identities.contains(&identity)).map(|(&hash, _)| hash).collect();
+        let hashes: Vec<u64> = cache
+            .plans
+            .iter()
+            .filter(|(_, c)| c.identities.contains(&identity))
+            .map(|(&hash, _)| hash)
+            .collect();
         if !hashes.is_empty() {
             cache.order.retain(|hash| !hashes.contains(hash));
             dropped.extend(hashes.iter().filter_map(|hash| cache.plans.remove(hash)));

@@ -45,7 +45,8 @@ impl Prepared {
             .collect();
         let step: FxHashMap<graph::NodeId, u32> =
             linear.steps.iter().enumerate().map(|(i, s)| (Arc::as_ptr(&s.node) as usize, i as u32)).collect();
-        let results: FxHashMap<u32, &SmallVec<[Operand; 1]>> = plan.results.iter().map(|(s, o)| (*s, o)).collect();
+        let results: FxHashMap<u32, &SmallVec<[Operand; 1]>> =
+            plan.results.iter().map(|(s, o)| (*s, o)).collect();
         let outs = outputs
             .iter()
             .map(|x| {

@@ -82,7 +82,8 @@ impl Plan {
 
 /// An input of a call, by value when nothing needs its memory afterwards, so that the call may work in place.
 fn last_use(input: &Operand, rest: &[Operand], free: &[Slot], slots: &mut [Option<Data>]) -> Data {
-    let last = input.layout.is_none() && free.contains(&input.slot) && !rest.iter().any(|o| o.slot == input.slot);
+    let last =
+        input.layout.is_none() && free.contains(&input.slot) && !rest.iter().any(|o| o.slot == input.slot);
     if last && let Some(data) = slots[input.slot as usize].take() {
         return data;
     }

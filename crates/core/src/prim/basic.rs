@@ -6,9 +6,7 @@ use crate::buffer::Data;
 use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::is_half;
-use crate::primitive::{
-    Avals, Batch, Derivative, Fuse, Linear, Param, Params, Primitive, TileFn, Values,
-};
+use crate::primitive::{Avals, Batch, Derivative, Fuse, Linear, Param, Params, Primitive, TileFn, Values};
 use covector_kernels::cast::cast_tile;
 use covector_kernels::{self as kernels, Dtype};
 use smallvec::smallvec;

@@ -1,10 +1,10 @@
 //! Elementwise primitives: one row of a table each, and what all rows share.
 
 use crate::array::{Array, Aval, Inputs};
+use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::primitive::{Avals, Batch, Derivative, Elementwise, Fuse, Op, Primitive, TileFn, Values};
-use crate::buffer::Data;
 use crate::shape::{Shape, broadcast_shapes};
 use covector_kernels::{self as kernels, Dtype, Out, Tile1, Tile2, Tile3, View, tile3};
 use smallvec::smallvec;
@@ -309,8 +309,12 @@ pub(crate) fn select(c: Array, a: Array, b: Array) -> Result<Array> {
 
 /// The output type of a tile.
 macro_rules! gives {
-    (Same, $t:ty) => { $t };
-    (Bool, $t:ty) => { bool };
+    (Same, $t:ty) => {
+        $t
+    };
+    (Bool, $t:ty) => {
+        bool
+    };
 }
 pub(crate) use gives;
 
@@ -326,8 +330,12 @@ macro_rules! tiles {
 pub(crate) use tiles;
 
 macro_rules! tile_fn {
-    (tile1) => { covector_kernels::Tile1 };
-    (tile2) => { covector_kernels::Tile2 };
+    (tile1) => {
+        covector_kernels::Tile1
+    };
+    (tile2) => {
+        covector_kernels::Tile2
+    };
 }
 pub(crate) use tile_fn;
 
@@ -371,7 +379,11 @@ macro_rules! tile_types {
 pub(crate) use tile_types;
 
 macro_rules! gives_bool {
-    (Same) => { false };
-    (Bool) => { true };
+    (Same) => {
+        false
+    };
+    (Bool) => {
+        true
+    };
 }
 pub(crate) use gives_bool;

@@ -85,11 +85,8 @@ impl Bilinear for Matmul {
                 return ops::try_matmul(&swap(&a)?, &ct);
             }
         }
-        let full = if i == 0 {
-            ops::try_matmul(ct, &swap(&x[1])?)?
-        } else {
-            ops::try_matmul(&swap(&x[0])?, ct)?
-        };
+        let full =
+            if i == 0 { ops::try_matmul(ct, &swap(&x[1])?)? } else { ops::try_matmul(&swap(&x[0])?, ct)? };
         ops::sum_to(&full, x[i].shape())
     }
 }

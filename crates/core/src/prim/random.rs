@@ -140,9 +140,9 @@ macro_rules! stream_row {
             gives_bool: false,
             tiles: Tiles::One({
                 let mut table: [Option<Tile1>; 14] = [None; 14];
-        table[Dtype::F32 as usize] =
+                table[Dtype::F32 as usize] =
             Some(tile1!(f32 => f32, |x| kernels::random::stream::$function(x)));
-                table[Dtype::F64 as usize] = Some(tile1!(f64 => f64, |x| kernels::math::f64::$function(x)));
+        table[Dtype::F64 as usize] = Some(tile1!(f64 => f64, |x| kernels::math::f64::$function(x)));
                 table
             }),
             partials: $partials,

@@ -82,7 +82,11 @@ impl Structured for Reduce {
         let mask = ops::to_dtype(&ops::try_equal(&x[0], &y[0])?, t.dtype());
         let count = ops::reduce_keeping(Kind::Sum, &mask, self.axes.clone(), t.dtype())?;
         let share = ops::try_divide(&mask, &count)?;
-        let hit = ops::try_where_(&ops::try_equal(&x[0], &y[0])?, &ops::try_multiply(t, &share)?, &ops::zero_of(t.dtype()))?;
+        let hit = ops::try_where_(
+            &ops::try_equal(&x[0], &y[0])?,
+            &ops::try_multiply(t, &share)?,
+            &ops::zero_of(t.dtype()),
+        )?;
         Ok(vec![Some(ops::reduce_keeping(Kind::Sum, &hit, self.axes.clone(), t.dtype())?)])
     }
 }

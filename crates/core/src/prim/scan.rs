@@ -69,9 +69,7 @@ impl Structured for Scan {
         let (x, y, axis) = (&x[0], &y[0], self.axis as isize);
         let tangent = match self.kind {
             Kind::Sum => unreachable!("the cumulative sum is linear"),
-            Kind::Prod => self.doubling_tangent(x, t, 1.0, |p, q, d, e| {
-                Ok((p * q, &(d * q) + &(p * e)))
-            })?,
+            Kind::Prod => self.doubling_tangent(x, t, 1.0, |p, q, d, e| Ok((p * q, &(d * q) + &(p * e))))?,
             Kind::LogAddExp => self.doubling_tangent(x, t, f64::NEG_INFINITY, |p, q, d, e| {
                 let y = ops::try_logaddexp(p, q)?;
                 // log 0 has no weight; a finite stand-in keeps −∞ − (−∞) out.

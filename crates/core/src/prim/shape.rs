@@ -386,11 +386,7 @@ impl Concatenate {
     fn window(&self, i: usize, x: &[Array]) -> Window {
         let mut starts: Dims = smallvec![0; x[i].ndim()];
         starts[self.axis] = x[..i].iter().map(|x| x.shape()[self.axis]).sum();
-        Window {
-            starts,
-            strides: smallvec![1; x[i].ndim()],
-            extents: Shape::from_slice(x[i].shape()),
-        }
+        Window { starts, strides: smallvec![1; x[i].ndim()], extents: Shape::from_slice(x[i].shape()) }
     }
 }
 

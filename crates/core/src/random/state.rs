@@ -7,8 +7,8 @@
 
 use super::{check_key, key_array, split};
 use crate::array::Array;
-use crate::error::Result;
 use crate::array::Aval;
+use crate::error::Result;
 use crate::ops;
 use crate::trace::TraceSet;
 use covector_kernels::Dtype;
@@ -74,7 +74,8 @@ impl Recording {
 
     /// What was drawn, with the placeholder each draw was given, and the state that the function has set, if it has.
     pub(crate) fn finish(self) -> (Vec<(Draw, Array)>, Option<Array>) {
-        let untouched = STATE.with_borrow(|s| matches!(s, State::Recorded(r) if Rc::ptr_eq(r, &self.recorder)));
+        let untouched =
+            STATE.with_borrow(|s| matches!(s, State::Recorded(r) if Rc::ptr_eq(r, &self.recorder)));
         let set = (!untouched).then(state);
         (self.recorder.draws.take(), set)
     }

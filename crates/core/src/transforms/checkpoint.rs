@@ -35,5 +35,10 @@ pub fn checkpoint(args: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>
         let ts = crate::transforms::walks::or_zeros(ts, args);
         Ok(jvp_flat(args, &ts, |xs| graph.run(xs))?.1)
     };
-    custom_call(&all, outs, Vec::new(), CustomFunction { vjp: Some(Arc::new(vjp)), jvp: Some(Arc::new(jvp)), vmap: None })
+    custom_call(
+        &all,
+        outs,
+        Vec::new(),
+        CustomFunction { vjp: Some(Arc::new(vjp)), jvp: Some(Arc::new(jvp)), vmap: None },
+    )
 }

@@ -9,9 +9,7 @@ use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::eval::eval;
 use crate::plan::{self, Prepared};
-use crate::primitive::{
-    Avals, Batch, Derivative, MaybeArrays, Param, Params, Primitive, Structured, Values,
-};
+use crate::primitive::{Avals, Batch, Derivative, MaybeArrays, Param, Params, Primitive, Structured, Values};
 use crate::random::{self, Draw, Recording};
 use crate::shape::{ShapeText, Strides};
 use crate::trace::{TraceGuard, Tracing};
@@ -179,8 +177,10 @@ impl Graph {
         let outputs = self.graph.run(&xs)?;
         drop(tracing);
         let made = Arc::new(Prepared::new(&xs, &outputs)?);
-        let layouts =
-            inputs.iter().map(|x| (!x.view().is_row_major()).then(|| Strides::from_slice(x.strides()))).collect();
+        let layouts = inputs
+            .iter()
+            .map(|x| (!x.view().is_row_major()).then(|| Strides::from_slice(x.strides())))
+            .collect();
         let mut prepared = self.prepared.lock().unwrap_or_else(|e| e.into_inner());
         if prepared.len() == MAX_LAYOUTS {
             prepared.remove(0);
@@ -255,9 +255,8 @@ pub fn compile<P: Tree, R: Output>(f: impl Fn(&P) -> R) -> impl Fn(&P) -> Result
     move |args: &P| {
         let (paths, leaves): (Vec<String>, Vec<Array>) =
             args.paths().into_iter().map(|(path, x)| (path.to_string(), x)).unzip();
-        let fits = |e: &&Arc<Entry<R::Tree>>| {
-            e.avals.iter().eq(leaves.iter().map(Array::aval)) && e.paths == paths
-        };
+        let fits =
+            |e: &&Arc<Entry<R::Tree>>| e.avals.iter().eq(leaves.iter().map(Array::aval)) && e.paths == paths;
         let found = cache.lock().unwrap_or_else(|e| e.into_inner()).iter().find(fits).cloned();
         let entry = match found {
             Some(entry) => entry,

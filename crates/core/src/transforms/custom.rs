@@ -9,10 +9,11 @@ use crate::array::{Array, Aval};
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::ops;
-use crate::primitive::{
-    Avals, Batch, Derivative, Fuse, Handwritten, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
-};
 use crate::prim::basic;
+use crate::primitive::{
+    Avals, Batch, Derivative, Fuse, Handwritten, Linear, MaybeArrays, Param, Params, Primitive, Structured,
+    Values,
+};
 use crate::rules::transpose_jvp;
 use crate::shape::ShapeText;
 use crate::trace::{TraceGuard, Tracing};
@@ -166,7 +167,12 @@ impl Primitive for Custom {
             if outs.len() != self.outs || axes.len() != self.outs {
                 return Err(Error::value(
                     "custom_function",
-                    format!("the vmap rule gave {} outputs and {} axes where {} are due", outs.len(), axes.len(), self.outs),
+                    format!(
+                        "the vmap rule gave {} outputs and {} axes where {} are due",
+                        outs.len(),
+                        axes.len(),
+                        self.outs
+                    ),
                 ));
             }
             return outs
@@ -308,7 +314,8 @@ impl Structured for Custom {
             return Ok(found.into_iter().map(Some).collect());
         }
         // The vjp is linear in its cotangents: its transpose is the jvp.
-        let rule = self.rules.vjp.as_ref().expect("a custom function is differentiated here only with a rule");
+        let rule =
+            self.rules.vjp.as_ref().expect("a custom function is differentiated here only with a rule");
         let guard = TraceGuard::new();
         let cts: Vec<Array> =
             y.iter().map(|y| Array::placeholder(y.aval().clone(), Some(guard.set.clone()))).collect();

@@ -181,7 +181,10 @@ pub fn vmap_flat(
         let axis = normalize_axis("vmap", *axis, x.ndim()).map_err(|_| {
             Error::axis(
                 "vmap",
-                format!("in_axes {axis} is out of range for array argument {i} of shape {}", ShapeText(x.shape())),
+                format!(
+                    "in_axes {axis} is out of range for array argument {i} of shape {}",
+                    ShapeText(x.shape())
+                ),
             )
         })?;
         let n = x.shape()[axis];
@@ -200,7 +203,10 @@ pub fn vmap_flat(
         values.push(ops::try_moveaxis(x, axis as isize, 0)?);
     }
     let Some((_, size)) = size else {
-        return Err(Error::value("vmap", "no array argument is mapped: at least one in_axes must not be None"));
+        return Err(Error::value(
+            "vmap",
+            "no array argument is mapped: at least one in_axes must not be None",
+        ));
     };
     let guard = TraceGuard::new();
     let batched: Vec<bool> = axes.iter().map(Option::is_some).collect();

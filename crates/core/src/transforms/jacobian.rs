@@ -139,7 +139,10 @@ pub fn linearize<P: Tree, R: Output, F: FnOnce(&P) -> R>(
 /// [`Error::Value`] with both numbers when they differ by more than `tolerance`, relative to their size.
 pub fn check_grads<P: Tree, L: Loss>(f: impl Fn(&P) -> L, at: &P, tolerance: f64) -> Result<()> {
     if let Some((path, x)) = at.paths().into_iter().find(|(_, x)| x.dtype() != Dtype::F64) {
-        return Err(Error::dtype("check_grads", format!("the argument{path} is {}; convert it to float64", x.dtype())));
+        return Err(Error::dtype(
+            "check_grads",
+            format!("the argument{path} is {}; convert it to float64", x.dtype()),
+        ));
     }
     let leaves = at.leaves();
     let value = |xs: &[Array]| -> Result<Array> { Ok(f(&at.with_leaves(xs)?).split()?.0) };
@@ -164,10 +167,13 @@ pub fn check_grads<P: Tree, L: Loss>(f: impl Fn(&P) -> L, at: &P, tolerance: f64
         };
         let slope = (moved(h)? - moved(-h)?) / (2.0 * h);
         for (mode, found) in [("reverse", dot), ("forward", forward)] {
-            if (found - slope).abs() > tolerance * (1.0 + found.abs().max(slope.abs())) || !found.is_finite() {
+            if (found - slope).abs() > tolerance * (1.0 + found.abs().max(slope.abs())) || !found.is_finite()
+            {
                 return Err(Error::value(
                     "check_grads",
-                    format!("{mode} mode gives a slope of {found} along a direction where central differences give {slope}"),
+                    format!(
+                        "{mode} mode gives a slope of {found} along a direction where central differences give {slope}"
+                    ),
                 ));
             }
         }

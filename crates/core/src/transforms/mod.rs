@@ -1,7 +1,7 @@
 //! The transforms: functions from graph to graph.
 //!
-//! `walks` holds the three walks everything else is made of: [`pullback`] (reverse), [`pushforward`] (forward)
-//! and [`batch`] (vmap). They work on flat lists of arrays; the Python binding uses them as they are, and the
+//! `walks` holds the three walks everything else is made of: `pullback` (reverse), `pushforward` (forward)
+//! and `batch` (vmap). They work on flat lists of arrays; the Python binding uses them as they are, and the
 //! typed functions of this module wrap them for closures over [`Tree`](crate::tree::Tree)s.
 
 mod checkpoint;

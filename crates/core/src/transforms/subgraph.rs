@@ -48,11 +48,8 @@ impl Subgraph {
             }
         };
         self.outputs.iter().for_each(&mut note);
-        let inside = graph::walk(
-            &self.outputs,
-            |n| n.traces.as_ref().is_some_and(|t| t.contains(trace)),
-            |_| true,
-        );
+        let inside =
+            graph::walk(&self.outputs, |n| n.traces.as_ref().is_some_and(|t| t.contains(trace)), |_| true);
         for recipe in inside.steps.iter().filter_map(|s| s.recipe.as_ref()) {
             recipe.inputs.iter().for_each(&mut note);
         }

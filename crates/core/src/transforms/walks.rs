@@ -132,7 +132,8 @@ pub(crate) fn batch(
                 let (inputs, flags): (Vec<Array>, Vec<bool>) =
                     recipe.inputs.iter().map(|x| at(&done, x)).unzip();
                 if flags.contains(&true) {
-                    let outs = recipe.op.batch(&Batch { inputs: &inputs, batched: &flags, size, op: &recipe.op })?;
+                    let outs =
+                        recipe.op.batch(&Batch { inputs: &inputs, batched: &flags, size, op: &recipe.op })?;
                     for (out, aval) in outs.iter().zip(&step.node.avals) {
                         if out.shape().first() != Some(&size) || out.shape()[1..] != aval.shape[..] {
                             return Err(Error::shape(

@@ -213,7 +213,8 @@ impl Entry {
                         }
                         _ => format!("args{}", given.args.leaf_path(py, k)),
                     };
-                    let text = |a: &Aval| format!("{} {}", a.dtype, covector_core::shape::ShapeText(&a.shape));
+                    let text =
+                        |a: &Aval| format!("{} {}", a.dtype, covector_core::shape::ShapeText(&a.shape));
                     found.push(format!("{path}: was {}, is {}", text(was), text(is.aval())));
                 }
             }
@@ -272,7 +273,10 @@ impl Compile {
         given.check(py)?;
         let reason = match newest {
             None => "the first call".to_owned(),
-            Some(entry) => entry.differences(py, &given).join("; "),
+            Some(entry) => match entry.differences(py, &given) {
+                none if none.is_empty() => "a value that is not equal to itself".to_owned(),
+                found => found.join("; "),
+            },
         };
         let inputs = self.inputs.as_ref().map(|i| i.bind(py).clone());
         let outputs = self.outputs.as_ref().map(|o| o.bind(py).clone());

@@ -163,7 +163,11 @@ impl Tree {
 
     /// Puts arrays into `object` where this tree has its own: lists, dicts and objects are changed in place, and made
     /// where they are missing. Gives what has taken the place of `object`, which is `object` unless it cannot change.
-    pub(crate) fn fill<'py>(&self, object: &Bound<'py, PyAny>, leaves: &[Array]) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn fill<'py>(
+        &self,
+        object: &Bound<'py, PyAny>,
+        leaves: &[Array],
+    ) -> PyResult<Bound<'py, PyAny>> {
         let mut filler = Filler { steps: &self.steps, leaves };
         filler.next(object.py(), Some(object.clone()))
     }
@@ -185,7 +189,9 @@ impl Filler<'_> {
         match step {
             Step::Array => {
                 let Some((leaf, rest)) = self.leaves.split_first() else {
-                    return Err(pyo3::exceptions::PyValueError::new_err("[tree] too few arrays for the structure"));
+                    return Err(pyo3::exceptions::PyValueError::new_err(
+                        "[tree] too few arrays for the structure",
+                    ));
                 };
                 self.leaves = rest;
                 Ok(Bound::new(py, PyArray::new(leaf.clone()))?.into_any())
@@ -260,7 +266,9 @@ impl Filler<'_> {
         }
         let child = |i: usize| match (&old, custom.kind) {
             (Some(old), Kind::Tuple) => old.get_item(i).ok(),
-            (Some(old), Kind::Dataclass) => old.getattr(custom.keys[i].bind(py).cast::<PyString>().ok()?).ok(),
+            (Some(old), Kind::Dataclass) => {
+                old.getattr(custom.keys[i].bind(py).cast::<PyString>().ok()?).ok()
+            }
             _ => None,
         };
         let children = self.items(py, custom.len, child)?;
@@ -272,7 +280,9 @@ impl Filler<'_> {
                 old.setattr(name.bind(py).cast::<PyString>()?, child)
             };
             // A frozen one cannot be changed; a new one takes its place.
-            if matches!(custom.kind, Kind::Dataclass) && custom.keys.iter().zip(&children).try_for_each(set).is_ok() {
+            if matches!(custom.kind, Kind::Dataclass)
+                && custom.keys.iter().zip(&children).try_for_each(set).is_ok()
+            {
                 return Ok(old);
             }
         }
