@@ -2,9 +2,10 @@
 
     python benches/peers.py [--quick] [--here]
 
-Makes its own environment below target/ with covector, `mlx[cpu]`, jax and torch, and runs itself there; with
-`--here` it uses the interpreter it was started with. Each library runs in a process of its own; the processes take
-turns, several rounds, and the fastest round counts, so that a disturbance of the machine hits all of them alike.
+Makes its own environment below target/ with covector, `mlx[cpu]`, jax and torch, and runs itself
+there; with `--here` it uses the interpreter it was started with. Each library runs in a process of its
+own; the processes take turns, several rounds, and the fastest round counts, so that a disturbance of the
+machine hits all of them alike.
 """
 
 from __future__ import annotations

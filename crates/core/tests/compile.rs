@@ -215,7 +215,7 @@ fn a_failure_leaves_everything_usable() {
     let x = Array::new([1.0f32, 2.0]);
     assert!(matches!(fails(&x), Err(Error::Shape { .. })), "{:?}", fails(&x).map(|_| ()));
     assert_eq!(random::state().to_vec::<u32>(), state);
-    let reads = compile(|x: &Array| -> Result<Array> { Ok(x * x.try_item::<f32>()?) });
+    let reads = compile(|x: &Array| -> Result<Array> { Ok(x * f64::from(x.try_item::<f32>()?)) });
     let error = reads(&Array::scalar(1.0f32)).unwrap_err();
     assert!(matches!(&error, Error::NoValue { .. }), "{error}");
     assert!(error.to_string().contains("where()"), "{error}");
