@@ -40,7 +40,7 @@ pub(crate) fn no_value() -> Error {
     Error::no_value(
         "eval",
         "an argument of a function under vmap or compile has no single value while the function is traced. \
-         Inside such a function use where(), maximum() or cond() in place of Python or Rust control flow on \
+         Inside such a function use where() or maximum() in place of Python or Rust control flow on \
          values, and call item(), eval() or printing outside of it",
     )
 }
