@@ -103,6 +103,9 @@ rows! {
     /// The exponential, `eˣ`.
     exp try_exp: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * y),
         {[math exp] [c64 |z| math::c64::exp(z)]};
+    /// Two to the power `x`.
+    exp2 try_exp2: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * (y * LN_2)),
+        {[math exp2] [c64 |z| math::c64::exp(z * std::f32::consts::LN_2)]};
     /// `eˣ − 1`, accurate near zero.
     expm1 try_expm1: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * (y + 1.0)),
         {[math expm1]};
