@@ -41,14 +41,15 @@ fn main() {
 
     let random = |shape: &[usize], seed: u64| {
         let key = covector_core::random::key(seed);
-        let x = covector_core::random::normal(shape, Dtype::F32, 0.0, 0.1, Some(&key)).expect("a valid shape");
+        let x =
+            covector_core::random::normal(shape, Dtype::F32, 0.0, 0.1, Some(&key)).expect("a valid shape");
         x.try_eval().expect("random numbers evaluate");
         x
     };
     let (x, y) = (random(&[128, 32], 1), random(&[128, 10], 2));
-    let mut params =
-        vec![random(&[32, 64], 3), random(&[64], 4), random(&[64, 10], 5), random(&[10], 6)];
-    let mut moments: Vec<[Array; 2]> = params.iter().map(|p| [ops::zeros_like(p), ops::zeros_like(p)]).collect();
+    let mut params = vec![random(&[32, 64], 3), random(&[64], 4), random(&[64, 10], 5), random(&[10], 6)];
+    let mut moments: Vec<[Array; 2]> =
+        params.iter().map(|p| [ops::zeros_like(p), ops::zeros_like(p)]).collect();
     let loss = |p: &Vec<Array>| {
         let hidden = (x.matmul(&p[0]) + &p[1]).maximum(&Array::scalar(0f32));
         (hidden.matmul(&p[2]) + &p[3] - &y).square().mean()
@@ -69,5 +70,9 @@ fn main() {
         building = building.min((built - start).as_secs_f64());
         running = running.min(built.elapsed().as_secs_f64());
     }
-    println!("a 32-64-10 training step: {:.1} µs to build, {:.1} µs to evaluate", building * 1e6, running * 1e6);
+    println!(
+        "a 32-64-10 training step: {:.1} µs to build, {:.1} µs to evaluate",
+        building * 1e6,
+        running * 1e6
+    );
 }

@@ -550,6 +550,10 @@ fn wrappers() -> Vec<Entry> {
             let avals: Vec<_> = x.iter().map(|x| x.aval().clone()).collect();
             compile_flat(&avals, cubic)?.call(x)
         }),
+        entries_of("compile", two(), move |x| {
+            let avals: Vec<_> = x.iter().map(|x| x.aval().clone()).collect();
+            compile_flat(&avals, cubic)?.node(x)
+        }),
         entries_of("custom_function", two(), move |x| by_vjp.call(x, cubic)),
         entries_of("custom_function", two(), move |x| by_jvp.call(x, cubic)),
         entries_of("custom_function", two(), move |x| plain.call(x, cubic)),

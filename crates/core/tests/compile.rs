@@ -298,6 +298,9 @@ fn nothing_leaks() {
         }
         // Plans that hold a compiled graph among other operations.
         (f(&big).unwrap() + 1.0).try_eval().unwrap();
+        // Evaluated after the function is gone.
+        let last = compile(|x: &Array| x - &constant)(&big).unwrap();
+        last.try_eval().unwrap();
     }
     assert_eq!(buffer::active_memory(), before);
     let f = compile(|x: &Array| x * 1.5);

@@ -14,7 +14,7 @@ use crate::error::Result;
 use build::Plan;
 use linear::{Linear, identities};
 pub(crate) use prepared::Prepared;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +27,8 @@ struct Cache {
     plans: FxHashMap<u64, Cached>,
     /// Hashes in the order of arrival; the oldest plan goes first.
     order: VecDeque<u64>,
+    /// Identities that no new plan may hold.
+    forgotten: FxHashSet<usize>,
 }
 
 struct Cached {
@@ -57,41 +59,52 @@ fn find(linear: &Linear) -> Arc<Plan> {
     }
     let plan = Arc::new(Plan::new(linear));
     if linear.steps.len() <= MAX_STEPS {
-        let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
-        let cache = cache.get_or_insert_default();
-        let cached =
-            Cached { key: linear.key.clone().into(), plan: plan.clone(), identities: identities(linear) };
-        if cache.plans.insert(hash, cached).is_none() {
-            cache.order.push_back(hash);
-        }
-        while cache.order.len() > MAX_PLANS {
-            if let Some(oldest) = cache.order.pop_front() {
-                cache.plans.remove(&oldest);
-            }
-        }
+        keep(linear, hash, plan.clone());
     }
     plan
 }
 
-/// Drops the plans that hold an operation of this identity, and with it what the operation holds.
+fn keep(linear: &Linear, hash: u64, plan: Arc<Plan>) {
+    let cached = Cached { key: linear.key.clone().into(), plan, identities: identities(linear) };
+    // Dropped without the lock: an operation may hold graphs, and what they hold may come back here.
+    let mut dropped = Vec::new();
+    let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
+    let cache = cache.get_or_insert_default();
+    if cached.identities.iter().any(|id| cache.forgotten.contains(id)) {
+        dropped.push(cached);
+        return;
+    }
+    match cache.plans.insert(hash, cached) {
+        Some(old) => dropped.push(old),
+        None => cache.order.push_back(hash),
+    }
+    while cache.order.len() > MAX_PLANS {
+        if let Some(oldest) = cache.order.pop_front() {
+            dropped.extend(cache.plans.remove(&oldest));
+        }
+    }
+}
+
+/// Drops the plans that hold an operation of this identity, and keeps no more of them, until [`forgotten`].
 pub(crate) fn forget(identity: usize) {
     let mut dropped = Vec::new();
     let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some(cache) = cache.as_mut() {
-        let hashes: Vec<u64> = cache
-            .plans
-            .iter()
-            .filter(|(_, c)| c.identities.contains(&identity))
-            .map(|(&hash, _)| hash)
-            .collect();
-        if !hashes.is_empty() {
-            cache.order.retain(|hash| !hashes.contains(hash));
-            dropped.extend(hashes.iter().filter_map(|hash| cache.plans.remove(hash)));
-        }
+    let cache = cache.get_or_insert_default();
+    let hashes: Vec<u64> =
+        cache.plans.iter().filter(|(_, c)| c.identities.contains(&identity)).map(|(&hash, _)| hash).collect();
+    if !hashes.is_empty() {
+        cache.order.retain(|hash| !hashes.contains(hash));
+        dropped.extend(hashes.iter().filter_map(|hash| cache.plans.remove(hash)));
     }
-    // Dropped without the lock: an operation may hold arrays, and they graphs.
-    drop(cache);
-    drop(dropped);
+    cache.forgotten.insert(identity);
+}
+
+/// Says that nothing has this identity any more, so that it may be another's.
+pub(crate) fn forgotten(identity: usize) {
+    let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some(cache) = cache.as_mut() {
+        cache.forgotten.remove(&identity);
+    }
 }
 
 /// What evaluating the arrays would do, one instruction a line: which operations run as one chain, what is

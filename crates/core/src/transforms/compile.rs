@@ -95,7 +95,7 @@ impl Compiled {
         let mut outs = if !self.closed || all.iter().any(Array::is_tracer) {
             self.graph.graph.run(&all)?
         } else {
-            Array::apply_multi(CompiledCall { graph: self.graph.clone() }, all.into())?
+            self.node(&all)?
         };
         if self.sets_state
             && let Some(state) = outs.pop()
@@ -103,6 +103,11 @@ impl Compiled {
             random::set_state(&state)?;
         }
         Ok(outs)
+    }
+
+    /// A call as a node of its own, also on tracers, where [`Compiled::call`] would put the graph in place.
+    pub(crate) fn node(&self, inputs: &[Array]) -> Result<Vec<Array>> {
+        Array::apply_multi(CompiledCall { graph: self.graph.clone() }, inputs.into())
     }
 }
 
@@ -119,6 +124,12 @@ impl fmt::Debug for Compiled {
 impl Drop for Compiled {
     fn drop(&mut self) {
         plan::forget(self.graph.identity());
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        plan::forgotten(self.identity());
     }
 }
 
@@ -154,8 +165,8 @@ struct Graph {
 }
 
 impl Graph {
-    fn identity(self: &Arc<Self>) -> usize {
-        Arc::as_ptr(self) as usize
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self) as usize
     }
 
     fn prepare(&self, inputs: &[Data]) -> Result<Arc<Prepared>> {
@@ -294,25 +305,4 @@ struct Entry<T> {
     compiled: Compiled,
     /// The structure of the result.
     out: Mutex<T>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::transforms::{grad, vmap};
-
-    /// A call node on tracers, which [`Compiled::call`] never makes: the primitive's own rules.
-    #[test]
-    fn the_primitive_has_rules_of_its_own() {
-        let aval = Aval::new(covector_kernels::Dtype::F32, []);
-        let f = compile_flat(&[aval], |xs| Ok(vec![&(&xs[0] * &xs[0]) * &xs[0]])).unwrap();
-        let node = |x: &Array| {
-            let call = CompiledCall { graph: f.graph.clone() };
-            Array::apply_multi(call, [x.clone()].into_iter().collect()).unwrap().remove(0)
-        };
-        let x = Array::new([1.0f32, 2.0, 3.0]);
-        assert_eq!(vmap(node)(&x).unwrap().to_vec::<f32>(), [1.0, 8.0, 27.0]);
-        assert_eq!(vmap(grad(node))(&x).unwrap().to_vec::<f32>(), [3.0, 12.0, 27.0]);
-        assert_eq!(vmap(grad(grad(node)))(&x).unwrap().to_vec::<f32>(), [6.0, 12.0, 18.0]);
-    }
 }
