@@ -4,8 +4,8 @@ import functools
 import gc
 import threading
 import weakref
-from collections import namedtuple
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import covector.core as mx
 import covector.nn as nn
@@ -146,12 +146,14 @@ def test_explain_retrace():
     assert lines[5] == "5: args[1]: was 3, is 4"
     assert lines[6] == "6: args[0]: was a dict with 1 keys, is a dict with 2 keys"
     assert "kwargs: there were none" in lines[7]
-    with pytest.raises(TypeError, match="explain_retrace.*function that compile has returned"):
+    with pytest.raises(TypeError, match=r"explain_retrace.*function that compile has returned"):
         mx.explain_retrace(lambda x: x)
 
 
 def test_structures_come_and_go():
-    Pair = namedtuple("Pair", "a b")
+    class Pair(NamedTuple):
+        a: mx.array
+        b: mx.array
 
     @dataclass
     class Box:
@@ -163,8 +165,12 @@ def test_structures_come_and_go():
         return Pair(pair.b, pair.a * box.scale), Box(box.x + 1, 5.0), [None, "text", 3, extra]
 
     pair, box, rest = f(Pair(mx.array(1.0), mx.array(2.0)), Box(mx.array(3.0), 4.0))
-    assert type(pair) is Pair and pair.a.item() == 2 and pair.b.item() == 4
-    assert type(box) is Box and box.x.item() == 4 and box.scale == 5.0
+    assert type(pair) is Pair
+    assert pair.a.item() == 2
+    assert pair.b.item() == 4
+    assert type(box) is Box
+    assert box.x.item() == 4
+    assert box.scale == 5.0
     assert rest == [None, "text", 3, None]
     # A static field is part of the key.
     assert f(Pair(mx.array(1.0), mx.array(2.0)), Box(mx.array(3.0), 6.0))[0].b.item() == 6
@@ -178,9 +184,12 @@ def test_as_a_decorator_and_what_the_function_is_called():
         "A step."
         return x.sum()
 
-    assert step.__name__ == "step" and step.__doc__ == "A step." and "compile" in repr(step)
-    assert step(mx.ones((3,))).item() == 3 and step(mx.ones((4, 2))).item() == 8
-    with pytest.raises(TypeError, match="compile.*function"):
+    assert step.__name__ == "step"
+    assert step.__doc__ == "A step."
+    assert "compile" in repr(step)
+    assert step(mx.ones((3,))).item() == 3
+    assert step(mx.ones((4, 2))).item() == 8
+    with pytest.raises(TypeError, match=r"compile.*function"):
         mx.compile(3)
 
 
@@ -208,9 +217,9 @@ def test_exceptions_pass_through():
         with pytest.raises(KeyError) as caught:
             compiled(mx.array(1.0))
         assert caught.value is error
-    with pytest.raises(ValueError, match=r"args\[1\] is a list|hashable|ndarray"):
+    with pytest.raises(ValueError, match=r"args\[1\] is an? ndarray.*hashable"):
         mx.compile(lambda x, y: x)(mx.array(1.0), np.ones(3))
-    with pytest.raises(ValueError, match="kwargs.*set.*hashable"):
+    with pytest.raises(ValueError, match=r"kwargs.*set.*hashable"):
         mx.compile(lambda x, y: x)(mx.array(1.0), y={1})
 
 
@@ -220,7 +229,8 @@ def test_captured_arrays():
     assert f(mx.array(3.0)).item() == 6
     # An outer tracer is no constant.
     assert mx.grad(lambda w: mx.compile(lambda x: x * w * w)(mx.array(3.0)))(w).item() == 12
-    assert mx.vmap(lambda w: mx.compile(lambda x: x * w)(mx.array(3.0)))(mx.array([1.0, 2.0])).tolist() == [3, 6]
+    mapped = mx.vmap(lambda w: mx.compile(lambda x: x * w)(mx.array(3.0)))
+    assert mapped(mx.array([1.0, 2.0])).tolist() == [3, 6]
 
 
 def test_inputs_and_outputs():
@@ -234,8 +244,10 @@ def test_inputs_and_outputs():
 
     held, inner = state["n"], state["deep"][1]
     assert [step(mx.array(2)).item() for _ in range(3)] == [20, 40, 60]
-    assert state["n"].item() == 6 and state["deep"][1]["x"].tolist() == [8]
-    assert state["deep"][1] is inner and held.item() == 0
+    assert state["n"].item() == 6
+    assert state["deep"][1]["x"].tolist() == [8]
+    assert state["deep"][1] is inner
+    assert held.item() == 0
     assert mx.explain_retrace(step).startswith("traced 1 time")
     state["n"] = mx.array(100)
     assert step(mx.array(1)).item() == 1010
@@ -252,7 +264,8 @@ def test_inputs_alone_and_outputs_alone():
     assert reads(mx.array(2.0)).item() == 2
     state[0] = mx.array(5.0)
     # What it does to the containers is lost, at the first call as at any other.
-    assert reads(mx.array(2.0)).item() == 10 and len(state) == 1
+    assert reads(mx.array(2.0)).item() == 10
+    assert len(state) == 1
 
     seen = {}
 
@@ -265,7 +278,7 @@ def test_inputs_alone_and_outputs_alone():
         writes(mx.array(float(i)))
         assert seen["last"]["y"].item() == i + 1
     frozen = (mx.array(1.0),)
-    with pytest.raises(ValueError, match="outputs.*list or dict"):
+    with pytest.raises(ValueError, match=r"outputs.*list or dict"):
         mx.compile(lambda x: x, outputs=frozen)(mx.array(1.0))
 
 
@@ -283,10 +296,16 @@ def test_a_failing_trace_gives_the_state_back():
 
     with pytest.raises(RuntimeError, match="no"):
         step(True)
-    assert set(state) == {"w", "inner"} and state["w"] is w and state["inner"] is inner
-    assert w.tolist() == [1] and len(inner) == 1 and inner[0].item() == 2
+    assert set(state) == {"w", "inner"}
+    assert state["w"] is w
+    assert state["inner"] is inner
+    assert w.tolist() == [1]
+    assert len(inner) == 1
+    assert inner[0].item() == 2
     step(False)
-    assert state["w"].tolist() == [2] and state["new"].tolist() == [2] and len(inner) == 2
+    assert state["w"].tolist() == [2]
+    assert state["new"].tolist() == [2]
+    assert len(inner) == 2
 
 
 def network():
@@ -333,6 +352,31 @@ def test_training_with_captured_state(make):
         assert same(a, b)
 
 
+def test_an_optimizer_is_usable_after_a_first_step_that_failed():
+    def train(failing):
+        model, optimizer = nn.Linear(3, 2), optim.Adam(1e-2)
+        model.update({"weight": mx.ones((2, 3)), "bias": mx.zeros((2,))})
+        state = [model.state, optimizer.state]
+        fails = [failing]
+
+        @functools.partial(mx.compile, inputs=state, outputs=state)
+        def step(x):
+            value, grads = nn.value_and_grad(model, lambda x: model(x).square().sum())(x)
+            optimizer.update(model, grads)
+            if fails.pop():
+                raise RuntimeError("late")
+            fails.append(False)
+            return value
+
+        if failing:
+            with pytest.raises(RuntimeError, match="late"):
+                step(mx.ones((2, 3)))
+            fails.append(False)
+        return [step(mx.ones((2, 3))).item() for _ in range(4)]
+
+    assert train(True) == train(False)
+
+
 def test_functional_training():
     def train(wrap):
         net, opt = network(), optim.AdamW(1e-3)
@@ -359,7 +403,8 @@ def test_a_module_as_an_argument_is_traced_again_when_it_changes_mode():
     x = mx.ones((2, 8))
     model.eval()
     expected = model(x)
-    assert same(f(model, x), expected) and same(f(model, x), expected)
+    assert same(f(model, x), expected)
+    assert same(f(model, x), expected)
     assert mx.explain_retrace(f).startswith("traced 1 time")
     model.train()
     assert not same(f(model, x), expected)
@@ -405,7 +450,8 @@ def test_the_cache_is_bounded():
     for _ in range(200):
         compiled(mx.array(1.0), Value())
     gc.collect()
-    assert len(calls) == 200 and sum(r() is not None for r in alive) <= 64
+    assert len(calls) == 200
+    assert sum(r() is not None for r in alive) <= 64
 
 
 def test_nothing_leaks():
@@ -425,6 +471,23 @@ def test_nothing_leaks():
         work()
     gc.collect()
     assert mx.get_active_memory() == before
+
+
+def test_losses_that_are_kept_do_not_keep_the_state():
+    state = {"w": mx.ones((1 << 16,))}
+
+    @functools.partial(mx.compile, inputs=state, outputs=state)
+    def step():
+        state["w"] = state["w"] * 0.5
+        return state["w"].mean()
+
+    losses, memory = [], []
+    for _ in range(20):
+        losses.append(step())
+        mx.eval(losses[-1])
+        memory.append(mx.get_active_memory())
+    assert memory[19] - memory[4] < 4096
+    assert losses[0].item() == 0.5
 
 
 def test_cycles_through_compiled_functions_are_collected():
@@ -448,9 +511,7 @@ def test_threads():
     wrong = []
 
     def work():
-        for _ in range(50):
-            if f(X).item() != expected:
-                wrong.append(1)
+        wrong.extend(x for x in (f(X).item() for _ in range(50)) if x != expected)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for t in threads:

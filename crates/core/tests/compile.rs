@@ -128,7 +128,7 @@ fn outputs_may_be_inputs_constants_views_and_repeated() {
     let _guard = alone();
     let constant = Array::new([7.0f32]) * 2.0;
     let x = numbers(6, 1).reshape(&[2, 3]);
-    let f = compile_flat(&[x.aval().clone()], |xs| {
+    let f = compile_flat(std::slice::from_ref(x.aval()), |xs| {
         let y = &xs[0] + 1.0;
         Ok(vec![
             xs[0].clone(),
@@ -141,7 +141,7 @@ fn outputs_may_be_inputs_constants_views_and_repeated() {
     })
     .unwrap();
     for _ in 0..2 {
-        let outs = f.call(&[x.clone()]).unwrap();
+        let outs = f.call(std::slice::from_ref(&x)).unwrap();
         assert_eq!(bits(&outs[0]), bits(&x));
         assert_eq!(outs[1].to_vec::<f32>(), [14.0]);
         assert_eq!(bits(&outs[2]), bits(&(&x + 1.0).try_transpose(&[]).unwrap()));
@@ -310,6 +310,26 @@ fn nothing_leaks() {
         f(&big).unwrap().try_eval().unwrap();
     }
     assert_eq!(buffer::active_memory(), during);
+}
+
+#[test]
+fn an_output_that_is_kept_does_not_keep_the_others() {
+    let _guard = alone();
+    let mut state = numbers(1 << 16, 1);
+    state.try_eval().unwrap();
+    let f = compile(|x: &Array| (x.mean(), x * 0.5, x + 1.0));
+    let mut losses = Vec::new();
+    let mut memory = Vec::new();
+    for _ in 0..20 {
+        let (loss, next, _) = f(&state).unwrap();
+        state = next;
+        loss.try_eval().unwrap();
+        losses.push(loss);
+        state.try_eval().unwrap();
+        memory.push(buffer::active_memory());
+    }
+    assert!(memory[19] - memory[4] < 4096, "{memory:?}");
+    assert_eq!(losses.len(), 20);
 }
 
 #[test]

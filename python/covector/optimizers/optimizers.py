@@ -119,6 +119,10 @@ class Optimizer:
         _complete(self._state, fresh)
         self._initialized = True
 
+    def _empty(self) -> bool:
+        """Whether the state of the parameters is missing, as after ``compile`` took a first step back."""
+        return all(n in ("step", "learning_rate") or n in self._schedulers for n in self._state)
+
     def _init_one(self, parameter: mx.array) -> dict[str, Any]:
         state: dict[str, Any] = {}
         self.init_single(parameter, state)
@@ -150,7 +154,7 @@ class Optimizer:
             The new parameters, in the structure of the gradients.
         """
         nested = self._nested(parameters)
-        if not self._initialized:
+        if not self._initialized or self._empty():
             self._init(gradients, nested)
         for name, schedule in self._schedulers.items():
             self._state[name] = _scalar(name, schedule(self.step))

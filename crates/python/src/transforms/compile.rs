@@ -315,7 +315,7 @@ impl Compile {
         Ok(entry)
     }
 
-    #[expect(clippy::type_complexity, reason = "taken apart at the one place that calls it")]
+    /// The traced function, the structure of its result and the number of arrays in it, and that of the containers.
     fn run<'py>(
         &self,
         fun: &Bound<'py, PyAny>,
