@@ -385,9 +385,9 @@ mod vector {
                 add_scaled(four.map(column), four.map(|j| v[j]), acc);
                 j += 4;
             }
-            for j in j..to {
+            for (j, &scale) in (j..to).zip(&v[j..to]) {
                 for (a, &x) in acc.iter_mut().zip(column(j)) {
-                    *a = x.fused(v[j], *a);
+                    *a = x.fused(scale, *a);
                 }
             }
         });
