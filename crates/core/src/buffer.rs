@@ -1,7 +1,7 @@
 //! Memory: aligned allocations behind a caching allocator, and strided views into them.
 //!
 //! A fresh page costs more than the arithmetic done on it, so freed blocks are kept by size class and handed
-//! out again; large blocks ask for huge pages where the system has them.
+//! out again.
 
 use crate::error::{Error, Result};
 use crate::shape::{Shape, Strides, checked_size, row_major_strides};
@@ -241,14 +241,6 @@ impl Data {
         let ptr = self.buffer.ptr.wrapping_add(self.offset);
         // SAFETY: row-major memory of this shape and type, held by this value alone.
         unsafe { Out::new(ptr, self.dtype, &self.shape) }
-    }
-
-    /// What an elementwise kernel fills in place: the memory of an input that [`Data::is_unique`].
-    pub(crate) fn out_in_place(&self) -> Out<'_> {
-        debug_assert!(self.is_unique(), "writing to shared memory");
-        // SAFETY: row-major memory that this value alone holds; `Out`'s contract allows the one kernel that is
-        // given it to read the very same elements.
-        unsafe { Out::new(self.ptr().cast_mut(), self.dtype, &self.shape) }
     }
 
     /// Whether this value alone holds its memory and all of its elements are row-major, so that it can be reused.

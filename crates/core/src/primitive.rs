@@ -2,7 +2,7 @@
 
 use crate::array::{Array, Aval, Outs};
 use crate::buffer::Data;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::shape::Strides;
 pub use covector_kernels::fused::TileFn;
 use smallvec::SmallVec;
@@ -35,11 +35,17 @@ pub trait Primitive: Send + Sync + 'static {
     /// What the ops it is written in refuse.
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>>;
 
-    /// Computes the outputs. Inputs come by value, so that one that nobody else holds can lend its memory.
+    /// Computes the outputs. Inputs come by value, so that one that nobody else holds can lend its memory. Only for
+    /// what [`Primitive::fuse`] leaves to be called; the planner does the rest itself.
     ///
     /// # Errors
     /// What only the values show: an index out of bounds, memory that could not be had.
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values>;
+    fn eval(&self, _inputs: Values, _outs: &[Aval]) -> Result<Values> {
+        Err(Error::value(
+            self.name(),
+            "the primitive has neither an evaluation nor a form that the planner knows",
+        ))
+    }
 
     /// What the planner may do instead of calling [`Primitive::eval`].
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {

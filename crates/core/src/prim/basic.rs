@@ -2,13 +2,12 @@
 //! barrier that orders recomputation.
 
 use crate::array::{Array, Aval};
-use crate::buffer::Data;
 use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::is_half;
 use crate::primitive::{Avals, Batch, Derivative, Fuse, Linear, Param, Params, Primitive, TileFn, Values};
+use covector_kernels::Dtype;
 use covector_kernels::cast::cast_tile;
-use covector_kernels::{self as kernels, Dtype};
 use smallvec::smallvec;
 
 /// The identity. A tracer leaf is an alias of what it stands for.
@@ -30,9 +29,6 @@ impl Primitive for Alias {
     }
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::Forward { first: 0 }
-    }
-    fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
-        Ok(inputs)
     }
 }
 
@@ -64,9 +60,6 @@ impl Primitive for StopGradient {
     }
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::Forward { first: 0 }
-    }
-    fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
-        Ok(inputs)
     }
 }
 
@@ -132,11 +125,6 @@ impl Primitive for AsType {
         // Half-precision sides are float32 inside a chain, which narrows and widens by itself.
         let inside = |d: Dtype| if is_half(d) { Dtype::F32 } else { d };
         Fuse::Map(TileFn::One(cast_tile(inside(inputs[0].dtype()), inside(self.to))))
-    }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let mut out = Data::alloc("astype", self.to, &outs[0].shape)?;
-        kernels::cast(inputs[0].view(), out.out());
-        Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("to", Param::Text(self.to.name()));

@@ -1,15 +1,14 @@
 //! Between real and complex arrays. Transposes are written without conjugation; `rules` makes them adjoints.
 
 use crate::array::{Array, Aval};
-use crate::buffer::Data;
 use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::batch_elementwise;
 use crate::primitive::{
-    Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Op, Primitive, Structured, TileFn, Values,
+    Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Op, Primitive, Structured, TileFn,
 };
 use crate::shape::broadcast_shapes;
-use covector_kernels::{self as kernels, C64, Dtype, Tile1, Tile2, tile1, tile2};
+use covector_kernels::{C64, Dtype, Tile1, Tile2, tile1, tile2};
 use smallvec::smallvec;
 
 /// Real-linear maps with one complex side.
@@ -43,12 +42,6 @@ impl Primitive for Part {
     }
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::Map(TileFn::One(self.tile()))
-    }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let tile = self.tile();
-        let mut out = Data::alloc(self.name(), outs[0].dtype, &outs[0].shape)?;
-        kernels::map1(tile, inputs[0].view(), out.out());
-        Ok(smallvec![out])
     }
 }
 
@@ -99,11 +92,6 @@ impl Primitive for MakeComplex {
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::Map(TileFn::Two(JOIN))
     }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let mut out = Data::alloc("make_complex", Dtype::C64, &outs[0].shape)?;
-        kernels::map2(JOIN, inputs[0].view(), inputs[1].view(), out.out());
-        Ok(smallvec![out])
-    }
 }
 
 impl Linear for MakeComplex {
@@ -137,11 +125,6 @@ impl Primitive for ComplexAbs {
     }
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::Map(TileFn::One(MODULUS))
-    }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let mut out = Data::alloc("complex_abs", Dtype::F32, &outs[0].shape)?;
-        kernels::map1(MODULUS, inputs[0].view(), out.out());
-        Ok(smallvec![out])
     }
 }
 

@@ -1,12 +1,11 @@
 //! Elementwise primitives: one row of a table each, and what all rows share.
 
 use crate::array::{Array, Aval, Inputs};
-use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::{Avals, Batch, Derivative, Elementwise, Fuse, Op, Primitive, TileFn, Values};
+use crate::primitive::{Avals, Batch, Derivative, Elementwise, Fuse, Op, Primitive, TileFn};
 use crate::shape::{Shape, broadcast_shapes};
-use covector_kernels::{self as kernels, Dtype, Out, Tile1, Tile2, Tile3, View, tile3};
+use covector_kernels::{Dtype, Tile1, Tile2, Tile3, tile3};
 use smallvec::smallvec;
 
 /// What element types an operation works on, and so what its inputs are converted to first.
@@ -152,25 +151,6 @@ impl Primitive for Row {
             Tiles::Two(tiles) => tiles[compute].map_or(Fuse::Call, |f| Fuse::Map(TileFn::Two(f))),
         }
     }
-
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let compute = compute_dtype(inputs[0].dtype()) as usize;
-        let wide = is_half(inputs[0].dtype());
-        in_place_or_new(self.name, inputs, &outs[0], |x, out| match &self.tiles {
-            Tiles::One(tiles) => {
-                let tile = tiles[compute].expect("infer checked the type");
-                if wide { kernels::map1_wide(tile, x[0], out) } else { kernels::map1(tile, x[0], out) }
-            }
-            Tiles::Two(tiles) => {
-                let tile = tiles[compute].expect("infer checked the type");
-                if wide {
-                    kernels::map2_wide(tile, x[0], x[1], out);
-                } else {
-                    kernels::map2(tile, x[0], x[1], out);
-                }
-            }
-        })
-    }
 }
 
 fn unsupported(row: &Row, dtype: Dtype) -> String {
@@ -207,35 +187,6 @@ pub(crate) fn batch_elementwise(batch: &Batch<'_>) -> Result<Vec<Array>> {
     batch.again(&inputs)
 }
 
-/// Runs an elementwise kernel into the memory of an input that nobody else holds, or into fresh memory.
-pub(crate) fn in_place_or_new(
-    op: &'static str,
-    mut inputs: Values,
-    aval: &Aval,
-    run: impl FnOnce(&[View<'_>], Out<'_>),
-) -> Result<Values> {
-    let reusable = |x: &Data| x.dtype() == aval.dtype && x.shape() == &aval.shape[..] && x.is_unique();
-    let reuse = inputs.iter().position(reusable);
-    let mut fresh = match reuse {
-        Some(_) => None,
-        None => Some(Data::alloc(op, aval.dtype, &aval.shape)?),
-    };
-    {
-        let views: smallvec::SmallVec<[View<'_>; 3]> = inputs.iter().map(Data::view).collect();
-        let out = match (&mut fresh, reuse) {
-            (Some(data), _) => data.out(),
-            (None, Some(k)) => inputs[k].out_in_place(),
-            (None, None) => unreachable!("one of them was chosen above"),
-        };
-        run(&views, out);
-    }
-    Ok(smallvec![match (fresh, reuse) {
-        (Some(data), _) => data,
-        (None, Some(k)) => inputs.swap_remove(k),
-        (None, None) => unreachable!("one of them was chosen above"),
-    }])
-}
-
 /// Chooses between two arrays by a condition, elementwise; the one row with three inputs.
 pub(crate) struct Select;
 pub(crate) static SELECT: Select = Select;
@@ -263,11 +214,6 @@ impl Primitive for Select {
     fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
         // Half precision is computed in float32 inside a chain.
         Fuse::Map(TileFn::Three(select_tile(compute_dtype(inputs[1].dtype()))))
-    }
-
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let tile = select_tile(outs[0].dtype);
-        in_place_or_new("where", inputs, &outs[0], |x, out| kernels::map3(tile, x[0], x[1], x[2], out))
     }
 }
 

@@ -49,11 +49,9 @@ impl Primitive for Reshape {
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::View(self)
     }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        match viewed(self, &inputs[0], &outs[0]) {
-            Some(view) => Ok(smallvec![view]),
-            None => Ok(smallvec![inputs[0].row_major("reshape")?.with_shape(&self.shape)]),
-        }
+    /// Only where no strides do: the elements are copied.
+    fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
+        Ok(smallvec![inputs[0].row_major("reshape")?.with_shape(&self.shape)])
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("shape", Param::Ints(&self.shape));
@@ -64,12 +62,6 @@ impl View for Reshape {
     fn view(&self, shape: &[usize], strides: &[isize], out: &[usize]) -> Option<(isize, Strides)> {
         Some((0, reshape_strides(shape, strides, out)?))
     }
-}
-
-/// The output of a view primitive as a view of its input's memory, if that is possible.
-fn viewed(primitive: &impl View, x: &Data, out: &Aval) -> Option<Data> {
-    let (shift, strides) = primitive.view(x.shape(), x.strides(), &out.shape)?;
-    Some(x.restrided(&out.shape, &strides, shift))
 }
 
 /// The strides with which the same memory has another shape, when there are such strides.
@@ -145,9 +137,6 @@ impl Primitive for Transpose {
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::View(self)
     }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        Ok(viewed(self, &inputs[0], &outs[0]).into_iter().collect())
-    }
     fn params(&self, params: &mut Params<'_>) {
         params.put("axes", Param::Ints(&self.axes));
     }
@@ -208,9 +197,6 @@ impl Primitive for Broadcast {
     }
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::View(self)
-    }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        Ok(viewed(self, &inputs[0], &outs[0]).into_iter().collect())
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("shape", Param::Ints(&self.shape));
@@ -288,9 +274,6 @@ impl Primitive for Slice {
     }
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::View(self)
-    }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        Ok(viewed(self, &inputs[0], &outs[0]).into_iter().collect())
     }
     fn params(&self, params: &mut Params<'_>) {
         self.0.params(params);
