@@ -1,11 +1,14 @@
-"""Times the same work in covector, MLX, JAX and PyTorch, in turns, two threads each, and prints a table.
+"""Times the same workloads in covector, MLX, JAX and PyTorch, in turns, on two threads each.
 
-    python benches/peers.py [--quick] [--here]
+    python benches/peers.py [--only NAMES] [--libraries NAMES] [--rounds N] [--quick]
+                            [--json FILE] [--markdown FILE] [--picture FILE] [--env DIR]
 
-Makes its own environment below target/ with covector, `mlx[cpu]`, jax and torch, and runs itself
-there; with `--here` it uses the interpreter it was started with. Each library runs in a process of its
-own; the processes take turns, several rounds, and the fastest round counts, so that a disturbance of the
-machine hits all of them alike.
+Makes its own environment below target/ with covector, `mlx[cpu]`, jax and torch. Every library runs every
+workload in a process of its own (`measure.py`); the processes take turns, several rounds, and the fastest
+counts, so that a disturbance of the machine hits all of them alike. The values and gradients of all are
+compared with PyTorch's in float64; a library that disagrees, or fails, shows as `–` with the reason.
+
+The names of workloads and columns: `--list`.
 """
 
 from __future__ import annotations
@@ -14,225 +17,236 @@ import argparse
 import json
 import os
 import pathlib
+import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import venv
 
+import report
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-THREADS = "2"
+MEASURE = pathlib.Path(__file__).resolve().parent / "measure.py"
+PACKAGES = ("mlx[cpu]", "jax", "torch", "numpy")
+# How long one process may take, unless --timeout says otherwise: PyTorch's compiler is slow.
+TIMEOUT = 400.0
 
 
-def environment() -> pathlib.Path:
-    """The interpreter of an environment that has all four libraries."""
-    home = ROOT / "target" / "venv-peers"
-    python = home / "bin" / "python"
+def interpreter(environment: pathlib.Path) -> pathlib.Path:
+    """The Python of a virtual environment."""
+    windows = environment / "Scripts" / "python.exe"
+    return windows if windows.exists() else environment / "bin" / "python"
+
+
+def make_environment() -> pathlib.Path:
+    """An environment with all four libraries and covector as the working tree has it."""
+    home = ROOT / "target" / "peers-env"
+    python = interpreter(home)
+    pip = ["-m", "pip", "-q", "--disable-pip-version-check"]
     if not python.exists():
         print("making an environment with mlx, jax and torch (some minutes, once)", file=sys.stderr)
         venv.create(home, with_pip=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "-q", "mlx[cpu]", "jax", "torch", "numpy"], check=True
-        )
-    subprocess.run([python, "-m", "pip", "install", "-q", str(ROOT)], check=True)
-    return python
+        python = interpreter(home)
+        subprocess.run([python, *pip, "install", *PACKAGES], check=True)
+    print("building covector", file=sys.stderr)
+    wheels = ROOT / "target" / "wheels"
+    subprocess.run([python, *pip, "wheel", "--no-deps", "-w", wheels, ROOT], check=True)
+    newest = max(wheels.glob("covector-*.whl"), key=os.path.getmtime)
+    subprocess.run([python, *pip, "install", "--force-reinstall", "--no-deps", newest], check=True)
+    return home
 
 
-# The work: the training step of a 32-64-10 network on fresh batches of 128, AdamW.
+class Runner:
+    """Starts the measuring processes, in the environment of whoever's turn it is."""
 
-
-def covector():
-    import covector.core as mx
-    import covector.nn as nn
-    import covector.optimizers as optimizers
-
-    def build(compiled):
-        net = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 10))
-        opt = optimizers.AdamW(1e-3)
-        held = {"params": net.parameters(), "val": None}
-
-        def loss_fn(p, x, y):
-            return mx.mean((net.apply(p, x) - y) ** 2)
-
-        # The program of the contract, as written: it never calls eval.
-        def once(params):
-            x = mx.random.normal((128, 32))
-            y = mx.random.normal((128, 10))
-            val, grads = mx.value_and_grad(loss_fn)(params, x, y)
-            return val, opt.update(params, grads)
-
-        if compiled:
-            opt.init(held["params"])
-            once = mx.compile(once, inputs=[opt.state], outputs=[opt.state])
-
-        def step():
-            held["val"], held["params"] = once(held["params"])
-            if compiled:
-                mx.eval(held["val"], held["params"], opt.state)
-
-        return step, lambda: mx.eval(held["val"], held["params"])
-
-    return {"covector": build(False), "covector compiled": build(True)}
-
-
-def mlx():
-    import mlx.core as mx
-    import mlx.nn as nn
-    import mlx.optimizers as optimizers
-
-    def build(compiled):
-        net = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 10))
-        opt = optimizers.AdamW(1e-3)
-        loss_and_grad = nn.value_and_grad(net, lambda x, y: mx.mean((net(x) - y) ** 2))
-        state = [net.state, opt.state, mx.random.state]
-
-        def once():
-            val, grads = loss_and_grad(mx.random.normal((128, 32)), mx.random.normal((128, 10)))
-            opt.update(net, grads)
-            return val
-
-        if compiled:
-            once = mx.compile(once, inputs=state, outputs=state)
-
-        def step():
-            mx.eval(once(), state)  # MLX needs the eval: without it the graph grows without bound
-
-        return step, lambda: None
-
-    return {"MLX": build(False), "MLX compiled": build(True)}
-
-
-def jax():
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={THREADS}"
-    import jax
-    import jax.numpy as jnp
-
-    def init(key):
-        a, b = jax.random.split(key)
-        return {
-            "w1": jax.random.uniform(a, (32, 64), minval=-0.17, maxval=0.17),
-            "b1": jnp.zeros(64),
-            "w2": jax.random.uniform(b, (64, 10), minval=-0.12, maxval=0.12),
-            "b2": jnp.zeros(10),
+    def __init__(self, environments: dict[str, pathlib.Path], scratch: pathlib.Path, timeout: float) -> None:
+        self.environments, self.scratch, self.timeout = environments, scratch, timeout
+        # Compilers keep what they made in the temporary folder: a fresh one makes the first call a first one.
+        # A limit on what PyTorch's compiler starts, as on the rest.
+        self.variables = os.environ | {
+            "TMPDIR": str(scratch),
+            "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
+            "TORCHINDUCTOR_COMPILE_THREADS": "2",
+            "PYTHONWARNINGS": "ignore",
         }
 
-    def loss(p, x, y):
-        h = jax.nn.relu(x @ p["w1"] + p["b1"])
-        return jnp.mean((h @ p["w2"] + p["b2"] - y) ** 2)
+    def python(self, column: str) -> pathlib.Path:
+        own = "covector" if column.startswith("covector") else "peers"
+        return interpreter(self.environments.get(own, self.environments["peers"]))
 
-    @jax.jit
-    def once(p, m, v, n, key):
-        key, a, b = jax.random.split(key, 3)
-        x, y = jax.random.normal(a, (128, 32)), jax.random.normal(b, (128, 10))
-        val, g = jax.value_and_grad(loss)(p, x, y)
-        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
-        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
-        p = jax.tree.map(lambda p, m, v: p * (1 - 1e-5) - 1e-3 * m / (jnp.sqrt(v) + 1e-8), p, m, v)
-        return val, p, m, v, n + 1, key
+    def run(self, workload: str, column: str, *options: str) -> dict[str, object]:
+        command = [self.python(column), MEASURE, workload, column, *options]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, env=self.variables, timeout=self.timeout
+            )
+        except subprocess.TimeoutExpired:
+            return {"error": f"not done after {self.timeout:.0f} s"}
+        lines = done.stdout.strip().splitlines()
+        try:
+            return json.loads(lines[-1])
+        except (IndexError, json.JSONDecodeError):
+            last = done.stderr.strip().splitlines()[-1:]
+            return {"error": f"ended with status {done.returncode}: {' '.join(last)}"}
 
-    p = init(jax.random.key(0))
-    zeros = jax.tree.map(jnp.zeros_like, p)
-    state = [(None, p, zeros, zeros, 0, jax.random.key(1))]
-
-    def step():
-        state[0] = once(*state[0][1:])
-
-    return {"JAX jit": (step, lambda: jax.block_until_ready(state[0]))}
-
-
-def torch():
-    import torch
-
-    torch.set_num_threads(int(THREADS))
-
-    def build(compiled):
-        net = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
-        opt = torch.optim.AdamW(net.parameters(), lr=1e-3)
-
-        def loss_fn(x, y):
-            return ((net(x) - y) ** 2).mean()
-
-        if compiled:
-            loss_fn = torch.compile(loss_fn)
-
-        def step():
-            x, y = torch.randn(128, 32), torch.randn(128, 10)
-            opt.zero_grad()
-            loss_fn(x, y).backward()
-            opt.step()
-
-        return step, lambda: None
-
-    return {"PyTorch": build(False)}
+    def ask(self, column: str, code: str) -> str:
+        """What a line of Python prints there; empty if it fails."""
+        command = [self.python(column), "-c", code]
+        return subprocess.run(command, capture_output=True, text=True, env=self.variables).stdout.strip()
 
 
-LIBRARIES = {"covector": covector, "mlx": mlx, "jax": jax, "torch": torch}
+def merged(old: dict | None, new: dict) -> dict:
+    """The better of two rounds, with the first call of the first of them."""
+    if old is None or "us" not in new:
+        return new if old is None else old
+    best = dict(min(old, new, key=lambda row: row["us"]))
+    best["first_ms"], best["peak_mb"] = old["first_ms"], min(old["peak_mb"], new["peak_mb"])
+    best["rounds_us"] = [*old.get("rounds_us", [old["us"]]), new["us"]]
+    for part in ("forward_us", "gradient_us", "median_us"):
+        if part in old and part in new:
+            best[part] = min(old[part], new[part])
+    return best
 
 
-def measure(name: str, seconds: float) -> None:
-    """Runs in a process of its own: prints microseconds per step, first call, and memory, as JSON."""
-    import resource
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
-    out = {}
-    for label, (step, finish) in LIBRARIES[name]().items():
-        start = time.perf_counter()
-        step()
-        finish()
-        first = time.perf_counter() - start
-        for _ in range(50):
-            step()
-        finish()
-        memory_early = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        best, deadline = float("inf"), time.perf_counter() + seconds
-        count = 0
-        while time.perf_counter() < deadline or count < 3:
-            start = time.perf_counter()
-            for _ in range(100):
-                step()
-            finish()
-            best = min(best, (time.perf_counter() - start) / 100)
-            count += 1
-        out[label] = {
-            "us": best * 1e6,
-            "first_ms": first * 1e3,
-            "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "growth_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_early) / 1024,
-        }
-    print(json.dumps(out))
+
+def machine(runner: Runner, columns: list[str]) -> dict[str, object]:
+    """What it ran on, and with which versions."""
+    libraries = dict.fromkeys("covector" if c.startswith("covector") else c.split("-")[0] for c in columns)
+    code = "import importlib.metadata as m; print(m.version({!r}))"
+    versions = {library: runner.ask(library, code.format(library)) for library in libraries}
+    return {
+        "processor": processor(),
+        "processors": os.cpu_count(),
+        "threads": 2,
+        "system": platform.platform(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": versions,
+    }
+
+
+def measure_all(runner: Runner, args: argparse.Namespace, results: dict) -> None:
+    """All rounds, into `results`."""
+    references: dict[str, list[str]] = {}
+    rows = results["workloads"]
+    for turn in range(args.rounds):
+        for workload, about in rows.items():
+            if workload not in references:
+                file = runner.scratch / f"{workload}.npz"
+                made = runner.run(workload, "reference", "--save", str(file))
+                if "error" in made:
+                    print(f"no reference for {workload}: {made['error']}", file=sys.stderr)
+                references[workload] = [] if "error" in made else ["--reference", str(file)]
+            for column in results["columns"]:
+                if column == "torch-cells" and "torch-cells" not in about["extras"]:
+                    continue
+                row = about["rows"].get(column)
+                if row and "us" not in row:
+                    continue
+                options = ["--seconds", str(args.seconds), *references[workload]]
+                if column.startswith("covector") or args.parts:
+                    options.append("--parts")
+                new = runner.run(workload, column, *options)
+                about["rows"][column] = merged(row, new)
+                if "error" in new:
+                    said = new["error"]
+                else:
+                    agreement = f", off by {new['worst']:.0e}" if "worst" in new else ""
+                    said = f"{new['us']:,.0f} µs{agreement}"
+                    said += f" — DISAGREES: {new['disagrees']}" if "disagrees" in new else ""
+                print(f"[{turn + 1}/{args.rounds}] {workload}, {column}: {said}", file=sys.stderr, flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="workloads, or their beginnings, separated by commas")
+    parser.add_argument("--libraries", help="columns, or their beginnings, separated by commas")
+    parser.add_argument("--rounds", type=int, help="how often each takes its turn (3)")
+    parser.add_argument("--seconds", type=float, help="of samples per turn (0.5)")
+    parser.add_argument("--quick", action="store_true", help="one round of a fifth of a second")
+    parser.add_argument("--parts", action="store_true", help="forward values alone for the peers too")
+    parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds that one process may take")
+    parser.add_argument("--env", type=pathlib.Path, help="a virtual environment to use as it is")
+    parser.add_argument("--covector-env", type=pathlib.Path, help="the same for covector alone")
+    parser.add_argument("--json", type=pathlib.Path, help="write all figures there")
+    parser.add_argument("--markdown", type=pathlib.Path, help="write the table there, for a README")
+    parser.add_argument(
+        "--picture", type=pathlib.Path, default=ROOT / "target" / "peers.svg", help="write the chart there"
+    )
+    parser.add_argument("--from-json", type=pathlib.Path, help="only report on figures written before")
+    parser.add_argument("--list", action="store_true", help="list workloads and columns")
+    args = parser.parse_args()
+    args.rounds = args.rounds or (1 if args.quick else 3)
+    args.seconds = args.seconds or (0.2 if args.quick else 0.5)
+    return args
+
+
+def chosen(wanted: str | None, names: list[str], what: str) -> list[str]:
+    """The names that a comma-separated list of them, or of their beginnings, asks for."""
+    if not wanted:
+        return names
+    picked = []
+    for word in wanted.split(","):
+        found = [name for name in names if name.startswith(word)]
+        if not found:
+            sys.exit(f"there is no {what} {word!r}; there are: {', '.join(names)}")
+        picked += found
+    return [name for name in names if name in picked]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--here", action="store_true", help="use this interpreter as it is")
-    parser.add_argument("--one", choices=LIBRARIES, help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", type=float, default=2.0, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.one:
-        measure(args.one, args.seconds)
-        return
-    python = pathlib.Path(sys.executable) if args.here else environment()
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), THREADS)
-    best: dict[str, dict[str, float]] = {}
-    for turn in range(1 if args.quick else 3):
-        for name in LIBRARIES:
-            command = [python, __file__, "--one", name, "--seconds", "0.5" if args.quick else "2"]
-            done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads})
-            if done.returncode:
-                print(f"{name}: not measured: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-                continue
-            for label, row in json.loads(done.stdout.splitlines()[-1]).items():
-                if label not in best or row["us"] < best[label]["us"]:
-                    best[label] = row
-        print(f"round {turn + 1} done", file=sys.stderr)
-    peers = [row["us"] for label, row in best.items() if not label.startswith("covector")]
-    print("training step of a 32-64-10 network, batches of 128 fresh normals, AdamW")
-    print(f"{'':<18}{'µs/step':>10}{'to best peer':>14}{'first ms':>10}{'peak MB':>9}{'growth MB':>11}")
-    for label, row in best.items():
-        ratio = row["us"] / min(peers) if peers else float("nan")
-        print(
-            f"{label:<18}{row['us']:>10.0f}{ratio:>14.2f}{row['first_ms']:>10.1f}"
-            f"{row['rss_mb']:>9.0f}{row['growth_mb']:>11.1f}"
-        )
+    args = arguments()
+    if args.from_json:
+        results = json.loads(args.from_json.read_text())
+    else:
+        home = args.env or (None if args.list else make_environment())
+        environments = {"peers": home or pathlib.Path(sys.prefix)}
+        if args.covector_env:
+            environments["covector"] = args.covector_env
+        scratch = pathlib.Path(tempfile.mkdtemp(prefix="peers-"))
+        try:
+            runner = Runner(environments, scratch, args.timeout)
+            # The list of workloads needs NumPy, which this interpreter may not have.
+            code = (
+                f"import sys; sys.path.insert(0, {str(MEASURE.parent)!r}); import measure; measure.describe()"
+            )
+            described = runner.ask("peers", code)
+            if not described:
+                sys.exit("the environment has no NumPy: give one with --env, or leave that out")
+            workloads = json.loads(described)
+            names = chosen(args.only, list(workloads), "workload")
+            columns = chosen(args.libraries, list(report.COLUMNS), "column")
+            if args.list:
+                print("workloads:", *(f"  {name:<18} {workloads[name]['title']}" for name in names), sep="\n")
+                print("columns:", *(f"  {name}" for name in columns), sep="\n")
+                return
+            results = {
+                "machine": machine(runner, columns),
+                "rounds": args.rounds,
+                "columns": columns,
+                "workloads": {name: workloads[name] | {"rows": {}} for name in names},
+            }
+            measure_all(runner, args, results)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    print(report.text(results))
+    written = {args.json: json.dumps(results, indent=1), args.markdown: report.markdown(results)}
+    written[args.picture] = report.picture(results)
+    for path, content in written.items():
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content + "\n", encoding="utf-8")
+            print(f"written: {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":
