@@ -466,6 +466,88 @@ def concatenate(arrays: Sequence[array], axis: int | None = ..., stream: _Stream
 def conj(a: _Value, /, stream: _Stream = None) -> array: ...
 def conjugate(a: _Value, /, stream: _Stream = None) -> array: ...
 def contiguous(a: array, /, allow_col_major: bool = False, stream: _Stream = None) -> array: ...
+def conv1d(
+    input: array,
+    weight: array,
+    /,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+    *,
+    stream: _Stream = None,
+) -> array: ...
+def conv2d(
+    input: array,
+    weight: array,
+    /,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    stream: _Stream = None,
+) -> array: ...
+def conv3d(
+    input: array,
+    weight: array,
+    /,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    stream: _Stream = None,
+) -> array: ...
+def conv_general(
+    input: array,
+    weight: array,
+    /,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | tuple[Sequence[int], Sequence[int]] = 0,
+    kernel_dilation: int | Sequence[int] = 1,
+    input_dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    flip: bool = False,
+    *,
+    stream: _Stream = None,
+) -> array: ...
+def conv_transpose1d(
+    input: array,
+    weight: array,
+    /,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    output_padding: int = 0,
+    groups: int = 1,
+    *,
+    stream: _Stream = None,
+) -> array: ...
+def conv_transpose2d(
+    input: array,
+    weight: array,
+    /,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    *,
+    stream: _Stream = None,
+) -> array: ...
+def conv_transpose3d(
+    input: array,
+    weight: array,
+    /,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    *,
+    stream: _Stream = None,
+) -> array: ...
 def cos(a: _Value, /, *, stream: _Stream = None) -> array: ...
 def cosh(a: _Value, /, *, stream: _Stream = None) -> array: ...
 def count_nonzero(
@@ -545,6 +627,12 @@ def diff(a: array, /, n: int = 1, axis: int = ..., stream: _Stream = None) -> ar
 def disable_compile() -> None: ...
 def divide(a: _Value, b: _Value, *, stream: _Stream = None) -> array: ...
 def divmod(a: _Value, b: _Value, stream: _Stream = None) -> list[array]: ...
+def einsum(subscripts: str, *operands: array, stream: _Stream = None) -> array: ...
+def einsum_path(
+    subscripts: str,
+    *operands: array,
+    stream: _Stream = None,
+) -> tuple[list[tuple[int, ...]], str]: ...
 def empty(shape: int | Sequence[int], dtype: Dtype | None = None, stream: _Stream = None) -> array: ...
 def empty_like(a: array, /, dtype: Dtype | None = None, stream: _Stream = None) -> array: ...
 def enable_compile() -> None: ...
@@ -578,6 +666,8 @@ def full(
 def full_like(a: array, vals: _Value, dtype: Dtype | None = None, stream: _Stream = None) -> array: ...
 def get_active_memory() -> int: ...
 def get_cache_memory() -> int: ...
+def get_memory_limit() -> int: ...
+def get_num_threads() -> int: ...
 def get_peak_memory() -> int: ...
 def get_printoptions() -> PrintOptions: ...
 def grad(
@@ -720,9 +810,13 @@ def searchsorted(
     side: str = "left",
     stream: _Stream = None,
 ) -> array: ...
+def set_cache_limit(limit: int) -> int: ...
 def set_default_device(device: _AnyDevice) -> None: ...
 def set_default_stream(stream: Stream) -> None: ...
+def set_memory_limit(limit: int) -> int: ...
+def set_num_threads(n: int) -> None: ...
 def set_printoptions(precision: int = ...) -> None: ...
+def set_wired_limit(limit: int) -> int: ...
 def sigmoid(a: _Value, /, *, stream: _Stream = None) -> array: ...
 def sign(a: _Value, /, stream: _Stream = None) -> array: ...
 def sin(a: _Value, /, *, stream: _Stream = None) -> array: ...
@@ -827,6 +921,45 @@ def where(condition: _Value, x: _Value, y: _Value, /, stream: _Stream = None) ->
 def zeros(shape: int | Sequence[int], dtype: Dtype | None = None, stream: _Stream = None) -> array: ...
 def zeros_like(a: array, /, dtype: Dtype | None = None, stream: _Stream = None) -> array: ...
 
+class _fast:
+    @staticmethod
+    def cross_entropy(logits: array, targets: array, *, stream: _Stream = None) -> array: ...
+    @staticmethod
+    def layer_norm(
+        x: array,
+        weight: array | None,
+        bias: array | None,
+        eps: float,
+        *,
+        stream: _Stream = None,
+    ) -> array: ...
+    @staticmethod
+    def rms_norm(x: array, weight: array | None, eps: float, *, stream: _Stream = None) -> array: ...
+    @staticmethod
+    def rope(
+        a: array,
+        dims: int,
+        *,
+        traditional: bool,
+        base: float | None,
+        scale: float,
+        offset: int | array,
+        freqs: array | None = None,
+        stream: _Stream = None,
+    ) -> array: ...
+    @staticmethod
+    def scaled_dot_product_attention(
+        q: array,
+        k: array,
+        v: array,
+        *,
+        scale: float,
+        mask: str | array | None = None,
+        sinks: array | None = None,
+        force_fused: bool = False,
+        stream: _Stream = None,
+    ) -> array: ...
+
 class _random:
     @staticmethod
     def _set_state(key: array) -> None: ...
@@ -923,6 +1056,12 @@ class _random:
 
 class nn:
     @staticmethod
+    def alibi(num_queries: int, num_keys: int, num_heads: int, offset: int, dtype: Dtype) -> array: ...
+    @staticmethod
+    def alibi_slopes(num_heads: int, dtype: Dtype) -> array: ...
+    @staticmethod
+    def avg_pool(x: array, window: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> array: ...
+    @staticmethod
     def binary_cross_entropy(
         inputs: array,
         targets: array,
@@ -981,6 +1120,15 @@ class nn:
     @staticmethod
     def glu(x: array, axis: int = -1) -> array: ...
     @staticmethod
+    def gru(
+        x: array,
+        wx: array,
+        wh: array,
+        bias: array | None,
+        state_bias: array | None,
+        hidden: array | None,
+    ) -> array: ...
+    @staticmethod
     def hard_shrink(x: array, lambd: float = 0.5) -> array: ...
     @staticmethod
     def hard_tanh(x: array, min_val: Any = -1.0, max_val: Any = 1.0) -> array: ...
@@ -1013,11 +1161,9 @@ class nn:
     @staticmethod
     def l1_loss(predictions: array, targets: array, reduction: str = "mean") -> array: ...
     @staticmethod
-    def layer_norm(x: array, weight: Any, bias: Any, eps: float) -> array: ...
-    @staticmethod
     def leaky_relu(x: array, negative_slope: Any = 0.01) -> array: ...
     @staticmethod
-    def linear(x: array, weight: Any, bias: Any = None) -> array: ...
+    def linear(x: array, weight: Any, bias: array | None = None) -> array: ...
     @staticmethod
     def linear_schedule(init: Any, end: Any, steps: Any) -> Any: ...
     @staticmethod
@@ -1027,6 +1173,15 @@ class nn:
     @staticmethod
     def log_softmax(x: array, axis: int = -1) -> array: ...
     @staticmethod
+    def lstm(
+        x: array,
+        wx: array,
+        wh: array,
+        bias: array | None,
+        hidden: array | None,
+        cell: array | None,
+    ) -> Any: ...
+    @staticmethod
     def margin_ranking_loss(
         inputs1: array,
         inputs2: array,
@@ -1035,9 +1190,19 @@ class nn:
         reduction: str = "none",
     ) -> array: ...
     @staticmethod
+    def max_pool(x: array, window: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> array: ...
+    @staticmethod
     def mish(x: array) -> array: ...
     @staticmethod
     def mse_loss(predictions: array, targets: array, reduction: str = "mean") -> array: ...
+    @staticmethod
+    def multi_head_attention(
+        queries: array,
+        keys: array,
+        values: array,
+        num_heads: int,
+        mask: str | array | None = None,
+    ) -> array: ...
     @staticmethod
     def nll_loss(inputs: array, targets: array, axis: int = -1, reduction: str = "none") -> array: ...
     @staticmethod
@@ -1049,7 +1214,14 @@ class nn:
     @staticmethod
     def relu6(x: array) -> array: ...
     @staticmethod
-    def rms_norm(x: array, weight: Any, eps: float) -> array: ...
+    def rnn(
+        x: array,
+        wx: array,
+        wh: array,
+        bias: array | None,
+        hidden: array | None,
+        nonlinearity: _Function,
+    ) -> array: ...
     @staticmethod
     def selu(x: array) -> array: ...
     @staticmethod
@@ -1058,6 +1230,10 @@ class nn:
     def sigmoid(x: array) -> array: ...
     @staticmethod
     def silu(x: array) -> array: ...
+    @staticmethod
+    def sinusoidal_frequencies(dims: int, min_freq: float, max_freq: float, full_turns: bool) -> array: ...
+    @staticmethod
+    def sinusoidal_positions(x: array, frequencies: array, scale: float, cos_first: bool) -> array: ...
     @staticmethod
     def smooth_l1_loss(
         predictions: array,

@@ -6,8 +6,13 @@ from typing import Any
 
 import covector.core as mx
 
-# Computed once with MLX 0.32.4 on a CPU.
-FIXTURE: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "nn.json").read_text())
+
+def read(name: str) -> Any:
+    """Numbers computed once with MLX 0.32.4 on a CPU."""
+    return json.loads((Path(__file__).parent / "data" / name).read_text())
+
+
+FIXTURE: dict[str, Any] = read("nn.json")
 
 
 def flat(values: Any) -> list[float]:

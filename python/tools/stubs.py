@@ -25,7 +25,9 @@ HEADER = """\
 # Written by python/tools/stubs.py from the native module; run it again instead of editing this file.
 
 import enum
+import os
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
 class _SupportsDLPack(Protocol):
@@ -34,6 +36,9 @@ class _SupportsDLPack(Protocol):
 
 class _SupportsArray(Protocol):
     def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class _SupportsWrite(Protocol):
+    def write(self, text: str, /) -> Any: ...
 
 _Number: TypeAlias = bool | int | float | complex
 _Value: TypeAlias = _Number | array | _SupportsArray
@@ -69,19 +74,26 @@ PARAMETERS = {
     "destination": "int",
     "device": "_AnyDevice",
     "device_type": "_AnyDevice",
+    "dilation": "int | Sequence[int]",
     "dtype": "Dtype | None",
     "end_axis": "int",
     "endpoint": "bool",
     "equal_nan": "bool",
+    "flip": "bool",
     "fun": "_Function",
+    "groups": "int",
     "high": "_Value",
     "inclusive": "bool",
     "indexing": "str | None",
     "indices_or_sections": "int | Sequence[int]",
+    "input": "array",
+    "input_dilation": "int | Sequence[int]",
     "k": "int",
     "keepdims": "bool",
+    "kernel_dilation": "int | Sequence[int]",
     "key": "array | None",
     "kth": "int",
+    "limit": "int",
     "loc": "_Value | None",
     "low": "_Value",
     "lower": "_Value",
@@ -93,8 +105,10 @@ PARAMETERS = {
     "neginf": "float | None",
     "num_samples": "int | None",
     "offset": "int",
+    "output_padding": "int | Sequence[int]",
     "p": "_Value",
     "pad_width": "int | Sequence[int] | Sequence[Sequence[int]]",
+    "padding": "int | Sequence[int] | tuple[Sequence[int], Sequence[int]]",
     "posinf": "float | None",
     "precise": "bool",
     "precision": "int",
@@ -115,10 +129,13 @@ PARAMETERS = {
     "start_axis": "int",
     "start_indices": "array",
     "stream": "_Stream",
+    "stride": "int | Sequence[int]",
+    "subscripts": "str",
     "update": "array",
     "upper": "_Value",
     "vals": "_Value",
     "values": "_Value",
+    "weight": "array",
     "x": "_Value",
     "y": "_Value",
 }
@@ -206,6 +223,9 @@ SPECIAL = {
     ("_random", "uniform", "low"): "_Value | None",
     ("_random", "uniform", "high"): "_Value | None",
     ("_random", "bernoulli", "p"): "_Value | None",
+    ("_fast", "layer_norm", "weight"): "array | None",
+    ("_fast", "rms_norm", "weight"): "array | None",
+    ("_fast", "rope", "a"): "array",
     ("", "_restore", "dtype"): "Dtype",
     ("", "addmm", "c"): "array",
     ("", "arange", "start"): "float | None",
@@ -216,9 +236,24 @@ SPECIAL = {
     ("", "broadcast_arrays", "arrays"): "array",
     ("", "can_cast", "from_"): "array | Dtype",
     ("", "can_cast", "to"): "Dtype",
+    ("", "conv1d", "dilation"): "int",
+    ("", "conv1d", "padding"): "int",
+    ("", "conv1d", "stride"): "int",
+    ("", "conv2d", "padding"): "int | Sequence[int]",
+    ("", "conv3d", "padding"): "int | Sequence[int]",
+    ("", "conv_transpose1d", "dilation"): "int",
+    ("", "conv_transpose1d", "output_padding"): "int",
+    ("", "conv_transpose1d", "padding"): "int",
+    ("", "conv_transpose1d", "stride"): "int",
+    ("", "conv_transpose2d", "padding"): "int | Sequence[int]",
+    ("", "conv_transpose3d", "padding"): "int | Sequence[int]",
     ("", "default_stream", "device"): "_AnyDevice",
+    ("", "einsum", "operands"): "array",
+    ("", "einsum_path", "operands"): "array",
     ("", "expand_dims", "axis"): "int | Sequence[int]",
+    ("", "export_to_dot", "file"): "str | os.PathLike[str] | _SupportsWrite",
     ("", "from_dlpack", "x"): "_SupportsDLPack",
+    ("", "graph_text", "arrays"): "Any",
     ("", "isdtype", "dtype"): "Dtype",
     ("", "isdtype", "kind"): "Dtype | str | tuple[Dtype | str, ...]",
     ("", "issubdtype", "arg1"): "Dtype | DtypeCategory",
@@ -227,6 +262,7 @@ SPECIAL = {
     ("", "linspace", "start"): "float",
     ("", "linspace", "stop"): "float",
     ("", "meshgrid", "arrays"): "array",
+    ("", "plan_text", "arrays"): "Any",
     ("", "put_along_axis", "indices"): "array",
     ("", "result_type", "arrays_and_dtypes"): "array | Dtype",
     ("", "searchsorted", "sorted_sequence"): "array",
@@ -286,14 +322,19 @@ RETURNS = {
     "device_count": "int",
     "disable_compile": "None",
     "divmod": "list[array]",
+    "einsum_path": "tuple[list[tuple[int, ...]], str]",
     "enable_compile": "None",
     "eval": "None",
     "explain_retrace": "str",
+    "export_to_dot": "None",
     "get_active_memory": "int",
     "get_cache_memory": "int",
+    "get_memory_limit": "int",
+    "get_num_threads": "int",
     "get_peak_memory": "int",
     "get_printoptions": "PrintOptions",
     "grad": "_Function",
+    "graph_text": "str",
     "is_available": "bool",
     "isdtype": "bool",
     "issubdtype": "bool",
@@ -302,12 +343,17 @@ RETURNS = {
     "meshgrid": "tuple[array, ...]",
     "minmax": "tuple[array, array]",
     "new_stream": "Stream",
+    "plan_text": "str",
     "reset_peak_memory": "None",
     "result_type": "Dtype",
     "seed": "None",
+    "set_cache_limit": "int",
     "set_default_device": "None",
     "set_default_stream": "None",
+    "set_memory_limit": "int",
+    "set_num_threads": "None",
     "set_printoptions": "None",
+    "set_wired_limit": "int",
     "split": "list[array]",
     "stop_gradient": "Any",
     "synchronize": "None",
@@ -318,39 +364,86 @@ RETURNS = {
 }
 RANDOM_RETURNS = {"split": "array"}
 
+# What a parameter of the native `fast` takes, by its name.
+FAST_PARAMETERS = {
+    "base": "float | None",
+    "bias": "array | None",
+    "dims": "int",
+    "eps": "float",
+    "force_fused": "bool",
+    "freqs": "array | None",
+    "k": "array",
+    "logits": "array",
+    "mask": "str | array | None",
+    "offset": "int | array",
+    "q": "array",
+    "scale": "float",
+    "sinks": "array | None",
+    "stream": "_Stream",
+    "targets": "array",
+    "traditional": "bool",
+    "v": "array",
+    "x": "array",
+}
+
 # What a parameter of the native `nn` takes, by its name.
 NN_PARAMETERS = {
     "alpha": "Any",
     "anchors": "array",
+    "bias": "array | None",
+    "cell": "array | None",
+    "cos_first": "bool",
     "delta": "float",
+    "dims": "int",
     "dtype": "Dtype",
     "eps": "float",
+    "frequencies": "array",
     "full": "bool",
+    "full_turns": "bool",
     "gain": "float",
+    "hidden": "array | None",
     "high": "float",
     "inputs": "array",
     "inputs1": "array",
     "inputs2": "array",
     "key": "array | None",
+    "keys": "array",
     "label_smoothing": "float",
     "lambd": "float",
     "logits": "array",
     "low": "float",
     "margin": "float",
+    "mask": "str | array | None",
+    "max_freq": "float",
     "mean": "float",
+    "min_freq": "float",
     "mode": "str",
     "negatives": "array",
+    "nonlinearity": "_Function",
+    "num_heads": "int",
+    "num_keys": "int",
+    "num_queries": "int",
+    "offset": "int",
+    "padding": "Sequence[int]",
     "positives": "array",
     "predictions": "array",
+    "queries": "array",
     "reduction": "str",
+    "scale": "float",
     "shape": "Sequence[int]",
+    "state_bias": "array | None",
     "std": "float",
+    "stride": "Sequence[int]",
     "targets": "array",
     "threshold": "float",
     "value": "float",
+    "values": "array",
     "vars": "array",
     "weights": "array | None",
+    "wh": "array",
+    "window": "Sequence[int]",
     "with_logits": "bool",
+    "wx": "array",
     "x": "array",
     "x1": "array",
     "x2": "array",
@@ -364,6 +457,7 @@ NN_OTHERS = {
     "exponential_decay",
     "join_schedules",
     "linear_schedule",
+    "lstm",
     "settle",
     "step_decay",
 }
@@ -450,6 +544,41 @@ class ArrayIterator:
     def __iter__(self) -> ArrayIterator: ...
     def __next__(self) -> array: ...
 
+class ProfileEvent:
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def start_us(self) -> float: ...
+    @property
+    def duration_us(self) -> float: ...
+    @property
+    def thread(self) -> int: ...
+    @property
+    def bytes_read(self) -> int: ...
+    @property
+    def bytes_written(self) -> int: ...
+    @property
+    def flops(self) -> int: ...
+
+class profile:
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None: ...
+    def __enter__(self) -> profile: ...  # noqa: PYI034
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    @property
+    def events(self) -> list[ProfileEvent]: ...
+    @property
+    def duration_us(self) -> float: ...
+    def summary(self) -> str: ...
+    def save(self, path: str | os.PathLike[str]) -> None: ...
+
 class ArrayAt:
     def __getitem__(self, indices: Any, /) -> ArrayAt: ...
     def add(self, value: _Value) -> array: ...
@@ -535,6 +664,8 @@ def parameter_type(scope: str, function: str, name: str) -> str:
         return found
     if name in ARRAYS_ONLY and scope == "" and function in ARRAYS_ONLY[name]:
         return "array"
+    if scope == "_fast":
+        return FAST_PARAMETERS.get(name, "Any")
     if name in ("a", "b"):
         return "_Value"
     if name == "axes":

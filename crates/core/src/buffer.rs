@@ -5,24 +5,25 @@
 
 use crate::error::{Error, Result};
 use crate::shape::{Shape, Strides, checked_size, row_major_strides};
-use covector_kernels::{Dtype, Element, Out, View};
-use std::alloc::Layout;
+use covector_kernels::{Dtype, Element, Out, View, block};
 use std::any::Any;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-const ALIGN: usize = 64;
+const ALIGN: usize = block::ALIGN;
 /// Blocks are rounded up to a quarter of a power of two: at most 25 % is lost, and 4 classes per doubling.
 const CLASSES: usize = 4 * 48;
-/// How much freed memory is kept for reuse before it goes back to the system.
-const CACHE_LIMIT: usize = 2 << 30;
 
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 static CACHED: AtomicUsize = AtomicUsize::new(0);
+/// How much freed memory is kept for reuse before it goes back to the system.
+static CACHE_LIMIT: AtomicUsize = AtomicUsize::new(2 << 30);
+static WIRED_LIMIT: AtomicUsize = AtomicUsize::new(0);
 
 struct Block {
-    ptr: *mut u8,
+    ptr: NonNull<u8>,
     bytes: usize,
 }
 // SAFETY: a block is plain memory that is owned by whoever holds the value.
@@ -36,7 +37,7 @@ fn class_of(bytes: usize) -> (usize, usize) {
     let top = usize::BITS - 1 - bytes.leading_zeros();
     let quarter = 1usize << (top - 2);
     let steps = (bytes - (1 << top)).div_ceil(quarter);
-    (((top as usize - 6) * 4) + steps, (1usize << top) + steps * quarter)
+    (((top as usize - 6) * 4) + steps, (1usize << top).saturating_add(steps * quarter))
 }
 
 /// Bytes held by live arrays.
@@ -61,14 +62,70 @@ pub fn cache_memory() -> usize {
 
 /// Gives the memory kept for reuse back to the system.
 pub fn clear_cache() {
+    shrink_cache(0);
+}
+
+/// Gives memory kept for reuse back to the system, the largest blocks first, until at most `keep` bytes are left.
+fn shrink_cache(keep: usize) {
+    if CACHED.load(Relaxed) <= keep {
+        return;
+    }
     let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
-    for list in cache.iter_mut() {
-        for block in list.drain(..) {
+    for list in cache.iter_mut().rev() {
+        while CACHED.load(Relaxed) > keep
+            && let Some(block) = list.pop()
+        {
             CACHED.fetch_sub(block.bytes, Relaxed);
-            // SAFETY: the block came from `alloc` with this layout and left the cache, so nobody else frees it.
-            unsafe { std::alloc::dealloc(block.ptr, Layout::from_size_align_unchecked(block.bytes, ALIGN)) };
+            // SAFETY: the block came from `allocate` with this size and left the cache, so nobody else frees it.
+            unsafe { block::release(block.ptr, block.bytes) };
         }
     }
+}
+
+fn memory_limit_cell() -> &'static AtomicUsize {
+    static LIMIT: OnceLock<AtomicUsize> = OnceLock::new();
+    LIMIT.get_or_init(|| AtomicUsize::new(block::physical_memory().map_or(usize::MAX / 2, |m| m / 5 * 4)))
+}
+
+/// The bytes that arrays and the cache should stay below together; see [`set_memory_limit`].
+pub fn memory_limit() -> usize {
+    memory_limit_cell().load(Relaxed)
+}
+
+/// Sets the bytes that live arrays and the cache should stay below together, and returns the limit before.
+///
+/// An allocation that would exceed it first gives cached memory back. If live arrays alone exceed it, the allocation is
+/// tried all the same, and is an error where the system has no more. At first it is 80 % of the machine's memory.
+///
+/// ```
+/// use covector_core::buffer::{memory_limit, set_memory_limit};
+/// let before = set_memory_limit(1 << 30);
+/// assert_eq!(set_memory_limit(before), 1 << 30);
+/// assert_eq!(memory_limit(), before);
+/// ```
+pub fn set_memory_limit(bytes: usize) -> usize {
+    let before = memory_limit_cell().swap(bytes, Relaxed);
+    shrink_cache(bytes.saturating_sub(ACTIVE.load(Relaxed)));
+    before
+}
+
+/// The bytes of freed memory that are kept for reuse; see [`set_cache_limit`].
+pub fn cache_limit() -> usize {
+    CACHE_LIMIT.load(Relaxed)
+}
+
+/// Sets how many bytes of freed memory are kept for reuse, and returns the limit before; 0 keeps none. More than that
+/// is given back at once.
+pub fn set_cache_limit(bytes: usize) -> usize {
+    let before = CACHE_LIMIT.swap(bytes, Relaxed);
+    shrink_cache(bytes);
+    before
+}
+
+/// Notes how many bytes should be kept from being paged out, and returns the note before. Nothing is: the memory of a
+/// processor needs no wiring. It is here for programs that set it.
+pub fn set_wired_limit(bytes: usize) -> usize {
+    WIRED_LIMIT.swap(bytes, Relaxed)
 }
 
 enum Owner {
@@ -97,18 +154,20 @@ impl Buffer {
             CACHED.fetch_sub(bytes, Relaxed);
             block.ptr
         } else {
-            let fail = || Error::memory(op, format!("{bytes} bytes of memory could not be had"));
-            let layout = Layout::from_size_align(bytes, ALIGN).map_err(|_| fail())?;
-            // SAFETY: the layout's size is at least `ALIGN`, never zero.
-            let ptr = unsafe { std::alloc::alloc(layout) };
-            if ptr.is_null() {
-                return Err(fail());
+            let needed = ACTIVE.load(Relaxed).saturating_add(bytes);
+            let limit = memory_limit();
+            if needed.saturating_add(CACHED.load(Relaxed)) > limit {
+                shrink_cache(limit.saturating_sub(needed));
             }
-            ptr
+            let block = block::allocate(bytes).or_else(|| {
+                clear_cache();
+                block::allocate(bytes)
+            });
+            block.ok_or_else(|| Error::memory(op, format!("{bytes} bytes of memory could not be had")))?
         };
         let active = ACTIVE.fetch_add(bytes, Relaxed) + bytes;
         PEAK.fetch_max(active, Relaxed);
-        Ok(Self { ptr, bytes, owner: Owner::Cache })
+        Ok(Self { ptr: ptr.as_ptr(), bytes, owner: Owner::Cache })
     }
 }
 
@@ -117,15 +176,17 @@ impl Drop for Buffer {
         if let Owner::Foreign(_) = self.owner {
             return;
         }
-        ACTIVE.fetch_sub(self.bytes, Relaxed);
+        let active = ACTIVE.fetch_sub(self.bytes, Relaxed) - self.bytes;
         let (class, _) = class_of(self.bytes);
-        if CACHED.load(Relaxed) + self.bytes <= CACHE_LIMIT && class < CLASSES {
+        let cached = CACHED.load(Relaxed).saturating_add(self.bytes);
+        let Some(ptr) = NonNull::new(self.ptr) else { return };
+        if cached <= cache_limit() && active.saturating_add(cached) <= memory_limit() && class < CLASSES {
             CACHED.fetch_add(self.bytes, Relaxed);
             let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
-            cache[class].push(Block { ptr: self.ptr, bytes: self.bytes });
+            cache[class].push(Block { ptr, bytes: self.bytes });
         } else {
-            // SAFETY: allocated in `alloc` with this layout; this is the last owner.
-            unsafe { std::alloc::dealloc(self.ptr, Layout::from_size_align_unchecked(self.bytes, ALIGN)) };
+            // SAFETY: allocated in `alloc` with this size; this is the last owner.
+            unsafe { block::release(ptr, self.bytes) };
         }
     }
 }

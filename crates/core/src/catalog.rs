@@ -3,6 +3,8 @@
 //! One generic suite (`tests/catalog.rs`) runs over it: an operation that stands here is tested under every
 //! transform, and one that does not stand here fails the suite.
 
+mod models;
+
 use crate::array::Array;
 use crate::error::Result;
 use crate::graph;
@@ -11,7 +13,7 @@ use crate::prim::elementwise::{Partials, RowFn};
 use crate::prim::rows;
 use crate::primitive::Derivative;
 use crate::random;
-use crate::transforms::{CustomFunction, checkpoint, compile_flat, vjp_flat};
+use crate::transforms::{CustomFunction, checkpoint, compile_flat, jvp_flat, vjp_flat};
 use covector_kernels::{C64, Dtype};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -196,6 +198,9 @@ pub fn entries() -> Vec<Entry> {
     all.extend(indices());
     all.extend(reductions());
     all.extend(products());
+    all.extend(models::sums_of_products());
+    all.extend(models::models());
+    all.extend(convolutions());
     all.extend(creation());
     all.extend(draws());
     all.extend(wrappers());
@@ -468,6 +473,54 @@ fn products() -> Vec<Entry> {
         entry("tensordot", vec![real(&[2, 3, 4]), real(&[4, 2, 3])], |x| {
             ops::try_tensordot(&x[0], &x[1], &[2, 0], &[0, 1])
         }),
+    ]
+}
+
+fn convolutions() -> Vec<Entry> {
+    use ops::ConvOptions;
+    vec![
+        entry("conv1d", vec![real(&[2, 5, 2]), real(&[3, 2, 2])], |x| {
+            ops::try_conv1d(&x[0], &x[1], 2, 1, 1, 1)
+        }),
+        entry("conv2d", vec![real(&[2, 4, 3, 2]), real(&[3, 2, 3, 2])], |x| {
+            ops::try_conv2d(&x[0], &x[1], [1, 1], [1, 1], [1, 1], 1)
+        }),
+        entry("conv2d", vec![real(&[1, 5, 4, 4]), real(&[4, 2, 2, 2])], |x| {
+            ops::try_conv2d(&x[0], &x[1], [2, 1], [0, -1], [1, 1], 2)
+        }),
+        entry("conv3d", vec![real(&[1, 3, 2, 2, 2]), real(&[2, 2, 1, 2, 2])], |x| {
+            ops::try_conv3d(&x[0], &x[1], [1, 1, 2], [0, 0, 1], [2, 1, 1], 1)
+        }),
+        entry("conv_transpose1d", vec![real(&[1, 3, 2]), real(&[2, 3, 1])], |x| {
+            ops::try_conv_transpose1d(&x[0], &x[1], 2, 1, 1, 1, 2)
+        }),
+        entry("conv_transpose2d", vec![real(&[1, 2, 2, 2]), real(&[1, 2, 3, 2])], |x| {
+            ops::try_conv_transpose2d(&x[0], &x[1], [2, 3], [0, 1], [1, 1], [1, 0], 1)
+        }),
+        entry("conv_transpose3d", vec![real(&[1, 1, 2, 2, 1]), real(&[1, 2, 1, 2, 1])], |x| {
+            ops::try_conv_transpose3d(&x[0], &x[1], [1, 1, 2], [0; 3], [1, 1, 2], [0; 3], 1)
+        }),
+        entry("conv_general", vec![real(&[2, 4, 4]), real(&[2, 2, 2])], |x| {
+            let options = ConvOptions {
+                stride: &[2],
+                padding_low: &[3],
+                padding_high: &[1],
+                kernel_dilation: &[2],
+                input_dilation: &[3],
+                groups: 2,
+                flip: true,
+            };
+            ops::try_conv_general(&x[0], &x[1], &options)
+        }),
+        entry("max_pool", vec![distinct(&[1, 5, 4, 2])], |x| {
+            ops::try_max_pool(&x[0], &[2, 3], &[2, 1], &[1, 1])
+        }),
+        // Its tangent, which reverse mode alone does not make.
+        entry("max_pool", vec![distinct(&[1, 5, 2]), real(&[1, 5, 2])], |x| {
+            let pool = |x: &[Array]| Ok(vec![ops::try_max_pool(&x[0], &[3], &[2], &[1])?]);
+            Ok(jvp_flat(&x[..1], &x[1..], pool)?.1.remove(0))
+        }),
+        entry("avg_pool", vec![real(&[2, 5, 2])], |x| ops::try_avg_pool(&x[0], &[3], &[1], &[1])),
     ]
 }
 

@@ -118,3 +118,70 @@ pub fn graph_text(arrays: &[Array]) -> String {
     }
     text
 }
+
+/// The unevaluated graph behind some arrays in the DOT language, which Graphviz draws: operations are boxes, values are
+/// ellipses, and the arrays themselves have a double frame.
+///
+/// ```
+/// use covector_core::{Array, graph_dot};
+/// let x = Array::new([1.0f32, 2.0]);
+/// let dot = graph_dot(&[(&x * 2.0).sum()]);
+/// assert!(dot.starts_with("digraph {") && dot.contains(r#"label="multiply\nfloat32 (2,)""#), "{dot}");
+/// ```
+pub fn graph_dot(arrays: &[Array]) -> String {
+    graph_dot_named(arrays, &[])
+}
+
+/// As [`graph_dot`], with names for some arrays in the graph. Those that are not in it yet are drawn as well, with what
+/// they are made from.
+pub fn graph_dot_named(arrays: &[Array], names: &[(&str, Array)]) -> String {
+    use crate::shape::ShapeText;
+    use std::fmt::Write;
+    let mut roots = arrays.to_vec();
+    roots.extend(names.iter().map(|(_, x)| x.clone()));
+    let graph = walk(&roots, |_| true, |n| n.data().is_none());
+    let mut text = String::from("digraph {\nnode [fontname=\"Helvetica\", fontsize=11];\n");
+    for (i, step) in graph.steps.iter().enumerate() {
+        let mut lines: Vec<String> = names
+            .iter()
+            .filter(|(_, x)| graph.place[&id(x)] as usize == i)
+            .map(|(name, x)| match step.node.avals.len() {
+                1 => (*name).to_owned(),
+                _ => format!("{name} = output {}", x.index),
+            })
+            .collect();
+        match &step.recipe {
+            Some(recipe) => lines.push(crate::primitive::describe(&*recipe.op)),
+            None if step.node.data().is_none() => lines.push("argument".into()),
+            // A single number says more than that it is one.
+            None if step.node.avals.len() == 1 && step.node.avals[0].shape.is_empty() => {
+                let shown = step.output(0).to_string();
+                let value = shown.trim_start_matches("array(").split(", dtype").next().unwrap_or_default();
+                lines.push(value.to_owned());
+            }
+            None => lines.push("values".into()),
+        }
+        lines.extend(step.node.avals.iter().map(|a| format!("{} {}", a.dtype, ShapeText(&a.shape))));
+        let lines: Vec<String> = lines.iter().map(|l| dot_escaped(l)).collect();
+        let shape = if step.recipe.is_some() { "box" } else { "ellipse" };
+        let asked = arrays.iter().any(|x| graph.place[&id(x)] as usize == i);
+        let frame = if asked { ", peripheries=2" } else { "" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "n{i} [label=\"{}\", shape={shape}{frame}];", lines.join("\\n"));
+        for x in step.recipe.iter().flat_map(|r| &r.inputs) {
+            let from = graph.place[&id(x)];
+            let label = match x.node.avals.len() {
+                1 => String::new(),
+                _ => format!(" [label=\"output {}\"]", x.index),
+            };
+            let _ = writeln!(text, "n{from} -> n{i}{label};");
+        }
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// A text inside the quotes of a DOT string.
+fn dot_escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ")
+}

@@ -3,6 +3,7 @@
 use crate::array::{Array, Aval, Outs};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
+pub use crate::prim::shape::Window;
 use crate::shape::Strides;
 pub use covector_kernels::fused::TileFn;
 use smallvec::SmallVec;
@@ -55,6 +56,12 @@ pub trait Primitive: Send + Sync + 'static {
     /// Names and values of the static parameters; serves printing, equality and hashing. Two primitives of the
     /// same name and parameters compute the same.
     fn params(&self, _params: &mut Params<'_>) {}
+
+    /// Arithmetic operations on elements in one evaluation, for profiles, from the shapes of the inputs. Moving,
+    /// sorting and drawing numbers counts none.
+    fn flops(&self, _inputs: &[&[usize]], _outs: &[Aval]) -> u64 {
+        0
+    }
 }
 
 /// What the planner knows of a primitive's evaluation.
@@ -71,6 +78,15 @@ pub enum Fuse<'a> {
     /// One output, elementwise over broadcast inputs, by a tile function. Half-precision inputs and outputs are
     /// converted around it: it works in `float32`.
     Map(TileFn),
+    /// A reduction of input 0 over `axes`, which stay with extent 1: it is called, or runs with its neighbours.
+    Reduce {
+        /// What is computed.
+        kind: covector_kernels::Reduce,
+        /// The reduced axes, sorted.
+        axes: &'a [usize],
+    },
+    /// The matrix product of inputs 0 and 1: it is called, or runs with its neighbours.
+    Product,
 }
 
 /// A primitive whose output is the input's memory seen in another way.
@@ -207,6 +223,12 @@ pub trait Linear: Primitive {
     /// # Errors
     /// What the ops it is written in refuse.
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>>;
+
+    /// The window of input 0 that the one output is, if it is one: then the cotangents of several windows of an array
+    /// are put side by side, and not added up as whole arrays that are mostly zeros.
+    fn window(&self) -> Option<&Window> {
+        None
+    }
 }
 
 /// The rule of a product: linear in input 0 for a fixed input 1, and the other way round.
@@ -216,6 +238,15 @@ pub trait Bilinear: Primitive {
     /// # Errors
     /// What the ops it is written in refuse.
     fn transpose(&self, i: usize, cotangent: &Array, x: &[Array]) -> Result<Array>;
+
+    /// Matrices `a` and `b` with equally many rows, such that the cotangent of input `i` is `aᵀ b`, where there are
+    /// such: then the cotangents of a matrix that many products share become one product. For real arrays.
+    ///
+    /// # Errors
+    /// What the ops it is written in refuse.
+    fn factors(&self, _i: usize, _cotangent: &Array, _x: &[Array]) -> Result<Option<(Array, Array)>> {
+        Ok(None)
+    }
 }
 
 /// The rule of a primitive whose tangent map is written in public ops; the pullback is its transpose.

@@ -1,66 +1,25 @@
 //! Measures kernels on one thread: `cargo run --release -p covector-kernels --example throughput [filter]`.
 #![allow(clippy::print_stdout, reason = "a report is the purpose")]
 
-use covector_kernels::{math, *};
+mod support;
+
+use covector_kernels::{fused::TileFn, math, *};
 use std::hint::black_box;
-use std::time::Instant;
+use support::{Data, Report, strides};
 
-/// The shortest time of one call, in seconds.
-fn best(mut f: impl FnMut()) -> f64 {
-    f();
-    let mut best = f64::INFINITY;
-    let begin = Instant::now();
-    while begin.elapsed().as_secs_f64() < 0.15 {
-        let start = Instant::now();
-        f();
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    best
-}
-
-fn strides(shape: &[usize]) -> Vec<isize> {
-    let mut s = vec![1; shape.len()];
-    for k in (1..shape.len()).rev() {
-        s[k - 1] = s[k] * shape[k] as isize;
-    }
-    s
-}
-
-struct Data {
-    bytes: Vec<u64>,
-    dtype: Dtype,
-}
-
-impl Data {
-    fn new(dtype: Dtype, n: usize) -> Self {
-        let mut bytes = vec![0u64; (n * dtype.size()).div_ceil(8)];
-        let f: Vec<f32> = (0..n).map(|i| ((i * 7919) % 10_007) as f32 / 5_000.0 - 1.0).collect();
-        let (shape, s) = ([n], [1]);
-        // SAFETY: `bytes` has room for `n` elements, `f` has `n`.
-        unsafe {
-            let x = View::new(f.as_ptr().cast(), Dtype::F32, &shape, &s);
-            cast(x, Out::new(bytes.as_mut_ptr().cast(), dtype, &shape));
-        }
-        Self { bytes, dtype }
-    }
-    fn view<'a>(&'a self, shape: &'a [usize], strides: &'a [isize]) -> View<'a> {
-        // SAFETY: the callers below use layouts within the data.
-        unsafe { View::new(self.bytes.as_ptr().cast(), self.dtype, shape, strides) }
-    }
-    fn out<'a>(&'a mut self, shape: &'a [usize]) -> Out<'a> {
-        // SAFETY: as in `view`.
-        unsafe { Out::new(self.bytes.as_mut_ptr().cast(), self.dtype, shape) }
-    }
+/// Applies one tile function through a program.
+fn map(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
+    let mut builder = fused::Builder::default();
+    let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
+    let result = builder.apply(f, &regs);
+    builder.output(result);
+    let shape = out.shape().to_vec();
+    builder.finish().run(&shape, inputs, &[out]);
 }
 
 fn main() {
-    let filter = std::env::args().nth(1).unwrap_or_default();
-    let run = |name: &str, work: f64, unit: &str, f: &mut dyn FnMut()| {
-        if name.contains(&filter) {
-            let t = best(f);
-            println!("{name:32} {:9.2} us {:8.2} {unit}", t * 1e6, work / t * 1e-9);
-        }
-    };
+    let report = Report::new();
+    let run = |name: &str, work: f64, unit: &str, f: &mut dyn FnMut()| report.run(name, work, unit, f);
     println!("{:?}", simd::level());
     macro_rules! unary {
         ($t:ident: $($f:ident)*) => {$(
@@ -69,7 +28,7 @@ fn main() {
             let mut y = Data::new(<$t as Element>::DTYPE, n);
             let f: Tile1 = tile1!($t => $t, |x| math::$t::$f(x));
             run(concat!("math ", stringify!($t), " ", stringify!($f)), n as f64, "G/s", &mut || {
-                map1(f, black_box(x.view(&[n], &[1])), y.out(&[n]));
+                map(TileFn::One(f), &[black_box(x.view(&[n], &[1]))], y.out(&[n]));
             });
         )*};
     }
@@ -84,31 +43,35 @@ fn main() {
     let add: Tile2 = tile2!(f32, f32 => f32, |a, b| a + b);
     let pow: Tile2 = tile2!(f32, f32 => f32, |a, b| math::f32::pow(a, b));
     run("map pow 4096", n as f64, "G/s", &mut || {
-        map2(pow, a.view(&[n], &[1]), b.view(&[n], &[1]), c.out(&[n]))
+        map(TileFn::Two(pow), &[a.view(&[n], &[1]), b.view(&[n], &[1])], c.out(&[n]))
     });
     run("map add scalar", 1.0, "G/s", &mut || {
         for _ in 0..1000 {
-            map2(add, black_box(a.view(&[], &[])), b.view(&[], &[]), c.out(&[]));
+            map(TileFn::Two(add), &[black_box(a.view(&[], &[])), b.view(&[], &[])], c.out(&[]));
         }
     });
     run("map add 4096", n as f64, "G/s", &mut || {
-        map2(add, a.view(&[n], &[1]), b.view(&[n], &[1]), c.out(&[n]))
+        map(TileFn::Two(add), &[a.view(&[n], &[1]), b.view(&[n], &[1])], c.out(&[n]))
     });
     let m = 1 << 20;
     run("map add 1M", m as f64, "G/s", &mut || {
-        map2(add, a.view(&[m], &[1]), b.view(&[m], &[1]), c.out(&[m]))
+        map(TileFn::Two(add), &[a.view(&[m], &[1]), b.view(&[m], &[1])], c.out(&[m]))
     });
     for w in [10, 100, 1000] {
         let h = 4096 / w;
         run(&format!("map add [{h},{w}]+[{w}]"), (h * w) as f64, "G/s", &mut || {
-            map2(add, a.view(&[h, w], &[w as isize, 1]), b.view(&[w], &[1]), c.out(&[h, w]));
+            map(TileFn::Two(add), &[a.view(&[h, w], &[w as isize, 1]), b.view(&[w], &[1])], c.out(&[h, w]));
         });
         run(&format!("map add [{h},{w}]+[{h},1]"), (h * w) as f64, "G/s", &mut || {
-            map2(add, a.view(&[h, w], &[w as isize, 1]), b.view(&[h, 1], &[1, 1]), c.out(&[h, w]));
+            map(
+                TileFn::Two(add),
+                &[a.view(&[h, w], &[w as isize, 1]), b.view(&[h, 1], &[1, 1])],
+                c.out(&[h, w]),
+            );
         });
     }
     run("map add + scalar", n as f64, "G/s", &mut || {
-        map2(add, a.view(&[n], &[1]), b.view(&[], &[]), c.out(&[n]))
+        map(TileFn::Two(add), &[a.view(&[n], &[1]), b.view(&[], &[])], c.out(&[n]))
     });
     run("cast transpose 1024", m as f64, "G/s", &mut || {
         cast(a.view(&[1024, 1024], &[1, 1024]), c.out(&[1024, 1024]))
@@ -202,34 +165,4 @@ fn main() {
         run(&format!("random uniform {n}"), n as f64, "G/s", &mut || random::uniform([1, 2], 1.0, &mut out));
         run(&format!("random normal {n}"), n as f64, "G/s", &mut || random::normal([1, 2], 1.0, &mut out));
     }
-    for (m, k, n) in [
-        (64, 64, 64),
-        (256, 256, 256),
-        (1024, 1024, 1024),
-        (128, 64, 10),
-        (128, 784, 10),
-        (1, 1024, 1024),
-        (1024, 1024, 1),
-        (8, 512, 512),
-        (128, 32, 64),
-        (32, 784, 128),
-    ] {
-        for (name, sa, sb) in [("NN", [k, 1], [n, 1]), ("TN", [1, m], [n, 1]), ("NT", [k, 1], [1, k])] {
-            let (sa, sb) = (sa.map(|s| s as isize), sb.map(|s| s as isize));
-            run(&format!("matmul {m}x{k}x{n} {name}"), 2.0 * (m * n * k) as f64, "GFLOP/s", &mut || {
-                matmul(a.view(&[m, k], &sa), b.view(&[k, n], &sb), c.out(&[m, n]));
-            });
-        }
-    }
-    run("matmul batch 64x(128x64x128)", 2.0 * (64 * 128 * 64 * 128) as f64, "GFLOP/s", &mut || {
-        matmul(
-            a.view(&[64, 128, 64], &[8192, 64, 1]),
-            b.view(&[64, 64, 128], &[8192, 128, 1]),
-            c.out(&[64, 128, 128]),
-        );
-    });
-    let (ha, hb, mut hc) = (Data::new(Dtype::Bf16, m), Data::new(Dtype::Bf16, m), Data::new(Dtype::Bf16, m));
-    run("matmul bf16 512", 2.0 * 512f64.powi(3), "GFLOP/s", &mut || {
-        matmul(ha.view(&[512, 512], &[512, 1]), hb.view(&[512, 512], &[512, 1]), hc.out(&[512, 512]));
-    });
 }

@@ -1,8 +1,22 @@
-//! Copies into strided memory: concatenation, padding and slice updates write a part of a larger array.
+//! Copies between layouts: transpositions, broadcasts, and writes into a part of a larger array.
 
-use crate::loader::{Axes, Cursor, Odometer};
+use crate::loader::{Axes, Cursor, Odometer, TILE, Tile, copy_strided_both};
+use crate::pool::{parallel, parallel_ranges};
 use crate::simd::vectorize;
+use crate::stream;
 use crate::view::View;
+
+/// Bytes that are worth a part of their own.
+const PART: usize = 1 << 18;
+
+/// Where a copy reads and writes, on its way to another thread.
+#[derive(Clone, Copy)]
+struct Ends {
+    src: *const u8,
+    dst: *mut u8,
+}
+// SAFETY: the source is only read, and every thread writes a part of its own.
+unsafe impl Sync for Ends {}
 
 /// Writes `x` to the strided memory at `dst`, element `[i, j, …]` to `dst + i·dst_strides[0] + j·dst_strides[1] + …`
 /// (strides count elements of `x`'s type).
@@ -34,16 +48,87 @@ pub unsafe fn copy_into(x: View<'_>, dst: *mut u8, dst_strides: &[isize]) {
         to.push_apart(n, d);
     }
     let count: usize = outer.iter().map(|a| a.0).product();
-    let (mut i, mut o) = (Odometer::new(from.as_slice()), Odometer::new(to.as_slice()));
-    for _ in 0..count {
-        // SAFETY: the view vouches for the source, the caller for the destination.
-        unsafe {
-            let src = x.ptr().offset(i.offset() * size as isize);
-            let dst = dst.offset(o.offset() * size as isize);
-            crate::loader::copy_strided_both(src, s, dst, d, size, n);
+    let ends = Ends { src: x.ptr(), dst };
+    let ends = &ends;
+    if count == 1 {
+        return parallel_ranges(n, PART / size, &|range| {
+            let (first, size) = (range.start as isize, size as isize);
+            // SAFETY: elements `range` of the only line.
+            unsafe {
+                let (src, dst) = (ends.src.offset(first * s * size), ends.dst.offset(first * d * size));
+                copy_strided_both(src, s, dst, d, size as usize, range.len());
+            }
+        });
+    }
+    let past = s == 1 && d == 1 && n * size >= 512 && stream::worthwhile(count * n * size);
+    let lines = |range: std::ops::Range<usize>| {
+        let mut i = Odometer::at(from.as_slice(), range.start);
+        let mut o = Odometer::at(to.as_slice(), range.start);
+        for _ in range {
+            // SAFETY: the view vouches for the source, the caller for the destination.
+            unsafe {
+                let src = ends.src.offset(i.offset() * size as isize);
+                let dst = ends.dst.offset(o.offset() * size as isize);
+                if past {
+                    stream::copy(src, dst, n * size);
+                } else {
+                    copy_strided_both(src, s, dst, d, size, n);
+                }
+            }
+            i.step();
+            o.step();
         }
-        i.step();
-        o.step();
+    };
+    by_lines(count, n * size, &lines);
+}
+
+/// Gives ranges of `count` lines of `bytes` bytes to threads.
+fn by_lines(count: usize, bytes: usize, lines: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
+    let parts = (count * bytes / PART).clamp(1, 16.min(count));
+    if parts == 1 {
+        lines(0..count);
+    } else {
+        parallel(parts, &|p| lines(p * count / parts..(p + 1) * count / parts));
+    }
+}
+
+/// Copies `bytes` bytes.
+///
+/// # Safety
+/// They can be read and written, without overlap.
+pub(crate) unsafe fn copy_bytes(src: *const u8, dst: *mut u8, bytes: usize) {
+    let ends = Ends { src, dst };
+    let (ends, past) = (&ends, stream::worthwhile(bytes));
+    parallel_ranges(bytes, 4 * PART, &|range| {
+        // SAFETY: a part of the bytes.
+        unsafe {
+            let (src, dst) = (ends.src.add(range.start), ends.dst.add(range.start));
+            if past {
+                stream::copy(src, dst, range.len());
+            } else {
+                std::ptr::copy_nonoverlapping(src, dst, range.len());
+            }
+        };
+    });
+}
+
+/// Writes `n` elements of `size` bytes past the caches, from tiles that `fill` writes: it is given the first element's
+/// number, the tile and its length.
+///
+/// # Safety
+/// They can be written.
+pub(crate) unsafe fn by_tiles(
+    dst: *mut u8,
+    size: usize,
+    n: usize,
+    mut fill: impl FnMut(usize, *mut u8, usize),
+) {
+    let mut tile = Tile::new();
+    for start in (0..n).step_by(TILE) {
+        let len = TILE.min(n - start);
+        fill(start, tile.ptr(), len);
+        // SAFETY: the caller's contract; the tile has been filled.
+        unsafe { stream::copy(tile.ptr(), dst.add(start * size), len * size) };
     }
 }
 
@@ -58,9 +143,39 @@ pub(crate) fn against_the_grain(axes: &[(usize, isize)]) -> bool {
 /// These elements can be read, `n` written at `dst`, without overlap.
 pub(crate) unsafe fn copy_out(src: *const u8, size: usize, axes: &Axes, dst: *mut u8, n: usize) {
     let steps = axes.as_slice();
+    let ends = Ends { src, dst };
+    let (ends, past) = (&ends, stream::worthwhile(n * size));
+    if let [] | [(_, 0)] = steps
+        && n > 1
+    {
+        let mut pattern = [0u8; 64];
+        // SAFETY: the caller's contract; the element repeats through the pattern, and sizes divide its length.
+        unsafe { crate::loader::copy_strided(src, 0, size, pattern.as_mut_ptr(), 64 / size) };
+        return parallel_ranges(n, PART / size, &|range| {
+            // SAFETY: a part of the elements.
+            unsafe {
+                let dst = ends.dst.add(range.start * size);
+                if past {
+                    stream::fill(&pattern, dst, range.len() * size);
+                } else {
+                    crate::loader::copy_strided(pattern.as_ptr(), 0, size, dst, range.len());
+                }
+            }
+        });
+    }
     if !against_the_grain(steps) {
-        // SAFETY: the caller's contract.
-        return unsafe { Cursor::new(src, size, axes, 0).load(dst, n) };
+        return parallel_ranges(n, PART / size, &|range| {
+            // SAFETY: the caller's contract, for a part of the elements.
+            unsafe {
+                let mut cursor = Cursor::new(ends.src, size, axes, range.start);
+                let dst = ends.dst.add(range.start * size);
+                if past {
+                    by_tiles(dst, size, range.len(), |_, tile, n| cursor.load(tile, n));
+                } else {
+                    cursor.load(dst, range.len());
+                }
+            }
+        });
     }
     let grain = steps.iter().position(|a| a.1 == 1).unwrap_or(0);
     let ((across, step), along) = (steps[0], steps[grain].0);
@@ -75,32 +190,52 @@ pub(crate) unsafe fn copy_out(src: *const u8, size: usize, axes: &Axes, dst: *mu
         }
         place *= n as isize;
     }
-    let (mut i, mut o) = (Odometer::new(from.as_slice()), Odometer::new(to.as_slice()));
-    for _ in 0..n / (across * along) {
-        macro_rules! go {
-            ($t:ty) => {{
-                // SAFETY: both odometers stay within the elements that the caller vouches for.
-                unsafe {
-                    let plane = Plane {
-                        src: src.cast::<$t>().offset(i.offset()),
-                        step,
-                        dst: dst.cast::<$t>().offset(o.offset()),
-                        place: along_place,
-                    };
-                    transpose(plane, across, along);
-                }
-            }};
+    // Blocks of each plane: strips of its rows, of a length that is worth a thread's while.
+    let planes = n / (across * along);
+    let strips = along.div_ceil(STRIP);
+    let reach = (PART / (STRIP.min(along) * size)).next_multiple_of(64).min(across);
+    let blocks = across.div_ceil(reach);
+    let some = |range: std::ops::Range<usize>| {
+        for at in range {
+            let (plane, first, far) =
+                (at / strips / blocks, at / blocks % strips * STRIP, at % blocks * reach);
+            let (down, right) = (first as isize, far as isize);
+            let i = Odometer::at(from.as_slice(), plane).offset() + down + right * step;
+            let o = Odometer::at(to.as_slice(), plane).offset() + down * along_place + right;
+            let (strip, across) = (STRIP.min(along - first), reach.min(across - far));
+            macro_rules! go {
+                ($t:ty, $transpose:ident) => {{
+                    // SAFETY: a strip within the elements that the caller vouches for.
+                    unsafe {
+                        let plane = Plane {
+                            src: ends.src.cast::<$t>().offset(i),
+                            step,
+                            dst: ends.dst.cast::<$t>().offset(o),
+                            place: along_place,
+                            past,
+                        };
+                        $transpose(plane, across, strip);
+                    }
+                }};
+            }
+            match size {
+                1 => go!(u8, transpose),
+                2 => go!(u16, transpose),
+                #[cfg(target_arch = "x86_64")]
+                4 if crate::simd::level() == crate::simd::Level::Avx512 => go!(u32, transpose32),
+                #[cfg(target_arch = "x86_64")]
+                8 if crate::simd::level() == crate::simd::Level::Avx512 => go!(u64, transpose64),
+                4 => go!(u32, transpose),
+                _ => go!(u64, transpose),
+            }
         }
-        match size {
-            1 => go!(u8),
-            2 => go!(u16),
-            4 => go!(u32),
-            _ => go!(u64),
-        }
-        i.step();
-        o.step();
-    }
+    };
+    by_lines(planes * strips * blocks, STRIP.min(along) * reach * size, &some);
 }
+
+/// Elements along the contiguous axis of the source that are transposed together: sequential reads, and no more lines
+/// to write than the processor keeps apart.
+const STRIP: usize = 256;
 
 /// A transposition: `dst[j·place + i] = src[i·step + j]`.
 struct Plane<T> {
@@ -108,7 +243,50 @@ struct Plane<T> {
     step: isize,
     dst: *mut T,
     place: isize,
+    /// Whether the result is written past the caches.
+    past: bool,
 }
+
+/// [`transpose`] in registers.
+#[cfg(target_arch = "x86_64")]
+macro_rules! transpose_in_registers {
+    ($name:ident, $t:ty, $columns:ident, $side:ident, $mask:ty, $store:ident) => {
+        /// # Safety
+        /// The machine has AVX-512; the plane's elements can be read and written.
+        #[target_feature(enable = "avx512f")]
+        unsafe fn $name(p: Plane<$t>, across: usize, along: usize) {
+            use crate::transpose::*;
+            let size = size_of::<$t>();
+            let aligned = p.dst.align_offset(64) == 0 && (p.place * size as isize) % 64 == 0;
+            for i in (0..across).step_by($side) {
+                let height = $side.min(across - i);
+                let mask: $mask = if height == $side { !0 } else { (1 << height) - 1 };
+                let past = p.past && aligned && height == $side;
+                for j in (0..along).step_by($side) {
+                    let width = $side.min(along - j);
+                    // SAFETY: the caller's contract.
+                    unsafe {
+                        let lines =
+                            $columns(p.src.offset(i as isize * p.step + j as isize), p.step, height, width);
+                        for (c, line) in lines.iter().enumerate().take(width) {
+                            let at = p.dst.offset((j + c) as isize * p.place + i as isize);
+                            if past {
+                                std::arch::x86_64::_mm512_stream_si512(at.cast(), *line);
+                            } else {
+                                std::arch::x86_64::$store(at.cast(), mask, *line);
+                            }
+                        }
+                    }
+                }
+            }
+            std::arch::x86_64::_mm_sfence();
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+transpose_in_registers!(transpose32, u32, columns32, SIDE32, u16, _mm512_mask_storeu_epi32);
+#[cfg(target_arch = "x86_64")]
+transpose_in_registers!(transpose64, u64, columns64, SIDE64, u8, _mm512_mask_storeu_epi64);
 
 vectorize! {
     /// Transposes block by block through a small buffer, so that each cache line is read and written once, and

@@ -129,16 +129,13 @@ enum Feed<'a> {
     Direct(usize),
     /// One element for all: its tile is filled once.
     Splat,
-    /// Strided: copied for each tile.
-    Gather(Cursor<'a>),
+    /// Strided: copied for each tile to this one, or read where it is.
+    Gather(Cursor<'a>, *mut u8),
 }
 
 #[repr(align(64))]
 #[derive(Clone, Copy)]
 struct Line(#[expect(dead_code, reason = "only its address is used")] [u8; 64]);
-
-/// Lines per scratch tile.
-const LINES: usize = TILE * 8 / 64;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
@@ -174,7 +171,15 @@ impl Program {
         parallel_ranges(n, least, &|part| self.run_range(shape, inputs, outputs, part.start, part.end));
     }
 
-    fn run_range(&self, shape: &[usize], inputs: &[View<'_>], outputs: &[Out<'_>], start: usize, end: usize) {
+    /// The elements of the linear index from `start` to `end`, on this thread.
+    pub(crate) fn run_range(
+        &self,
+        shape: &[usize],
+        inputs: &[View<'_>],
+        outputs: &[Out<'_>],
+        start: usize,
+        end: usize,
+    ) {
         let whole: usize = shape.iter().product();
         // Which inputs need a tile of their own, and the axes of those that are gathered.
         let mut gathered: Vec<Axes> = Vec::new();
@@ -196,12 +201,16 @@ impl Program {
         SCRATCH.with(|cell| {
             // A tile function never comes back here, so the scratch is not in use already.
             let mut scratch = cell.borrow_mut();
-            let lines = (tiles + self.scratch) * LINES;
+            // Tiles no longer than needed: thousands of live values of a long chain of single elements stay in
+            // the cache, too.
+            let most = (end - start).min(TILE);
+            let each = (most * 8).div_ceil(64);
+            let lines = (tiles + self.scratch) * each;
             if scratch.len() < lines {
                 scratch.resize(lines, Line([0; 64]));
             }
             let base: *mut u8 = scratch.as_mut_ptr().cast();
-            let tile_at = |i: usize| base.wrapping_add(i * LINES * 64);
+            let tile_at = |i: usize| base.wrapping_add(i * each * 64);
             let first_scratch = self.inputs.len() + self.outputs;
             let width = first_scratch + self.scratch;
             let mut table: SmallVec<[*mut u8; 48]> = SmallVec::from_elem(std::ptr::null_mut(), width);
@@ -210,7 +219,6 @@ impl Program {
             }
             let mut feeds: SmallVec<[Feed<'_>; 8]> = SmallVec::new();
             let (mut next_tile, mut next_axes) = (0, 0);
-            let most = (end - start).min(TILE);
             for (k, (x, &kind)) in inputs.iter().zip(kinds.iter()).enumerate() {
                 let size = x.dtype().size();
                 feeds.push(match kind {
@@ -226,12 +234,12 @@ impl Program {
                         Feed::Splat
                     }
                     _ => {
-                        table[k] = tile_at(next_tile);
+                        let tile = tile_at(next_tile);
                         next_tile += 1;
                         let axes = &gathered[next_axes];
                         next_axes += 1;
                         // SAFETY: a view's elements can be read while it lives.
-                        Feed::Gather(unsafe { Cursor::new(x.ptr(), size, axes, start) })
+                        Feed::Gather(unsafe { Cursor::new(x.ptr(), size, axes, start) }, tile)
                     }
                 });
             }
@@ -242,9 +250,10 @@ impl Program {
             loop {
                 let n = (end - at).min(TILE);
                 for (k, feed) in feeds.iter_mut().enumerate() {
-                    if let Feed::Gather(cursor) = feed {
-                        // SAFETY: `n` elements of the shape remain and the tile holds TILE of any type.
-                        unsafe { cursor.load(table[k], n) };
+                    if let Feed::Gather(cursor, tile) = feed {
+                        // SAFETY: `n` elements of the shape remain, and the tile, which only this feed writes, holds
+                        // as many of any type as are run at once.
+                        table[k] = unsafe { cursor.tile(*tile, n) }.cast_mut();
                     }
                 }
                 for step in &self.steps {

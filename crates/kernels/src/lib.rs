@@ -4,7 +4,10 @@
 //! memory). The layer above decides what to run and where results live; this crate decides how.
 
 pub mod arange;
+pub mod band;
+pub mod block;
 pub mod cast;
+pub mod conv;
 pub mod copy;
 mod dtype;
 pub mod fused;
@@ -21,14 +24,18 @@ pub mod reduce;
 pub mod scan;
 pub mod simd;
 pub mod sort;
+mod stream;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 mod view;
+pub mod window;
 
 pub use arange::arange;
 pub use copy::copy_into;
 pub use dtype::{C64, Dtype, Element};
 pub use gather::{OutOfBounds, Scatter, gather, scatter, scatter_along_axis, take_along_axis};
 pub use half::{bf16, f16};
-pub use map::{cast, fill, map1, map1_wide, map2, map2_wide, map3, map3_wide};
+pub use map::{cast, fill};
 pub use matmul::matmul;
 pub use num_complex::Complex;
 pub use reduce::{Reduce, arg_reduce, reduce};

@@ -213,6 +213,37 @@ impl<'a> Odometer<'a> {
         self.offset = offset;
     }
 
+    /// At the beginning of the innermost axis: how many more whole turns of it the second axis has.
+    #[inline(always)]
+    fn lines(&mut self) -> usize {
+        match (self.axes, self.indices()) {
+            ([_, (m, _), ..], [0, at, ..]) => m - *at,
+            _ => 0,
+        }
+    }
+
+    /// Moves on by `by` whole turns of the innermost axis, at most to the end of the second.
+    #[inline(always)]
+    fn advance_lines(&mut self, by: usize) {
+        let axes = self.axes;
+        let mut offset = self.offset + by as isize * axes[1].1;
+        let index = self.indices();
+        index[1] += by;
+        for k in 1..axes.len() {
+            let (n, s) = axes[k];
+            if index[k] < n {
+                break;
+            }
+            index[k] = 0;
+            offset -= n as isize * s;
+            if let Some(&(_, s)) = axes.get(k + 1) {
+                index[k + 1] += 1;
+                offset += s;
+            }
+        }
+        self.offset = offset;
+    }
+
     /// Moves on by one element.
     #[inline(always)]
     pub fn step(&mut self) {
@@ -284,11 +315,74 @@ pub unsafe fn copy_strided_both(src: *const u8, ss: isize, dst: *mut u8, ds: isi
     }
 }
 
+/// An innermost axis up to this long is copied many turns at a time: a call for each would cost more than the copy.
+const SHORT: usize = 32;
+
+/// Copies `m` lines of `n` elements, `stride` apart within a line and `step` from line to line.
+///
+/// # Safety
+/// They can be read at `src` and `m · n` contiguous ones written at `dst`, without overlap.
+unsafe fn copy_lines(
+    src: *const u8,
+    (n, stride): (usize, isize),
+    (m, step): (usize, isize),
+    size: usize,
+    dst: *mut u8,
+) {
+    macro_rules! go {
+        ($t:ty) => {{
+            let (src, dst) = (src.cast::<$t>(), dst.cast::<$t>());
+            macro_rules! fixed {
+                ($n:literal) => {
+                    for l in 0..m {
+                        // SAFETY: the caller's contract.
+                        unsafe {
+                            let (line, to) =
+                                (src.offset(l as isize * step), dst.add(l * $n).cast::<[$t; $n]>());
+                            let values = if stride == 0 {
+                                [line.read(); $n]
+                            } else {
+                                line.cast::<[$t; $n]>().read_unaligned()
+                            };
+                            to.write_unaligned(values);
+                        }
+                    }
+                };
+            }
+            match n {
+                2 if stride <= 1 && stride >= 0 => fixed!(2),
+                4 if stride <= 1 && stride >= 0 => fixed!(4),
+                8 if stride <= 1 && stride >= 0 => fixed!(8),
+                16 if stride <= 1 && stride >= 0 => fixed!(16),
+                _ => {
+                    for l in 0..m {
+                        for i in 0..n {
+                            // SAFETY: the caller's contract.
+                            unsafe {
+                                let v = src.offset(l as isize * step + i as isize * stride).read();
+                                dst.add(l * n + i).write(v);
+                            }
+                        }
+                    }
+                }
+            }
+        }};
+    }
+    match size {
+        1 => go!(u8),
+        2 => go!(u16),
+        4 => go!(u32),
+        _ => go!(u64),
+    }
+}
+
 /// Reads consecutive tiles of the linear index of strided memory.
 pub struct Cursor<'a> {
     base: *const u8,
     size: usize,
     odometer: Odometer<'a>,
+    /// The offset of the one element that fills the tile of [`Cursor::tile`], and how much of it.
+    filled: (isize, usize),
 }
 
 impl<'a> Cursor<'a> {
@@ -299,7 +393,33 @@ impl<'a> Cursor<'a> {
     pub unsafe fn new(base: *const u8, size: usize, axes: &'a Axes, start: usize) -> Self {
         let axes = axes.as_slice();
         let odometer = if start == 0 { Odometer::new(axes) } else { Odometer::at(axes, start) };
-        Self { base, size, odometer }
+        Self { base, size, odometer, filled: (0, 0) }
+    }
+
+    /// The next `n` elements, where they are or copied to `tile`, which is always the same.
+    ///
+    /// # Safety
+    /// As [`Cursor::load`]; between calls nobody else writes to `tile`.
+    pub unsafe fn tile(&mut self, tile: *mut u8, n: usize) -> *const u8 {
+        let stride = self.odometer.axes.first().map_or(0, |a| a.1);
+        if (stride == 0 || stride == 1) && self.odometer.run() >= n {
+            let offset = self.odometer.offset();
+            let at = self.base.wrapping_offset(offset * self.size as isize);
+            if stride == 1 {
+                self.odometer.advance(n);
+                return at;
+            }
+            if self.filled.0 == offset && self.filled.1 >= n {
+                self.odometer.advance(n);
+                return tile;
+            }
+            self.filled = (offset, n);
+        } else {
+            self.filled.1 = 0;
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.load(tile, n) };
+        tile
     }
 
     /// Copies the next `n` elements to `dst`.
@@ -307,8 +427,23 @@ impl<'a> Cursor<'a> {
     /// # Safety
     /// `n` elements remain and can be written at `dst`, without overlap.
     pub unsafe fn load(&mut self, mut dst: *mut u8, mut n: usize) {
-        let stride = self.odometer.axes.first().map_or(0, |a| a.1);
+        let (inner, stride) = self.odometer.axes.first().copied().unwrap_or((1, 0));
         while n > 0 {
+            if inner <= SHORT && n >= 2 * inner {
+                let lines = self.odometer.lines().min(n / inner);
+                if lines > 1 {
+                    let at = self.odometer.offset() * self.size as isize;
+                    let second = (lines, self.odometer.axes[1].1);
+                    // SAFETY: these lines are among the elements that `new`'s caller vouches for.
+                    unsafe {
+                        copy_lines(self.base.offset(at), (inner, stride), second, self.size, dst);
+                        dst = dst.add(lines * inner * self.size);
+                    }
+                    self.odometer.advance_lines(lines);
+                    n -= lines * inner;
+                    continue;
+                }
+            }
             let run = self.odometer.run().min(n);
             let at = self.odometer.offset() * self.size as isize;
             // SAFETY: `run` elements along the innermost axis are among those `new`'s caller vouches for.

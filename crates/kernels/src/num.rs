@@ -26,12 +26,6 @@ pub(crate) trait Num: Element {
     fn lesser(self, o: Self) -> Self;
     /// Total order for sorting: NaN after everything, -0 equal to 0.
     fn order(&self, o: &Self) -> Ordering;
-    /// Whether [`key`](Self::key) is there.
-    const KEYED: bool = false;
-    /// An integer in the order of [`order`](Self::order), for types of up to 32 bits.
-    fn key(self) -> u32 {
-        0
-    }
     /// Whether it is not equal to itself.
     fn nan(self) -> bool;
     /// `log(exp(self) + exp(o))`, for floating point; the maximum for other types.
@@ -39,15 +33,11 @@ pub(crate) trait Num: Element {
 }
 
 macro_rules! ints {
-    ($keyed:expr => $($t:ty)*) => {$(
+    ($($t:ty)*) => {$(
         impl Num for $t {
             const ZERO: Self = 0;
             const ONE: Self = 1;
             const LOWEST: Self = <$t>::MIN;
-            const KEYED: bool = $keyed;
-            // The offset moves the least value of a signed type to zero.
-            #[inline(always)]
-            fn key(self) -> u32 { self.abs_diff(<$t>::MIN) as u32 }
             const HIGHEST: Self = <$t>::MAX;
             #[inline(always)]
             fn add(self, o: Self) -> Self { self.wrapping_add(o) }
@@ -68,8 +58,7 @@ macro_rules! ints {
         }
     )*};
 }
-ints!(true => u8 u16 u32 i8 i16 i32);
-ints!(false => u64 i64);
+ints!(u8 u16 u32 u64 i8 i16 i32 i64);
 
 impl Num for bool {
     const ZERO: Self = false;
@@ -111,14 +100,11 @@ impl Num for bool {
 }
 
 macro_rules! floats {
-    ($($t:ty, $zero:expr, $one:expr, $low:expr, $high:expr, $wide:ty, $narrow:expr, $keyed:expr;)*) => {$(
+    ($($t:ty, $zero:expr, $one:expr, $low:expr, $high:expr, $wide:ty, $math:ident, $narrow:expr;)*) => {$(
         impl Num for $t {
             const ZERO: Self = $zero;
             const ONE: Self = $one;
             const LOWEST: Self = $low;
-            const KEYED: bool = $keyed;
-            #[inline(always)]
-            fn key(self) -> u32 { float_key(f64::from(self) as f32) }
             const HIGHEST: Self = $high;
             #[inline(always)]
             fn add(self, o: Self) -> Self { self + o }
@@ -142,31 +128,16 @@ macro_rules! floats {
             fn nan(self) -> bool { self != self }
             #[inline(always)]
             fn log_add_exp(self, o: Self) -> Self {
-                let (a, b) = (<$wide>::from(self), <$wide>::from(o));
-                let (hi, lo) = if a > b { (a, b) } else { (b, a) };
-                if a.is_nan() || b.is_nan() {
-                    return if self.nan() { self } else { o };
-                }
-                let gap = lo - hi;
-                let r = if gap.is_nan() || gap == <$wide>::NEG_INFINITY { hi } else { hi + gap.exp().ln_1p() };
-                $narrow(r)
+                $narrow(crate::math::$math::logaddexp(<$wide>::from(self), <$wide>::from(o)))
             }
         }
     )*};
 }
 floats! {
-    f32, 0.0, 1.0, f32::NEG_INFINITY, f32::INFINITY, f32, std::convert::identity, true;
-    f64, 0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY, f64, std::convert::identity, false;
-    f16, f16::ZERO, f16::ONE, f16::NEG_INFINITY, f16::INFINITY, f32, f16::from_f32, true;
-    bf16, bf16::ZERO, bf16::ONE, bf16::NEG_INFINITY, bf16::INFINITY, f32, bf16::from_f32, true;
-}
-
-/// An integer in the order of floats: the bits, those of negative numbers inverted; -0 as 0, and every NaN the last.
-#[inline(always)]
-fn float_key(x: f32) -> u32 {
-    let bits = (x + 0.0).to_bits();
-    let key = bits ^ (((bits as i32) >> 31) as u32 | 0x8000_0000);
-    if x.is_nan() { u32::MAX } else { key }
+    f32, 0.0, 1.0, f32::NEG_INFINITY, f32::INFINITY, f32, f32, std::convert::identity;
+    f64, 0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY, f64, f64, std::convert::identity;
+    f16, f16::ZERO, f16::ONE, f16::NEG_INFINITY, f16::INFINITY, f32, f32, f16::from_f32;
+    bf16, bf16::ZERO, bf16::ONE, bf16::NEG_INFINITY, bf16::INFINITY, f32, f32, bf16::from_f32;
 }
 
 /// Complex numbers are ordered by their real parts, ties by the imaginary parts.

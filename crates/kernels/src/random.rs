@@ -7,6 +7,7 @@
 
 pub mod stream;
 
+use crate::pool::parallel_ranges;
 use crate::simd::vectorize;
 use std::mem::MaybeUninit;
 
@@ -52,10 +53,14 @@ fn four_rounds<const A: u32, const B: u32, const C: u32, const D: u32>(
 /// Counters in a block: their words stay in the first-level cache.
 const BLOCK: usize = 64;
 
-/// What becomes of one word.
-trait Finish: Copy {
+/// What becomes of one word, and of the word at the same place of a second stream if there is one.
+trait Finish: Copy + Sync {
     type Out: Copy;
-    fn finish(self, word: u32) -> Self::Out;
+    /// The second stream's key.
+    fn second(self) -> Option<[u32; 2]> {
+        None
+    }
+    fn finish(self, word: u32, second: u32) -> Self::Out;
 }
 
 #[derive(Clone, Copy)]
@@ -64,7 +69,7 @@ struct Word;
 impl Finish for Word {
     type Out = u32;
     #[inline(always)]
-    fn finish(self, word: u32) -> u32 {
+    fn finish(self, word: u32, _: u32) -> u32 {
         word
     }
 }
@@ -78,7 +83,7 @@ struct Uniform {
 impl Finish for Uniform {
     type Out = f32;
     #[inline(always)]
-    fn finish(self, word: u32) -> f32 {
+    fn finish(self, word: u32, _: u32) -> f32 {
         let u = word as f32 * (1.0 / 4_294_967_296.0);
         if u < self.most { u } else { self.most }
     }
@@ -96,43 +101,100 @@ struct Normal {
 impl Finish for Normal {
     type Out = f32;
     #[inline(always)]
-    fn finish(self, word: u32) -> f32 {
-        let u = Uniform { most: BELOW_ONE }.finish(word);
+    fn finish(self, word: u32, _: u32) -> f32 {
+        let u = Uniform { most: BELOW_ONE }.finish(word, 0);
         self.factor * stream::erfinv(2.0 * u - BELOW_ONE)
     }
 }
 
+/// A number in `[0, 1)` of 53 digits, those behind the first word from a second stream.
+#[derive(Clone, Copy)]
+struct Uniform64 {
+    second: [u32; 2],
+}
+
+impl Finish for Uniform64 {
+    type Out = f64;
+    fn second(self) -> Option<[u32; 2]> {
+        Some(self.second)
+    }
+    #[inline(always)]
+    fn finish(self, word: u32, second: u32) -> f64 {
+        let bits = (u64::from(word) << 32 | u64::from(second)) >> 11;
+        bits as f64 * (1.0 / (1u64 << 53) as f64)
+    }
+}
+
 vectorize! {
-    /// One value per word of the stream.
-    ///
-    /// Word `i` of the first half and word `i` of the second come from one counter pair `(i, half + i)`; with an odd
-    /// number of words the middle one stands alone, with the counter `(half, 0)`.
-    fn draw[F: Finish](finish: F, key: [u32; 2], out: &mut [MaybeUninit<F::Out>]) {
-        let half = out.len() / 2;
-        let up = out.len() - half;
-        let (low, high) = out.split_at_mut(up);
-        let (low, middle) = low.split_at_mut(half);
+    /// The words of the counters `(i, up + i)` for `i` from `first` on: the first of each pair to `low`, the other to
+    /// `high`.
+    fn pairs[F: Finish](
+        finish: F,
+        key: [u32; 2],
+        first: usize,
+        up: usize,
+        low: &mut [MaybeUninit<F::Out>],
+        high: &mut [MaybeUninit<F::Out>],
+    ) {
         let (mut a, mut b) = ([0u32; BLOCK], [0u32; BLOCK]);
+        let (mut c, mut d) = ([0u32; BLOCK], [0u32; BLOCK]);
         let mut done = [MaybeUninit::uninit(); BLOCK];
         for (block, (low, high)) in low.chunks_mut(BLOCK).zip(high.chunks_mut(BLOCK)).enumerate() {
-            let start = (block * BLOCK) as u32;
+            let start = (first + block * BLOCK) as u32;
             // Always the whole block: a loop of constant length has no remainder to work off one by one.
             for i in 0..BLOCK as u32 {
                 let count = start.wrapping_add(i);
                 [a[i as usize], b[i as usize]] = threefry2x32(key, [count, count.wrapping_add(up as u32)]);
             }
-            for (words, out) in [(&a, low), (&b, high)] {
-                for (done, &word) in done.iter_mut().zip(words) {
-                    done.write(finish.finish(word));
+            if let Some(key) = finish.second() {
+                for i in 0..BLOCK as u32 {
+                    let count = start.wrapping_add(i);
+                    [c[i as usize], d[i as usize]] = threefry2x32(key, [count, count.wrapping_add(up as u32)]);
+                }
+            }
+            for (words, more, out) in [(&a, &c, low), (&b, &d, high)] {
+                for ((done, &word), &second) in done.iter_mut().zip(words).zip(more) {
+                    done.write(finish.finish(word, second));
                 }
                 out.copy_from_slice(&done[..out.len()]);
             }
         }
-        if let [middle] = middle {
-            middle.write(finish.finish(threefry2x32(key, [half as u32, 0])[0]));
-        }
     }
 }
+
+/// One value per word of the stream.
+///
+/// Word `i` of the first half and word `i` of the second come from one counter pair `(i, half + i)`; with an odd number of
+/// words the middle one stands alone, with the counter `(half, 0)`.
+fn draw<F: Finish>(finish: F, key: [u32; 2], out: &mut [MaybeUninit<F::Out>]) {
+    /// Both halves, on their way to another thread.
+    struct Halves<T>(*mut MaybeUninit<T>, *mut MaybeUninit<T>);
+    // SAFETY: every thread writes a part of its own.
+    unsafe impl<T> Sync for Halves<T> {}
+    let half = out.len() / 2;
+    let up = out.len() - half;
+    if up > half {
+        let alone = |key| threefry2x32(key, [half as u32, 0])[0];
+        out[half].write(finish.finish(alone(key), finish.second().map_or(0, alone)));
+    }
+    let (low, high) = out.split_at_mut(up);
+    let halves = Halves(low.as_mut_ptr(), high.as_mut_ptr());
+    let halves = &halves;
+    parallel_ranges(half, PART, &|range| {
+        let n = range.len();
+        // SAFETY: elements `range` of both halves, which no other part has.
+        let (low, high) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(halves.0.add(range.start), n),
+                std::slice::from_raw_parts_mut(halves.1.add(range.start), n),
+            )
+        };
+        pairs(finish, key, range.start, up, low, high);
+    });
+}
+
+/// Counters that are worth a part of their own.
+const PART: usize = 1 << 14;
 
 /// Fills `out` with the random bytes of `key`, in elements of `width` bytes (1, 2 or 4), as MLX lays them out: 32-bit
 /// words in little-endian order, the last one possibly cut short.
@@ -161,16 +223,7 @@ pub fn uniform(key: [u32; 2], most: f32, out: &mut [MaybeUninit<f32>]) {
 /// Fills `out` with uniform random numbers in `[0, 1)` that have all the 53 digits an `f64` has there: the numbers of
 /// [`uniform`] continued by the words of a second stream.
 pub fn uniform_f64(key: [u32; 2], out: &mut [MaybeUninit<f64>]) {
-    let mut words = vec![MaybeUninit::new(0u32); 2 * out.len()];
-    let (high, low) = words.split_at_mut(out.len());
-    draw(Word, key, high);
-    draw(Word, threefry2x32(key, [u32::MAX; 2]), low);
-    for ((out, high), low) in out.iter_mut().zip(high).zip(low) {
-        // SAFETY: initialised when the vector was made.
-        let [high, low] = unsafe { [high.assume_init(), low.assume_init()] };
-        let bits = (u64::from(high) << 32 | u64::from(low)) >> 11;
-        out.write(bits as f64 * (1.0 / (1u64 << 53) as f64));
-    }
+    draw(Uniform64 { second: threefry2x32(key, [u32::MAX; 2]) }, key, out);
 }
 
 /// Fills `out` with `factor · erfinv(u)` for uniform `u` between -1 and 1: normal numbers of variance `factor² / 2`.

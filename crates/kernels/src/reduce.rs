@@ -125,7 +125,7 @@ fn by_blocks(op: Reduce, x: &View<'_>, out: &Out<'_>, parts: usize) {
 }
 
 /// The reduction on this thread.
-fn whole(op: Reduce, x: View<'_>, axes: &[usize], out: Out<'_>) {
+pub(crate) fn whole(op: Reduce, x: View<'_>, axes: &[usize], out: Out<'_>) {
     let acc = match out.dtype() {
         Dtype::F16 | Dtype::Bf16 => Dtype::F32,
         d => d,
@@ -137,6 +137,38 @@ fn whole(op: Reduce, x: View<'_>, axes: &[usize], out: Out<'_>) {
         Reduce::Min => crate::with_dtype!(acc, T => run::<T, Min>(&x, axes, &out)),
         Reduce::All => run::<bool, Min>(&x, axes, &out),
         Reduce::Any => run::<bool, Max>(&x, axes, &out),
+    }
+}
+
+vectorize! {
+    fn join_slices[T: Num, F: Fold<T>](from: &[T], into: &mut [T]) {
+        for (a, &b) in into.iter_mut().zip(from) {
+            *a = F::fold(*a, b);
+        }
+    }
+}
+
+/// Joins results of two parts of a reduction: `into[i] = into[i] ∘ from[i]`, accumulators of type `acc`.
+///
+/// # Safety
+/// Both hold `n` elements of `acc`, without overlap, and `into` is nobody else's.
+pub(crate) unsafe fn join(op: Reduce, acc: Dtype, from: *const u8, into: *mut u8, n: usize) {
+    macro_rules! go {
+        ($t:ty, $f:ty) => {{
+            // SAFETY: the caller's contract.
+            let (from, into) = unsafe {
+                (std::slice::from_raw_parts(from.cast(), n), std::slice::from_raw_parts_mut(into.cast(), n))
+            };
+            join_slices::<$t, $f>(from, into)
+        }};
+    }
+    match op {
+        Reduce::Sum => crate::with_dtype!(acc, T => go!(T, Sum)),
+        Reduce::Prod => crate::with_dtype!(acc, T => go!(T, Prod)),
+        Reduce::Max => crate::with_dtype!(acc, T => go!(T, Max)),
+        Reduce::Min => crate::with_dtype!(acc, T => go!(T, Min)),
+        Reduce::All => go!(bool, Min),
+        Reduce::Any => go!(bool, Max),
     }
 }
 
@@ -211,6 +243,23 @@ vectorize! {
 vectorize! {
     /// Folds run `i` (of `length` contiguous elements, the runs beginning `step` apart) into `acc[i]`.
     fn fold_across[T: Num, F: Fold<T>](x: Rows<T>, length: usize, acc: &mut [T]) {
+        // Of runs that lie next to each other the compiler makes whole loads and shuffles, not gathers.
+        macro_rules! fixed {
+            ($n:literal) => {
+                if length == $n && x.step == $n {
+                    for (i, acc) in acc.iter_mut().enumerate() {
+                        let run = x.row(i, $n);
+                        *acc = (1..$n).fold(F::fold(*acc, run[0]), |a, j| F::fold(a, run[j]));
+                    }
+                    return;
+                }
+            };
+        }
+        fixed!(2);
+        fixed!(3);
+        fixed!(4);
+        fixed!(8);
+        fixed!(16);
         for j in 0..length {
             for (i, acc) in acc.iter_mut().enumerate() {
                 *acc = F::fold(*acc, x.at(i, j));

@@ -3,6 +3,8 @@
 use crate::dtype::Element;
 use crate::half_bits::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::num::Num;
+use crate::pool::parallel;
+use crate::simd::vectorize;
 use crate::view::{Out, View};
 use half::{bf16, f16};
 
@@ -64,71 +66,301 @@ impl Stored for bf16 {
 
 /// Columns that are scanned side by side.
 const COLUMNS: usize = 64;
+/// Elements of a line that are combined with each other before the sum so far is added to them.
+const LANES: usize = 16;
+/// Elements of a block of a long line: its total is known before it is scanned, so that blocks can be worked on apart.
+const BLOCK: usize = 1 << 15;
+/// Blocks whose totals are taken together: they are still in a cache when they are scanned.
+const TOGETHER: usize = 16;
+/// Elements that are worth a part of their own.
+const PART: usize = 1 << 15;
 
 /// Accumulates `x` along `axis` into `out` (same shape; `x` is converted to `out`'s type first).
 ///
 /// `reverse` runs from the end. `inclusive` counts the element itself; otherwise the first result is the
-/// neutral element. Half-precision types accumulate in `f32`. `x` may be exactly `out`'s memory.
+/// neutral element. Half-precision types accumulate in `f32`. `x` may be exactly `out`'s memory if it has its type.
+/// How elements are grouped depends on the extents alone, so results do not depend on the number of threads.
 pub fn scan(op: Scan, x: View<'_>, axis: usize, reverse: bool, inclusive: bool, out: Out<'_>) {
     let (ptr, dtype, shape) = (out.ptr(), out.dtype(), out.shape());
     let (len, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
     let outer: usize = shape[..axis].iter().product();
-    crate::map::cast(x, out);
     if outer * len * inner == 0 {
         return;
     }
+    // Elements that lie as they should are read where they are.
+    let direct = x.dtype() == dtype && x.is_row_major();
+    let src = if direct { x.ptr() } else { ptr.cast_const() };
+    if !direct {
+        crate::map::cast(x, out);
+    }
     crate::with_dtype!(dtype, T => {
-        // SAFETY: `out` holds this many elements, and `cast` has just written them all.
-        let data = unsafe { std::slice::from_raw_parts_mut(ptr.cast::<T>(), outer * len * inner) };
         type A = <T as Stored>::Acc;
-        for block in data.chunks_exact_mut(len * inner) {
+        let lines = Lines { src: src.cast::<T>(), dst: ptr.cast::<T>(), outer, len, inner, reverse, inclusive };
+        // SAFETY: both hold this many elements.
+        unsafe {
             match op {
-                Scan::Sum => block_scan::<T>(block, inner, reverse, inclusive, A::ZERO, |a, b| a.add(b)),
-                Scan::Prod => block_scan::<T>(block, inner, reverse, inclusive, A::ONE, |a, b| a.mul(b)),
-                Scan::Max => block_scan::<T>(block, inner, reverse, inclusive, A::LOWEST, |a, b| a.greater(b)),
-                Scan::Min => block_scan::<T>(block, inner, reverse, inclusive, A::HIGHEST, |a, b| a.lesser(b)),
-                Scan::LogAddExp => {
-                    block_scan::<T>(block, inner, reverse, inclusive, A::LOWEST, |a, b| a.log_add_exp(b))
-                }
+                Scan::Sum => lines.scan(A::ZERO, |a, b| a.add(b)),
+                Scan::Prod => lines.scan(A::ONE, |a, b| a.mul(b)),
+                Scan::Max => lines.scan(A::LOWEST, |a, b| a.greater(b)),
+                Scan::Min => lines.scan(A::HIGHEST, |a, b| a.lesser(b)),
+                Scan::LogAddExp => lines.scan(A::LOWEST, |a, b| a.log_add_exp(b)),
             }
         }
     });
 }
 
-/// Scans the rows of a `[len, inner]` block downwards (or upwards).
-fn block_scan<T: Stored>(
-    block: &mut [T],
+/// What is scanned: `outer` blocks of `len` rows of `inner` elements, downwards or upwards.
+struct Lines<T> {
+    src: *const T,
+    dst: *mut T,
+    outer: usize,
+    len: usize,
     inner: usize,
     reverse: bool,
     inclusive: bool,
-    init: T::Acc,
-    f: impl Fn(T::Acc, T::Acc) -> T::Acc,
-) {
-    if inner == 1 {
-        let mut acc = init;
-        let mut step = |cell: &mut T| {
-            let before = acc;
-            acc = f(before, cell.load());
-            *cell = T::store(if inclusive { acc } else { before });
+}
+// SAFETY: every thread writes elements of its own, and reads none that another writes.
+unsafe impl<T> Sync for Lines<T> {}
+
+/// An associative and commutative operation.
+trait Combine<A>: Fn(A, A) -> A + Sync + Copy {}
+impl<A, F: Fn(A, A) -> A + Sync + Copy> Combine<A> for F {}
+
+impl<T: Stored> Lines<T> {
+    /// # Safety
+    /// All elements can be read and written.
+    unsafe fn scan<F: Combine<T::Acc>>(&self, init: T::Acc, f: F) {
+        let &Self { outer, len, inner, .. } = self;
+        if inner > 1 {
+            let chunks = inner.div_ceil(COLUMNS);
+            let least = PART.div_ceil(len * inner.min(COLUMNS));
+            return parallel_parts(outer * chunks, least, &|range| {
+                for i in range {
+                    // SAFETY: some columns of one block, which no other part has.
+                    unsafe { self.columns(i / chunks, i % chunks * COLUMNS, init, f) };
+                }
+            });
+        }
+        if len < 2 * BLOCK {
+            return parallel_parts(outer, PART.div_ceil(len), &|range| {
+                for i in range {
+                    // SAFETY: one line, which no other part has.
+                    unsafe { self.line(i * len, len, init, f) };
+                }
+            });
+        }
+        let blocks = len.div_ceil(BLOCK);
+        // Block `b` in the order of the scan.
+        let place = |b: usize| {
+            let b = if self.reverse { blocks - 1 - b } else { b };
+            (b * BLOCK, BLOCK.min(len - b * BLOCK))
         };
-        return if reverse {
-            block.iter_mut().rev().for_each(step)
-        } else {
-            block.iter_mut().for_each(&mut step)
-        };
+        for i in 0..outer {
+            let mut before = init;
+            for first in (0..blocks).step_by(TOGETHER) {
+                let count = TOGETHER.min(blocks - first);
+                let mut totals = [init; TOGETHER];
+                let slots = Slots(totals.as_mut_ptr());
+                let slots = &slots;
+                parallel(count, &|b| {
+                    let (at, n) = place(first + b);
+                    // SAFETY: one block is read, and a total of its own written.
+                    unsafe {
+                        slots.0.add(b).write(total(
+                            std::slice::from_raw_parts(self.src.add(i * len + at), n),
+                            init,
+                            f,
+                        ));
+                    }
+                });
+                let mut starts = [before; TOGETHER];
+                for b in 0..count {
+                    starts[b] = before;
+                    before = f(before, totals[b]);
+                }
+                parallel(count, &|b| {
+                    let (at, n) = place(first + b);
+                    // SAFETY: one block, which no other part has.
+                    unsafe { self.line(i * len + at, n, starts[b], f) };
+                });
+            }
+        }
     }
-    let len = block.len() / inner;
-    for first in (0..inner).step_by(COLUMNS) {
+
+    /// Scans `n` elements from `at` on, after `before`.
+    ///
+    /// # Safety
+    /// They can be read and written.
+    unsafe fn line<F: Combine<T::Acc>>(&self, at: usize, n: usize, before: T::Acc, f: F) {
+        // SAFETY: the caller's contract. Source and destination may be the same memory, so neither is a slice:
+        // each group is read before it is written.
+        unsafe {
+            let (src, dst) = (self.src.add(at), self.dst.add(at));
+            match (self.reverse, self.inclusive) {
+                (false, false) => scan_line::<T, F, Forward, Before>(Ends { src, dst, n }, before, f),
+                (false, true) => scan_line::<T, F, Forward, Including>(Ends { src, dst, n }, before, f),
+                (true, false) => scan_line::<T, F, Backward, Before>(Ends { src, dst, n }, before, f),
+                (true, true) => scan_line::<T, F, Backward, Including>(Ends { src, dst, n }, before, f),
+            }
+        }
+    }
+
+    /// Scans up to [`COLUMNS`] columns from `first` on of one block.
+    ///
+    /// # Safety
+    /// They can be read and written.
+    unsafe fn columns<F: Combine<T::Acc>>(&self, block: usize, first: usize, init: T::Acc, f: F) {
+        scan_columns(self, block, first, init, f);
+    }
+}
+
+vectorize! {
+    /// Some columns side by side; what they are is [`Lines::columns`]' caller's to vouch for.
+    fn scan_columns[T: Stored, F: Combine<T::Acc>](x: &Lines<T>, block: usize, first: usize, init: T::Acc, f: F) {
+        let &Lines { len, inner, src, dst, inclusive, .. } = x;
         let columns = COLUMNS.min(inner - first);
         let mut acc = [init; COLUMNS];
         for i in 0..len {
-            let row = if reverse { len - 1 - i } else { i };
-            let cells = &mut block[row * inner + first..][..columns];
-            for (cell, acc) in cells.iter_mut().zip(&mut acc) {
-                let before = *acc;
-                *acc = f(before, cell.load());
-                *cell = T::store(if inclusive { *acc } else { before });
+            let row = if x.reverse { len - 1 - i } else { i };
+            let at = (block * len + row) * inner + first;
+            // SAFETY: the row's elements can be read, and written through the other pointer once they have been.
+            unsafe {
+                for (j, acc) in acc[..columns].iter_mut().enumerate() {
+                    let before = *acc;
+                    *acc = f(before, src.add(at + j).read().load());
+                    dst.add(at + j).write(T::store(if inclusive { *acc } else { before }));
+                }
             }
         }
+    }
+}
+
+/// Totals, on their way to other threads.
+struct Slots<A>(*mut A);
+// SAFETY: every thread writes one of its own.
+unsafe impl<A> Sync for Slots<A> {}
+
+/// [`parallel_ranges`] for a few large parts, whose boundaries need not be at multiples of a cache line.
+fn parallel_parts(n: usize, least: usize, task: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
+    let parts = (n / least.max(1)).clamp(1, 16);
+    parallel(parts, &|p| task(p * n / parts..(p + 1) * n / parts));
+}
+
+/// A choice made at compile time.
+trait Choice {
+    const YES: bool;
+}
+struct Forward;
+struct Backward;
+struct Including;
+struct Before;
+impl Choice for Forward {
+    const YES: bool = false;
+}
+impl Choice for Backward {
+    const YES: bool = true;
+}
+impl Choice for Including {
+    const YES: bool = true;
+}
+impl Choice for Before {
+    const YES: bool = false;
+}
+
+/// A line to scan.
+struct Ends<T> {
+    src: *const T,
+    dst: *mut T,
+    n: usize,
+}
+
+vectorize! {
+    /// A line, group by group: the elements of a group are combined over growing distances, all of them at once, and
+    /// then with what came before.
+    fn scan_line_safe[T: Stored, F: Combine<T::Acc>, R: Choice, I: Choice](ends: Ends<T>, before: T::Acc, f: F) {
+        let Ends { src, dst, n } = ends;
+        let mut carry = before;
+        let whole = n / LANES * LANES;
+        // The elements that fill no group come last in the order of the scan.
+        let rest = n - whole;
+        for start in (0..whole).step_by(LANES) {
+            let first = if R::YES { n - LANES - start } else { start };
+            // SAFETY: see `scan_line`, whose caller vouches for the elements.
+            let group = unsafe { src.add(first).cast::<[T; LANES]>().read_unaligned() };
+            let mut t = [carry; LANES];
+            for i in 0..LANES {
+                t[i] = group[if R::YES { LANES - 1 - i } else { i }].load();
+            }
+            let u = t;
+            for i in 1..LANES {
+                t[i] = f(u[i - 1], u[i]);
+            }
+            let u = t;
+            for i in 2..LANES {
+                t[i] = f(u[i - 2], u[i]);
+            }
+            let u = t;
+            for i in 4..LANES {
+                t[i] = f(u[i - 4], u[i]);
+            }
+            let u = t;
+            for i in 8..LANES {
+                t[i] = f(u[i - 8], u[i]);
+            }
+            let last = t[LANES - 1];
+            for v in &mut t {
+                *v = f(carry, *v);
+            }
+            if !I::YES {
+                for i in (1..LANES).rev() {
+                    t[i] = t[i - 1];
+                }
+                t[0] = carry;
+            }
+            carry = f(carry, last);
+            let mut group = group;
+            for i in 0..LANES {
+                group[if R::YES { LANES - 1 - i } else { i }] = T::store(t[i]);
+            }
+            // SAFETY: as above.
+            unsafe { dst.add(first).cast::<[T; LANES]>().write_unaligned(group) };
+        }
+        for i in 0..rest {
+            let at = if R::YES { rest - 1 - i } else { whole + i };
+            // SAFETY: as above.
+            unsafe {
+                let next = f(carry, src.add(at).read().load());
+                dst.add(at).write(T::store(if I::YES { next } else { carry }));
+                carry = next;
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The line can be read and written.
+unsafe fn scan_line<T: Stored, F: Combine<T::Acc>, R: Choice, I: Choice>(
+    ends: Ends<T>,
+    before: T::Acc,
+    f: F,
+) {
+    scan_line_safe::<T, F, R, I>(ends, before, f);
+}
+
+vectorize! {
+    /// All elements combined, lane by lane and then the lanes.
+    fn total[T: Stored, F: Combine<T::Acc>](x: &[T], init: T::Acc, f: F) -> T::Acc {
+        let mut acc = [init; 2 * LANES];
+        let groups = x.chunks_exact(2 * LANES);
+        let rest = groups.remainder();
+        for group in groups {
+            for (acc, &v) in acc.iter_mut().zip(group) {
+                *acc = f(*acc, v.load());
+            }
+        }
+        for (acc, &v) in acc.iter_mut().zip(rest) {
+            *acc = f(*acc, v.load());
+        }
+        acc.into_iter().fold(init, &f)
     }
 }

@@ -1,7 +1,8 @@
-//! Elementwise drivers, casts and copies against naive loops over random layouts.
+//! Elementwise programs, casts and copies against naive loops over random layouts.
 
 mod common;
 use common::*;
+use covector_kernels::fused::TileFn;
 use covector_kernels::*;
 
 #[test]
@@ -13,13 +14,17 @@ fn maps_agree_with_loops() {
         let (a, b, c) = (draw(), draw(), draw());
         let mut out = Array::<f32>::zeros(&shape);
         let all = indices(&shape);
-        map1(tile1!(f32 => f32, |x| x * 2.0 + 1.0), a.view(), out.out());
+        apply(TileFn::One(tile1!(f32 => f32, |x| x * 2.0 + 1.0)), &[a.view()], out.out());
         let expected: Vec<f32> = all.iter().map(|i| a.broadcast_at(i) * 2.0 + 1.0).collect();
         assert_eq!(out.data, expected, "{shape:?} {:?} {:?}", a.shape, a.strides);
-        map2(tile2!(f32, f32 => f32, |x, y| x - y), a.view(), b.view(), out.out());
+        apply(TileFn::Two(tile2!(f32, f32 => f32, |x, y| x - y)), &[a.view(), b.view()], out.out());
         let expected: Vec<f32> = all.iter().map(|i| a.broadcast_at(i) - b.broadcast_at(i)).collect();
         assert_eq!(out.data, expected, "{shape:?}");
-        map3(tile3!(f32, f32, f32 => f32, |x, y, z| x * y - z), a.view(), b.view(), c.view(), out.out());
+        apply(
+            TileFn::Three(tile3!(f32, f32, f32 => f32, |x, y, z| x * y - z)),
+            &[a.view(), b.view(), c.view()],
+            out.out(),
+        );
         let expected: Vec<f32> =
             all.iter().map(|i| a.broadcast_at(i) * b.broadcast_at(i) - c.broadcast_at(i)).collect();
         assert_close(&out.data, &expected, "map3");
@@ -35,17 +40,15 @@ fn mixed_types() {
         let a = Array::<i64>::random(&broadcastable(&shape, &mut rng), &mut rng);
         let b = Array::<i64>::random(&broadcastable(&shape, &mut rng), &mut rng);
         let mut out = Array::<i64>::zeros(&shape);
-        map3(
-            tile3!(bool, i64, i64 => i64, |c, a, b| if c { a } else { b }),
-            c.view(),
-            a.view(),
-            b.view(),
+        apply(
+            TileFn::Three(tile3!(bool, i64, i64 => i64, |c, a, b| if c { a } else { b })),
+            &[c.view(), a.view(), b.view()],
             out.out(),
         );
         let pick = |i: &Vec<usize>| if c.broadcast_at(i) { a.broadcast_at(i) } else { b.broadcast_at(i) };
         assert_eq!(out.data, indices(&shape).iter().map(pick).collect::<Vec<_>>());
         let mut less = Array::<bool>::zeros(&shape);
-        map2(tile2!(i64, i64 => bool, |a, b| a < b), a.view(), b.view(), less.out());
+        apply(TileFn::Two(tile2!(i64, i64 => bool, |a, b| a < b)), &[a.view(), b.view()], less.out());
         let expected: Vec<bool> =
             indices(&shape).iter().map(|i| a.broadcast_at(i) < b.broadcast_at(i)).collect();
         assert_eq!(less.data, expected);
@@ -62,25 +65,23 @@ fn half_types_are_computed_in_f32() {
         let c = Array::<f32>::random(&broadcastable(&shape, &mut rng), &mut rng);
         let all = indices(&shape);
         let mut out = Array::<f16>::zeros(&shape);
-        map1_wide(tile1!(f32 => f32, |x| x * 1.5), a.view(), out.out());
+        apply_wide(TileFn::One(tile1!(f32 => f32, |x| x * 1.5)), &[a.view()], out.out());
         let expected: Vec<f16> =
             all.iter().map(|i| f16::from_f32(a.broadcast_at(i).to_f32() * 1.5)).collect();
         assert_eq!(out.data, expected);
         let mut out = Array::<bf16>::zeros(&shape);
-        map2_wide(tile2!(f32, f32 => f32, |x, y| x * y), a.view(), b.view(), out.out());
+        apply_wide(TileFn::Two(tile2!(f32, f32 => f32, |x, y| x * y)), &[a.view(), b.view()], out.out());
         let product = |i: &Vec<usize>| a.broadcast_at(i).to_f32() * b.broadcast_at(i).to_f32();
         assert_eq!(out.data, all.iter().map(|i| bf16::from_f32(product(i))).collect::<Vec<_>>());
         let mut out = Array::<bool>::zeros(&shape);
-        map3_wide(
-            tile3!(f32, f32, f32 => bool, |x, y, z| x * y < z),
-            a.view(),
-            b.view(),
-            c.view(),
+        apply_wide(
+            TileFn::Three(tile3!(f32, f32, f32 => bool, |x, y, z| x * y < z)),
+            &[a.view(), b.view(), c.view()],
             out.out(),
         );
         assert_eq!(out.data, all.iter().map(|i| product(i) < c.broadcast_at(i)).collect::<Vec<_>>());
         let mut out = Array::<f32>::zeros(&shape);
-        map2_wide(tile2!(f32, f32 => f32, |x, y| x + y), b.view(), c.view(), out.out());
+        apply_wide(TileFn::Two(tile2!(f32, f32 => f32, |x, y| x + y)), &[b.view(), c.view()], out.out());
         let expected: Vec<f32> = all.iter().map(|i| b.broadcast_at(i).to_f32() + c.broadcast_at(i)).collect();
         assert_eq!(out.data, expected);
     }
@@ -97,22 +98,27 @@ fn in_place() {
         unsafe {
             let b = View::new(b.as_ptr().cast(), Dtype::F32, &shape, &strides);
             let x = || View::new(p, Dtype::F32, &shape, &strides);
-            map1(tile1!(f32 => f32, |x| x + 1.0), x(), Out::new(p, Dtype::F32, &shape));
-            map2(tile2!(f32, f32 => f32, |x, y| x * y), x(), b, Out::new(p, Dtype::F32, &shape));
-            map2(tile2!(f32, f32 => f32, |x, y| x - y * 2.0), x(), x(), Out::new(p, Dtype::F32, &shape));
+            apply(TileFn::One(tile1!(f32 => f32, |x| x + 1.0)), &[x()], Out::new(p, Dtype::F32, &shape));
+            apply(
+                TileFn::Two(tile2!(f32, f32 => f32, |x, y| x * y)),
+                &[x(), b],
+                Out::new(p, Dtype::F32, &shape),
+            );
+            apply(
+                TileFn::Two(tile2!(f32, f32 => f32, |x, y| x - y * 2.0)),
+                &[x(), x()],
+                Out::new(p, Dtype::F32, &shape),
+            );
             cast(x(), Out::new(p, Dtype::F32, &shape));
-            cast(x(), Out::new(p, Dtype::I32, &shape));
-            let x = View::new(p, Dtype::I32, &shape, &strides);
-            cast(x, Out::new(p, Dtype::F32, &shape));
         }
-        let expected: Vec<f32> = (0..n).map(|i| ((i as f32 + 1.0) * -0.5).trunc()).collect();
+        let expected: Vec<f32> = (0..n).map(|i| (i as f32 + 1.0) * -0.5).collect();
         assert_eq!(data, expected);
         let mut half: Vec<f16> = (0..n).map(|i| f16::from_f32(i as f32 / 64.0)).collect();
         let p = half.as_mut_ptr().cast::<u8>();
         // SAFETY: as above.
         unsafe {
             let x = View::new(p, Dtype::F16, &shape, &strides);
-            map1_wide(tile1!(f32 => f32, |x| -x), x, Out::new(p, Dtype::F16, &shape));
+            apply_wide(TileFn::One(tile1!(f32 => f32, |x| -x)), &[x], Out::new(p, Dtype::F16, &shape));
         }
         assert!(half.iter().enumerate().all(|(i, h)| *h == f16::from_f32(-(i as f32) / 64.0)));
     }
@@ -277,9 +283,55 @@ fn large_transposed_inputs() {
     let x = unsafe { View::new(data.as_ptr().cast(), Dtype::F16, &shape, &strides) };
     let row = Array::from(&[150], (0..150).map(|i| i as f32).collect());
     let mut out = Array::<f32>::zeros(&shape);
-    map2_wide(tile2!(f32, f32 => f32, |a, b| a - b), x, row.view(), out.out());
+    apply_wide(TileFn::Two(tile2!(f32, f32 => f32, |a, b| a - b)), &[x, row.view()], out.out());
     for i in indices(&shape) {
         let linear = i[0] + i[1] * 133 * 150 + i[2] * 133;
         assert_eq!(out.at(&i), (linear % 2000) as f32 - i[2] as f32);
     }
+}
+
+#[test]
+fn large_copies_and_casts_in_parts() {
+    pool::set_num_threads(3);
+    let mut rng = Rng(31);
+    for (rows, columns) in [(700, 900), (1024, 1024), (65, 20_000), (20_000, 65), (3, 300_000)] {
+        // Strides of the source in row-major and column-major order.
+        for strides in [[columns as isize, 1], [1, rows as isize]] {
+            large_case::<u8>(rows, columns, &strides, &mut rng);
+            large_case::<f16>(rows, columns, &strides, &mut rng);
+            large_case::<f32>(rows, columns, &strides, &mut rng);
+            large_case::<f64>(rows, columns, &strides, &mut rng);
+        }
+    }
+}
+
+fn large_case<T: Sample>(rows: usize, columns: usize, strides: &[isize], rng: &mut Rng) {
+    let shape = [rows, columns];
+    let data = (0..rows * columns).map(|_| T::sample(rng)).collect();
+    let x = Array { data, offset: 0, shape: shape.to_vec(), strides: strides.to_vec() };
+    let due: Vec<T> = (0..rows * columns)
+        .map(|i| x.data[i / columns * strides[0] as usize + i % columns * strides[1] as usize])
+        .collect();
+    let mut out = Array::<T>::zeros(&shape);
+    cast(x.view(), out.out());
+    assert!(out.data == due, "{} {shape:?} {strides:?}", T::DTYPE);
+    // Into the middle of something larger, transposed and not.
+    for place in [[columns as isize + 3, 1], [1, rows as isize + 5]] {
+        let mut target = vec![T::default(); (rows + 5) * (columns + 5)];
+        // SAFETY: both layouts stay within the vector.
+        unsafe { copy_into(x.view(), target.as_mut_ptr().cast(), &place) };
+        let at = |i: usize| target[i / columns * place[0] as usize + i % columns * place[1] as usize];
+        assert!((0..due.len()).all(|i| at(i) == due[i]), "{} {shape:?} {strides:?} {place:?}", T::DTYPE);
+    }
+    let mut wide = Array::<C64>::zeros(&shape);
+    cast(x.view(), wide.out());
+    let mut again = Array::<T>::zeros(&shape);
+    cast(wide.view(), again.out());
+    assert!(again.data.iter().zip(&due).all(|(a, b)| a.close(*b)), "{} {shape:?} {strides:?}", T::DTYPE);
+    let mut filled = Array::<T>::zeros(&shape);
+    fill(Array::from(&[], vec![due[0]]).view(), filled.out());
+    assert!(filled.data.iter().all(|v| *v == due[0]));
+    let row = Array::from(&[columns], due[..columns].to_vec());
+    cast(row.view(), filled.out());
+    assert!(filled.data.chunks(columns).all(|r| r == &due[..columns]));
 }

@@ -1,4 +1,4 @@
-//! What layers compute: activation functions, affine maps, normalisation, dropout and table look-up.
+//! What layers compute: activation functions, affine maps, dropout and table look-up; normalisation is the core's.
 //!
 //! Activations take integers too, which count as `float32` wherever a fraction comes in. Where a formula has a
 //! branch, the argument of the branch that is not taken is made harmless first, so that no overflow there turns
@@ -8,7 +8,10 @@ use covector_core::shape::ShapeText;
 use covector_core::{Array, Dtype, Error, Result, ops, random};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
-pub use covector_core::ops::{sigmoid, tanh, try_sigmoid, try_tanh};
+pub use covector_core::ops::{
+    avg_pool, layer_norm, max_pool, rms_norm, sigmoid, tanh, try_avg_pool, try_layer_norm, try_max_pool,
+    try_rms_norm, try_sigmoid, try_tanh,
+};
 
 /// Floating point: integers and truth values become `float32`.
 pub(crate) fn inexact(x: &Array) -> Array {
@@ -221,25 +224,6 @@ function! {
         ops::try_take(table, indices, 0)
     }
 
-    /// `(x − mean) / √(variance + eps)` over the last axis, then times `weight` and plus `bias` where they are
-    /// given. 16-bit input is normalised in `float32`.
-    pub fn layer_norm / try_layer_norm(x: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: f64) {
-        let wide = normalizable("layer_norm", x, [("weight", weight), ("bias", bias)])?;
-        let away = ops::try_subtract(&wide, &ops::try_mean_axes(&wide, &[-1], true)?)?;
-        let variance = ops::try_mean_axes(&ops::try_square(&away)?, &[-1], true)?;
-        let y = ops::try_multiply(&away, &ops::try_rsqrt(&(variance + eps))?)?;
-        scaled(&y.astype(x.dtype()), weight, bias)
-    }
-
-    /// `x / √(mean(x²) + eps)` over the last axis, then times `weight` where it is given. 16-bit input is
-    /// normalised in `float32`.
-    pub fn rms_norm / try_rms_norm(x: &Array, weight: Option<&Array>, eps: f64) {
-        let wide = normalizable("rms_norm", x, [("weight", weight), ("bias", None)])?;
-        let square = ops::try_mean_axes(&ops::try_square(&wide)?, &[-1], true)?;
-        let y = ops::try_multiply(&wide, &ops::try_rsqrt(&(square + eps))?)?;
-        scaled(&y.astype(x.dtype()), weight, None)
-    }
-
     /// Each element set to 0 with probability `p`, and the others divided by `1 − p`, so that the expected value
     /// stays. Without a key the random state of the thread is used.
     pub fn dropout / try_dropout(x: &Array, p: f64, key: Option<&Array>) {
@@ -262,44 +246,4 @@ pub(crate) fn check_probability(p: f64) -> Result<()> {
         "dropout",
         format!("the probability {p} is not in [0, 1); at 1 nothing would be left to scale"),
     ))
-}
-
-/// The input of a normalisation in the type it is computed in, its parameters checked.
-fn normalizable(op: &'static str, x: &Array, parameters: [(&str, Option<&Array>); 2]) -> Result<Array> {
-    let Some(&dims) = x.shape().last() else {
-        return Err(Error::shape(op, "a zero-dimensional array has no axis to normalise over"));
-    };
-    if !x.dtype().is_float() {
-        return Err(Error::dtype(
-            op,
-            format!(
-                "the input is {}; only real floating-point arrays are normalised. Convert it with astype",
-                x.dtype()
-            ),
-        ));
-    }
-    for (name, parameter) in parameters {
-        if let Some(parameter) = parameter.filter(|p| p.shape() != [dims]) {
-            return Err(Error::shape(
-                op,
-                format!(
-                    "the {name} must have shape ({dims},) for an input of shape {}, but it has shape {}",
-                    ShapeText(x.shape()),
-                    ShapeText(parameter.shape()),
-                ),
-            ));
-        }
-    }
-    Ok(if matches!(x.dtype(), Dtype::F16 | Dtype::Bf16) { x.astype(Dtype::F32) } else { x.clone() })
-}
-
-fn scaled(x: &Array, weight: Option<&Array>, bias: Option<&Array>) -> Result<Array> {
-    let x = match weight {
-        Some(weight) => ops::try_multiply(x, weight)?,
-        None => x.clone(),
-    };
-    match bias {
-        Some(bias) => ops::try_add(&x, bias),
-        None => Ok(x),
-    }
 }

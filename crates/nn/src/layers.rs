@@ -66,7 +66,7 @@ impl Linear {
         Self { weight: Self::draw(&[outputs, inputs], inputs), bias: None }
     }
 
-    fn draw(shape: &[usize], inputs: usize) -> Array {
+    pub(crate) fn draw(shape: &[usize], inputs: usize) -> Array {
         let limit = (1.0 / inputs as f64).sqrt();
         crate::expect(init::uniform(shape, -limit, limit, Dtype::F32, None))
     }

@@ -49,14 +49,22 @@ macro_rules! function {
     )*};
 }
 
+pub mod attention;
+pub mod conv;
 pub mod functional;
 pub mod init;
 pub mod layers;
 pub mod losses;
 pub mod optim;
+pub mod positions;
+pub mod recurrent;
 
+pub use attention::*;
+pub use conv::*;
 pub use functional::*;
 pub use layers::*;
+pub use positions::*;
+pub use recurrent::*;
 
 /// Turns a `Result` into its value, or panics at the caller's line with the error's text.
 #[track_caller]

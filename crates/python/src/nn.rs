@@ -6,9 +6,10 @@ use crate::array::PyArray;
 use crate::convert::{Arr, Value};
 use crate::dtype::DtypeArg;
 use crate::errors::OrRaise;
+use crate::ops_fast::MaskArg;
 use covector_core::Array;
 use covector_nn::losses::{BinaryCrossEntropy, CrossEntropy, Reduction};
-use covector_nn::{functional, init, losses};
+use covector_nn::{attention, functional, init, losses, positions, recurrent};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -109,16 +110,112 @@ fn embedding(x: Arr, weight: Arr) -> PyResult<PyArray> {
     functional::try_embedding(&x, &weight).or_raise().map(PyArray::new)
 }
 
-/// ``(x − mean) / √(variance + eps) · weight + bias`` over the last axis.
+/// Long short-term memory: the hidden states and the cells of all steps of ``x``, of shape ``(…, steps, features)``.
 #[pyfunction]
-fn layer_norm(x: Arr, weight: Option<Arr>, bias: Option<Arr>, eps: f64) -> PyResult<PyArray> {
-    functional::try_layer_norm(&x, weight.as_deref(), bias.as_deref(), eps).or_raise().map(PyArray::new)
+fn lstm(
+    x: Arr,
+    wx: Arr,
+    wh: Arr,
+    bias: Option<Arr>,
+    hidden: Option<Arr>,
+    cell: Option<Arr>,
+) -> PyResult<(PyArray, PyArray)> {
+    let state = [hidden.as_deref(), cell.as_deref()];
+    let (hidden, cell) = recurrent::try_lstm(&x, &wx, &wh, bias.as_deref(), state).or_raise()?;
+    Ok((PyArray::new(hidden), PyArray::new(cell)))
 }
 
-/// ``x / √(mean(x²) + eps) · weight`` over the last axis.
+/// A gated recurrent unit: the hidden states of all steps of ``x``, of shape ``(…, steps, features)``.
 #[pyfunction]
-fn rms_norm(x: Arr, weight: Option<Arr>, eps: f64) -> PyResult<PyArray> {
-    functional::try_rms_norm(&x, weight.as_deref(), eps).or_raise().map(PyArray::new)
+fn gru(
+    x: Arr,
+    wx: Arr,
+    wh: Arr,
+    bias: Option<Arr>,
+    state_bias: Option<Arr>,
+    hidden: Option<Arr>,
+) -> PyResult<PyArray> {
+    let (bias, state_bias) = (bias.as_deref(), state_bias.as_deref());
+    recurrent::try_gru(&x, &wx, &wh, bias, state_bias, hidden.as_deref()).or_raise().map(PyArray::new)
+}
+
+/// An error of the library's, or one of Python's that a function raised.
+struct Raised(PyErr);
+
+impl From<covector_core::Error> for Raised {
+    fn from(error: covector_core::Error) -> Self {
+        match Err::<(), _>(error).or_raise() {
+            Err(error) => Self(error),
+            Ok(()) => unreachable!("an error stays one"),
+        }
+    }
+}
+
+/// Elman's recurrent network: the hidden states of all steps of ``x``, of shape ``(…, steps, features)``.
+#[pyfunction]
+fn rnn(
+    x: Arr,
+    wx: Arr,
+    wh: Arr,
+    bias: Option<Arr>,
+    hidden: Option<Arr>,
+    nonlinearity: Bound<'_, PyAny>,
+) -> PyResult<PyArray> {
+    let apply = |x: &Array| -> Result<Array, Raised> {
+        let out = nonlinearity.call1((PyArray::new(x.clone()),)).map_err(Raised)?;
+        out.extract::<Arr>().map(|x| x.0).map_err(Raised)
+    };
+    recurrent::try_rnn(&x, &wx, &wh, bias.as_deref(), hidden.as_deref(), apply)
+        .map(PyArray::new)
+        .map_err(|error| error.0)
+}
+
+/// Attention of ``queries`` to ``keys`` and ``values``, of shape ``(batch, positions, features)``, in several heads.
+#[pyfunction]
+#[pyo3(signature = (queries, keys, values, num_heads, mask=None))]
+fn multi_head_attention(
+    queries: Arr,
+    keys: Arr,
+    values: Arr,
+    num_heads: usize,
+    mask: Option<MaskArg>,
+) -> PyResult<PyArray> {
+    attention::try_multi_head_attention(&queries, &keys, &values, num_heads, MaskArg::of(mask.as_ref()))
+        .or_raise()
+        .map(PyArray::new)
+}
+
+/// The frequencies of sinusoidal positions, from the highest to the lowest.
+#[pyfunction]
+fn sinusoidal_frequencies(dims: isize, min_freq: f64, max_freq: f64, full_turns: bool) -> PyResult<PyArray> {
+    let dims = usize::try_from(dims).unwrap_or(0);
+    positions::try_sinusoidal_frequencies(dims, min_freq, max_freq, full_turns).or_raise().map(PyArray::new)
+}
+
+/// Sines and cosines of each position times each frequency, in a new last axis.
+#[pyfunction]
+fn sinusoidal_positions(x: Value, frequencies: Arr, scale: f64, cos_first: bool) -> PyResult<PyArray> {
+    positions::try_sinusoidal_positions(&x.0.alone()?, &frequencies, scale, cos_first)
+        .or_raise()
+        .map(PyArray::new)
+}
+
+/// How fast the bias of each head falls with the distance, of shape ``(heads, 1, 1)``.
+#[pyfunction]
+fn alibi_slopes(num_heads: usize, dtype: DtypeArg) -> PyResult<PyArray> {
+    positions::try_alibi_slopes(num_heads, dtype.0).or_raise().map(PyArray::new)
+}
+
+/// Biases that fall with the distance of query and key, of shape ``(1, heads, queries - offset, keys)``.
+#[pyfunction]
+fn alibi(
+    num_queries: usize,
+    num_keys: usize,
+    num_heads: usize,
+    offset: usize,
+    dtype: DtypeArg,
+) -> PyResult<PyArray> {
+    positions::try_alibi(num_queries, num_keys, num_heads, offset, dtype.0).or_raise().map(PyArray::new)
 }
 
 /// Each element 0 with probability ``p``, the others divided by ``1 − p``.
@@ -313,11 +410,18 @@ pub(crate) fn register(parent: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(prelu, &m)?)?;
     m.add_function(wrap_pyfunction!(linear, &m)?)?;
     m.add_function(wrap_pyfunction!(embedding, &m)?)?;
-    m.add_function(wrap_pyfunction!(layer_norm, &m)?)?;
-    m.add_function(wrap_pyfunction!(rms_norm, &m)?)?;
+    m.add_function(wrap_pyfunction!(lstm, &m)?)?;
+    m.add_function(wrap_pyfunction!(gru, &m)?)?;
+    m.add_function(wrap_pyfunction!(rnn, &m)?)?;
+    m.add_function(wrap_pyfunction!(multi_head_attention, &m)?)?;
+    m.add_function(wrap_pyfunction!(sinusoidal_frequencies, &m)?)?;
+    m.add_function(wrap_pyfunction!(sinusoidal_positions, &m)?)?;
+    m.add_function(wrap_pyfunction!(alibi_slopes, &m)?)?;
+    m.add_function(wrap_pyfunction!(alibi, &m)?)?;
     m.add_function(wrap_pyfunction!(dropout, &m)?)?;
     m.add_function(wrap_pyfunction!(cross_entropy, &m)?)?;
     m.add_function(wrap_pyfunction!(binary_cross_entropy, &m)?)?;
+    crate::ops_conv::register_pooling(&m)?;
     crate::optim::register(&m)?;
     // Not `add_submodule`, which would list it among the names of `covector.core`.
     parent.setattr("nn", m)

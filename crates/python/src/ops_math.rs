@@ -8,7 +8,7 @@ use crate::functions::functions;
 use covector_core::{Array, ops};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyTuple};
 
 fn wrap(result: covector_core::Result<Array>) -> PyResult<PyArray> {
     result.or_raise().map(PyArray::new)
@@ -165,6 +165,36 @@ functions! {
         let (left, right) = pairs(&a, axes.as_ref())?;
         wrap(ops::try_tensordot(&a, &b, &left, &right))
     }
+
+    /// The sum of products that the subscripts describe: a letter names an axis of each operand, and letters that are
+    /// not in the output are summed over.
+    ///
+    /// `"ij,jk->ik"` is the matrix product, `"ii->i"` the diagonal. `...` stands for further axes. Without `->` the
+    /// output has the ellipsis and then, in alphabetical order, the letters that stand once. Extents of 1 stretch.
+    fn einsum ["einsum": subscripts, *operands] (subscripts: &str, operands: Bound<'py, PyTuple>) -> PyArray {
+        wrap(ops::try_einsum(subscripts, &all_arrays("einsum", &operands)?))
+    }
+
+    /// The order in which `einsum` contracts operands like these, as a list of their positions in each step, and a
+    /// report of what it saves. Operands that were contracted leave the list, and the result goes to its end.
+    fn einsum_path <py> ["einsum_path": subscripts, *operands] (subscripts: &str, operands: Bound<'py, PyTuple>) -> Bound<'py, PyTuple> {
+        let path = ops::try_einsum_path(subscripts, &all_arrays("einsum_path", &operands)?).or_raise()?;
+        let steps = path.contractions.iter().map(|step| PyTuple::new(py, step)).collect::<PyResult<Vec<_>>>()?;
+        PyTuple::new(py, [PyList::new(py, steps)?.into_any(), path.to_string().into_pyobject(py)?.into_any()])
+    }
+}
+
+/// The operands of a function that takes any number of them.
+fn all_arrays(op: &str, operands: &Bound<'_, PyTuple>) -> PyResult<Vec<Array>> {
+    let one = |(i, x): (usize, Bound<'_, PyAny>)| {
+        x.extract::<Arr>().map(|x| x.0).map_err(|_| {
+            PyTypeError::new_err(format!(
+                "[{op}] operand {i} is {}, not an array; pass arrays one by one, and make them with mx.array",
+                crate::convert::describe(&x)
+            ))
+        })
+    };
+    operands.iter().enumerate().map(one).collect()
 }
 
 /// The axes `tensordot` pairs.

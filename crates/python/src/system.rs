@@ -13,13 +13,13 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 const DEEPEST: usize = 10_000;
 
 /// The arrays in trees of lists, tuples and dicts; anything else in them is passed over.
-fn arrays_in(trees: &Bound<'_, PyTuple>) -> PyResult<Vec<Array>> {
+pub(crate) fn arrays_in(op: &str, trees: &Bound<'_, PyTuple>) -> PyResult<Vec<Array>> {
     let mut found = Vec::new();
     let mut waiting: Vec<(Bound<'_, PyAny>, usize)> = trees.iter().map(|t| (t, 0)).collect();
     while let Some((item, depth)) = waiting.pop() {
         if depth > DEEPEST {
             return Err(PyRecursionError::new_err(format!(
-                "[eval] containers nested deeper than {DEEPEST} levels; does one contain itself?"
+                "[{op}] containers nested deeper than {DEEPEST} levels; does one contain itself?"
             )));
         }
         if let Ok(array) = item.cast::<PyArray>() {
@@ -40,7 +40,7 @@ fn arrays_in(trees: &Bound<'_, PyTuple>) -> PyResult<Vec<Array>> {
 #[pyfunction]
 #[pyo3(signature = (*args))]
 fn eval(py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
-    let arrays = arrays_in(args)?;
+    let arrays = arrays_in("eval", args)?;
     py.detach(|| covector_core::eval(&arrays)).or_raise()
 }
 
@@ -48,7 +48,7 @@ fn eval(py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
 #[pyfunction]
 #[pyo3(signature = (*args))]
 fn async_eval(py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
-    let arrays = arrays_in(args)?;
+    let arrays = arrays_in("async_eval", args)?;
     py.detach(|| covector_core::async_eval(&arrays)).or_raise()
 }
 
@@ -80,6 +80,56 @@ fn get_cache_memory() -> usize {
 #[pyfunction]
 fn clear_cache() {
     buffer::clear_cache();
+}
+
+/// A number of bytes that Python gave.
+fn bytes(name: &str, limit: i64) -> PyResult<usize> {
+    usize::try_from(limit)
+        .map_err(|_| PyValueError::new_err(format!("[{name}] {limit} is no number of bytes; give 0 or more")))
+}
+
+/// Sets how many bytes live arrays and the cache should stay below together, and returns the limit before.
+///
+/// An allocation that would exceed it gives cached memory back first. If live arrays alone exceed it, it is tried all
+/// the same and raises where the system has no more memory.
+#[pyfunction]
+fn set_memory_limit(limit: i64) -> PyResult<usize> {
+    Ok(buffer::set_memory_limit(bytes("set_memory_limit", limit)?))
+}
+
+/// The limit that `set_memory_limit` sets; at first 80 % of the machine's memory.
+#[pyfunction]
+fn get_memory_limit() -> usize {
+    buffer::memory_limit()
+}
+
+/// Sets how many bytes of freed memory are kept for reuse, and returns the limit before; 0 keeps none.
+#[pyfunction]
+fn set_cache_limit(limit: i64) -> PyResult<usize> {
+    Ok(buffer::set_cache_limit(bytes("set_cache_limit", limit)?))
+}
+
+/// Notes how many bytes should stay resident, and returns the note before; it changes nothing on a CPU.
+#[pyfunction]
+fn set_wired_limit(limit: i64) -> PyResult<usize> {
+    Ok(buffer::set_wired_limit(bytes("set_wired_limit", limit)?))
+}
+
+/// Sets how many threads work on one operation, at least 1. Results do not depend on it.
+#[pyfunction]
+fn set_num_threads(n: i64) -> PyResult<()> {
+    let n = usize::try_from(n).ok().filter(|&n| n > 0).ok_or_else(|| {
+        PyValueError::new_err(format!("[set_num_threads] {n} is no number of threads; give 1 or more"))
+    })?;
+    covector_core::set_num_threads(n);
+    Ok(())
+}
+
+/// How many threads work on one operation: what `set_num_threads` said, else the environment variable
+/// `COVECTOR_NUM_THREADS`, else one for each processor.
+#[pyfunction]
+fn get_num_threads() -> usize {
+    covector_core::num_threads()
 }
 
 /// How floating-point elements print.
@@ -331,6 +381,12 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(reset_peak_memory, m)?)?;
     m.add_function(wrap_pyfunction!(get_cache_memory, m)?)?;
     m.add_function(wrap_pyfunction!(clear_cache, m)?)?;
+    m.add_function(wrap_pyfunction!(set_memory_limit, m)?)?;
+    m.add_function(wrap_pyfunction!(get_memory_limit, m)?)?;
+    m.add_function(wrap_pyfunction!(set_cache_limit, m)?)?;
+    m.add_function(wrap_pyfunction!(set_wired_limit, m)?)?;
+    m.add_function(wrap_pyfunction!(set_num_threads, m)?)?;
+    m.add_function(wrap_pyfunction!(get_num_threads, m)?)?;
     m.add_class::<PrintOptions>()?;
     m.add_class::<PrintContext>()?;
     m.add_function(wrap_pyfunction!(set_printoptions, m)?)?;

@@ -52,7 +52,10 @@ macro_rules! op {
 
 mod arith;
 mod composite;
+mod conv;
 mod create;
+mod einsum;
+mod fast;
 mod index;
 mod layout;
 mod linalg;
@@ -65,7 +68,10 @@ pub use crate::prim::binary::*;
 pub use crate::prim::unary::*;
 pub use arith::*;
 pub use composite::*;
+pub use conv::*;
 pub use create::*;
+pub use einsum::*;
+pub use fast::*;
 pub use index::*;
 pub use layout::*;
 pub use linalg::*;

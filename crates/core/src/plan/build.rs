@@ -1,33 +1,23 @@
-//! Planning: from a list of steps to instructions.
+//! Planning, first part: from a list of steps to chains and calls. Equal steps are merged, views become layouts, and
+//! elementwise operations over one shape are gathered into chains.
 
-use crate::array::Aval;
+use crate::array::{Array, Aval};
+use crate::plan::band::lie;
+use crate::plan::emit::{Plan, emit};
 use crate::plan::linear::{Linear, Ref, write_op};
-use crate::prim::elementwise::is_half;
+use crate::prim::shape::Dims;
 use crate::primitive::{Avals, Fuse, Op, TileFn};
-use crate::shape::{Shape, ShapeText, Strides, row_major_strides};
-use covector_kernels::Dtype;
-use covector_kernels::cast::{narrow_tile, widen_tile};
-use covector_kernels::fused::{Builder, Program, Reg};
+use crate::shape::{Shape, Strides};
+use covector_kernels::{Dtype, Reduce};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
-use std::fmt;
 
 /// A chain of several elements may have this many inputs; each needs a tile of its own.
-const MAX_INPUTS: usize = 32;
+pub(crate) const MAX_INPUTS: usize = 32;
 /// The same for a chain of single elements, which are read where they are.
-const MAX_SCALARS: usize = 1 << 12;
+const MAX_SCALARS: usize = 1 << 14;
 /// A chain may have this many operations.
-const MAX_CHAIN: usize = 1 << 12;
-
-/// Memory during a run, numbered: first the leaves, then what instructions make.
-pub(crate) type Slot = u32;
-
-/// How a value lies in its slot's memory; `None` for the whole of it as it is.
-#[derive(Clone)]
-pub(crate) struct Operand {
-    pub(crate) slot: Slot,
-    pub(crate) layout: Option<Box<Layout>>,
-}
+pub(crate) const MAX_CHAIN: usize = 1 << 15;
 
 #[derive(Clone, PartialEq)]
 pub(crate) struct Layout {
@@ -36,43 +26,22 @@ pub(crate) struct Layout {
     pub(crate) shift: isize,
 }
 
-pub(crate) enum Work {
-    /// Elementwise operations in one pass.
-    Chain {
-        program: Program,
-        shape: Shape,
-        inputs: Vec<Operand>,
-        outs: Vec<(Slot, Dtype)>,
-        names: Vec<&'static str>,
-    },
-    /// A primitive's own evaluation.
-    Call { op: Op, inputs: SmallVec<[Operand; 3]>, avals: Avals, first: Slot },
-}
-
-pub(crate) struct Instr {
-    pub(crate) work: Work,
-    /// Slots that nothing needs after this instruction.
-    pub(crate) free: Vec<Slot>,
-}
-
-/// Instructions that compute the kept steps of any graph with the same key.
-pub(crate) struct Plan {
-    pub(crate) instrs: Vec<Instr>,
-    pub(crate) slots: usize,
-    /// Kept steps, with their outputs.
-    pub(crate) results: Vec<(u32, SmallVec<[Operand; 1]>)>,
-}
+/// The most columns of a narrow matrix, and the fewest elements of a tall one; see [`product`].
+const MAX_NARROW: usize = 4;
+const MIN_TALL: usize = 1 << 16;
 
 /// Something with memory of its own, or a register of a chain that may get some.
-struct Root {
-    source: Source,
-    aval: Aval,
+pub(crate) struct Root {
+    pub(crate) source: Source,
+    pub(crate) aval: Aval,
     /// Whether it is needed outside of its chain.
-    in_memory: bool,
+    pub(crate) stored: bool,
+    /// Whether a kept step has it.
+    pub(crate) kept: bool,
 }
 
 #[derive(Clone, Copy)]
-enum Source {
+pub(crate) enum Source {
     Leaf(u32),
     Chain { instr: u32, op: u32 },
     Call { instr: u32 },
@@ -80,22 +49,34 @@ enum Source {
 
 /// A value of the graph: a root, seen through a layout.
 #[derive(Clone)]
-struct Val {
-    root: u32,
-    layout: Option<Box<Layout>>,
+pub(crate) struct Val {
+    pub(crate) root: u32,
+    pub(crate) layout: Option<Box<Layout>>,
 }
 
-struct ChainOp {
-    tile: TileFn,
-    name: &'static str,
+pub(crate) struct ChainOp {
+    pub(crate) tile: TileFn,
+    pub(crate) name: &'static str,
     /// Operands: values, of which some are registers of the same chain.
-    from: SmallVec<[Val; 3]>,
-    root: u32,
+    pub(crate) from: SmallVec<[Val; 3]>,
+    pub(crate) root: u32,
 }
 
-enum Proto {
+/// A call that can run with others.
+pub(crate) enum Pass {
+    /// Over axes of an input of this shape.
+    Reduce { kind: Reduce, axes: Dims, shape: Shape },
+    /// Rows of a matrix times one narrow matrix; `shape` is that of the rows.
+    Product { shape: Shape },
+    /// The transpose of rows times as many narrow rows: a sum over the rows. `shape` is that of the rows before they
+    /// are transposed.
+    ProductOver { shape: Shape },
+}
+
+/// An instruction in the making.
+pub(crate) enum Proto {
     Chain { shape: Shape, ops: Vec<ChainOp>, externals: Vec<Val> },
-    Call { op: Op, inputs: SmallVec<[Val; 3]>, avals: Avals, first_root: u32 },
+    Call { op: Op, inputs: SmallVec<[Val; 3]>, avals: Avals, first_root: u32, pass: Option<Pass> },
 }
 
 struct Planner<'a> {
@@ -158,11 +139,12 @@ impl Plan {
             }
             if step.kept {
                 for v in &values[first[i] as usize..] {
-                    planner.roots[v.root as usize].in_memory = true;
+                    let root = &mut planner.roots[v.root as usize];
+                    (root.stored, root.kept) = (true, true);
                 }
             }
         }
-        planner.finish(&first, &values)
+        emit(linear, planner.instrs, planner.roots, &first, &values)
     }
 }
 
@@ -180,28 +162,9 @@ impl Val {
 
 impl Planner<'_> {
     fn root(&mut self, source: Source, aval: Aval) -> u32 {
-        let in_memory = !matches!(source, Source::Chain { .. });
-        self.roots.push(Root { source, aval, in_memory });
+        let stored = !matches!(source, Source::Chain { .. });
+        self.roots.push(Root { source, aval, stored, kept: false });
         self.roots.len() as u32 - 1
-    }
-
-    /// The instruction that makes a root; `None` for a leaf.
-    fn maker(&self, root: u32) -> Option<u32> {
-        match self.roots[root as usize].source {
-            Source::Leaf(_) => None,
-            Source::Chain { instr, .. } | Source::Call { instr } => Some(instr),
-        }
-    }
-
-    fn layout_of(&self, v: &Val) -> Layout {
-        match &v.layout {
-            Some(l) => (**l).clone(),
-            None => {
-                let shape = self.roots[v.root as usize].aval.shape.clone();
-                let strides = row_major_strides(&shape);
-                Layout { shape, strides, shift: 0 }
-            }
-        }
     }
 
     fn step(&mut self, i: usize, inputs: SmallVec<[Val; 3]>, values: &mut Vec<Val>) {
@@ -212,27 +175,40 @@ impl Planner<'_> {
                 values.extend(inputs[first..].iter().take(step.node.avals.len()).cloned());
             }
             Fuse::View(view) => {
-                let from = self.layout_of(&inputs[0]);
+                let from = lie(&inputs[0], &self.roots);
                 let out = &step.node.avals[0].shape;
                 match view.view(&from.shape, &from.strides, out) {
                     Some((shift, strides)) => {
                         let root = inputs[0].root;
-                        self.roots[root as usize].in_memory = true;
+                        self.roots[root as usize].stored = true;
                         let layout = Layout { shape: out.clone(), strides, shift: from.shift + shift };
                         values.push(Val { root, layout: Some(Box::new(layout)) });
                     }
-                    None => self.call(i, inputs, values),
+                    None => self.call(i, inputs, None, values),
                 }
             }
             Fuse::Map(tile) => self.map(i, tile, inputs, values),
-            Fuse::Call => self.call(i, inputs, values),
+            Fuse::Reduce { kind, axes } => {
+                let shape = Shape::from_slice(step.recipe.inputs[0].shape());
+                self.call(
+                    i,
+                    inputs,
+                    Some(Pass::Reduce { kind, axes: Dims::from_slice(axes), shape }),
+                    values,
+                );
+            }
+            Fuse::Product => {
+                let pass = product(&step.recipe.inputs[0], &step.recipe.inputs[1]);
+                self.call(i, inputs, pass, values);
+            }
+            Fuse::Call => self.call(i, inputs, None, values),
         }
     }
 
-    fn call(&mut self, i: usize, inputs: SmallVec<[Val; 3]>, values: &mut Vec<Val>) {
+    fn call(&mut self, i: usize, inputs: SmallVec<[Val; 3]>, pass: Option<Pass>, values: &mut Vec<Val>) {
         let step = &self.linear.steps[i];
         for v in &inputs {
-            self.roots[v.root as usize].in_memory = true;
+            self.roots[v.root as usize].stored = true;
         }
         let instr = self.instrs.len() as u32;
         let first_root = self.roots.len() as u32;
@@ -245,6 +221,7 @@ impl Planner<'_> {
             inputs,
             avals: step.node.avals.clone(),
             first_root,
+            pass,
         });
     }
 
@@ -261,16 +238,31 @@ impl Planner<'_> {
         have == shape
             && ops.len() < MAX_CHAIN
             && externals.len() + inputs.len() <= most
-            && inputs.iter().all(|v| self.in_chain(v, chain) || self.maker(v.root).is_none_or(|m| m < chain))
+            && inputs.iter().all(|v| {
+                self.in_chain(v, chain) || self.roots[v.root as usize].maker().is_none_or(|m| m < chain)
+            })
+    }
+
+    /// Whether an operation should join a chain that it has nothing in common with but the shape. A single number made
+    /// from numbers at hand (the cotangent of a mean) must not wait for the results of others: whole bands would wait
+    /// with it.
+    fn may_meet(&self, chain: u32, shape: &Shape, inputs: &[Val]) -> bool {
+        let at_hand = |vals: &[Val]| vals.iter().all(|v| self.roots[v.root as usize].maker().is_none());
+        shape.iter().product::<usize>() != 1
+            || !at_hand(inputs)
+            || at_hand(self.instrs[chain as usize].inputs())
     }
 
     fn map(&mut self, i: usize, tile: TileFn, inputs: SmallVec<[Val; 3]>, values: &mut Vec<Val>) {
         let step = &self.linear.steps[i];
         let aval = &step.node.avals[0];
         // The chain of an input, the latest first; else the newest chain over this shape.
-        let mut candidates: SmallVec<[u32; 4]> = inputs.iter().filter_map(|v| self.maker(v.root)).collect();
+        let mut candidates: SmallVec<[u32; 4]> =
+            inputs.iter().filter_map(|v| self.roots[v.root as usize].maker()).collect();
         candidates.sort_unstable_by(|a, b| b.cmp(a));
-        candidates.extend(self.newest.get(&aval.shape).copied());
+        candidates.extend(
+            self.newest.get(&aval.shape).copied().filter(|&c| self.may_meet(c, &aval.shape, &inputs)),
+        );
         let chain = candidates.into_iter().find(|&c| self.fits(c, &aval.shape, &inputs));
         let chain = chain.unwrap_or_else(|| {
             self.instrs.push(Proto::Chain {
@@ -292,7 +284,7 @@ impl Planner<'_> {
         let op = ops.len() as u32;
         ops.push(ChainOp { tile, name, from: inputs, root });
         for v in outside {
-            self.roots[v.root as usize].in_memory = true;
+            self.roots[v.root as usize].stored = true;
             if !externals.iter().any(|e| e.root == v.root && e.layout == v.layout) {
                 externals.push(v);
             }
@@ -301,135 +293,18 @@ impl Planner<'_> {
         debug_assert_eq!(made, root);
         values.push(Val { root, layout: None });
     }
-
-    fn finish(self, first: &[u32], values: &[Val]) -> Plan {
-        // Slots: leaves keep their numbers, everything else in memory gets the next.
-        let mut slots = self.linear.leaves.len() as u32;
-        let mut slot_of: Vec<Slot> = Vec::with_capacity(self.roots.len());
-        for root in &self.roots {
-            slot_of.push(match root.source {
-                Source::Leaf(i) => i,
-                _ if root.in_memory => {
-                    slots += 1;
-                    slots - 1
-                }
-                _ => Slot::MAX,
-            });
-        }
-        let operand = |v: &Val| Operand { slot: slot_of[v.root as usize], layout: v.layout.clone() };
-        let mut last: Vec<Option<u32>> = vec![None; slots as usize];
-        let mut instrs = Vec::with_capacity(self.instrs.len());
-        for (k, proto) in self.instrs.iter().enumerate() {
-            let mut touch = |slot: Slot| last[slot as usize] = Some(k as u32);
-            let work = match proto {
-                Proto::Call { op, inputs, avals, first_root } => {
-                    let inputs: SmallVec<[Operand; 3]> = inputs.iter().map(&operand).collect();
-                    inputs.iter().for_each(|o| touch(o.slot));
-                    let first = slot_of[*first_root as usize];
-                    (first..first + avals.len() as u32).for_each(&mut touch);
-                    Work::Call { op: op.clone(), inputs, avals: avals.clone(), first }
-                }
-                Proto::Chain { shape, ops, externals } => {
-                    let inputs: Vec<Operand> = externals.iter().map(&operand).collect();
-                    inputs.iter().for_each(|o| touch(o.slot));
-                    let (program, outs) = self.program(k as u32, ops, externals, &slot_of);
-                    outs.iter().for_each(|o| touch(o.0));
-                    let names = ops.iter().map(|o| o.name).collect();
-                    Work::Chain { program, shape: shape.clone(), inputs, outs, names }
-                }
-            };
-            instrs.push(Instr { work, free: Vec::new() });
-        }
-        let mut results = Vec::new();
-        for (i, step) in self.linear.steps.iter().enumerate() {
-            if step.kept {
-                let from = first[i] as usize;
-                let outs = values[from..from + step.node.avals.len()].iter().map(&operand);
-                let outs: SmallVec<[Operand; 1]> = outs.collect();
-                outs.iter().for_each(|o| last[o.slot as usize] = None);
-                results.push((i as u32, outs));
-            }
-        }
-        for (slot, last) in last.iter().enumerate() {
-            if let Some(k) = last {
-                instrs[*k as usize].free.push(slot as Slot);
-            }
-        }
-        Plan { instrs, slots: slots as usize, results }
-    }
-
-    /// The tile program of a chain, with the slots its outputs go to.
-    fn program(
-        &self,
-        chain: u32,
-        ops: &[ChainOp],
-        externals: &[Val],
-        slot_of: &[Slot],
-    ) -> (Program, Vec<(Slot, Dtype)>) {
-        let mut builder = Builder::default();
-        let inputs: Vec<Reg> =
-            externals.iter().map(|v| builder.input(self.roots[v.root as usize].aval.dtype)).collect();
-        let mut regs: Vec<Reg> = Vec::with_capacity(ops.len());
-        // The float32 form of half-precision registers.
-        let mut wide: FxHashMap<Reg, Reg> = FxHashMap::default();
-        let mut outs = Vec::new();
-        let mut outputs = Vec::new();
-        for op in ops {
-            let mut from: SmallVec<[Reg; 3]> = SmallVec::new();
-            for v in &op.from {
-                let root = &self.roots[v.root as usize];
-                let reg = match root.source {
-                    Source::Chain { instr, op } if instr == chain && v.layout.is_none() => regs[op as usize],
-                    _ => {
-                        let place = externals.iter().position(|e| e.root == v.root && e.layout == v.layout);
-                        inputs[place.expect("every outside operand was listed")]
-                    }
-                };
-                from.push(match widen_tile(root.aval.dtype) {
-                    Some(tile) => {
-                        *wide.entry(reg).or_insert_with(|| builder.apply(TileFn::One(tile), &[reg]))
-                    }
-                    None => reg,
-                });
-            }
-            let mut reg = builder.apply(op.tile, &from);
-            let root = &self.roots[op.root as usize];
-            if is_half(root.aval.dtype) {
-                let tile = narrow_tile(root.aval.dtype).expect("half precision narrows");
-                reg = builder.apply(TileFn::One(tile), &[reg]);
-            }
-            regs.push(reg);
-            if root.in_memory {
-                outputs.push(reg);
-                outs.push((slot_of[op.root as usize], root.aval.dtype));
-            }
-        }
-        for reg in outputs {
-            builder.output(reg);
-        }
-        (builder.finish(), outs)
-    }
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for instr in &self.instrs {
-            match &instr.work {
-                Work::Chain { shape, names, inputs, outs, .. } => {
-                    let shown = names.len().min(24);
-                    let more = match names.len() - shown {
-                        0 => String::new(),
-                        n => format!(" and {n} more"),
-                    };
-                    let (shape, names) = (ShapeText(shape), names[..shown].join(", "));
-                    writeln!(f, "chain {shape}: {names}{more} [{} in, {} out]", inputs.len(), outs.len())?;
-                }
-                Work::Call { op, avals, .. } => {
-                    let shapes: Vec<String> = avals.iter().map(|a| ShapeText(&a.shape).to_string()).collect();
-                    writeln!(f, "call {}: {}", shapes.join(", "), crate::primitive::describe(&**op))?;
-                }
-            }
-        }
-        Ok(())
+/// What kind of pass a product is, if memory is what it takes its time for: the large operand should then be read once
+/// for everything that is done to it. Others are faster as a whole.
+fn product(a: &Array, b: &Array) -> Option<Pass> {
+    let (&[m, k], &[_, n]) = (a.shape(), b.shape()) else { return None };
+    if n > MAX_NARROW || a.size() < MIN_TALL || !matches!(a.dtype(), Dtype::F32 | Dtype::F64) {
+        return None;
     }
+    Some(if m >= k {
+        Pass::Product { shape: Shape::from_slice(&[m, k]) }
+    } else {
+        Pass::ProductOver { shape: Shape::from_slice(&[k, m]) }
+    })
 }

@@ -4,14 +4,19 @@
 //! subexpressions merged, views resolved, elementwise chains fused, last uses known); `run` binds the leaves of
 //! the graph at hand to a plan and runs it. An uncompiled loop thus pays for planning in its first turn only.
 
+mod band;
 mod build;
+mod cost;
+mod emit;
 mod linear;
+mod merge;
 mod prepared;
 mod run;
 
 use crate::array::Array;
 use crate::error::Result;
-use build::Plan;
+use crate::profile::{self, EventKind};
+use emit::Plan;
 use linear::{Linear, identities};
 pub(crate) use prepared::Prepared;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -57,7 +62,9 @@ fn find(linear: &Linear) -> Arc<Plan> {
             return cached.plan.clone();
         }
     }
+    let planning = profile::span(EventKind::Plan, "plan");
     let plan = Arc::new(Plan::new(linear));
+    drop(planning);
     if linear.steps.len() <= MAX_STEPS {
         keep(linear, hash, plan.clone());
     }

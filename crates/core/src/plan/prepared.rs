@@ -5,9 +5,10 @@ use crate::buffer::Data;
 use crate::error::Result;
 use crate::eval::no_value;
 use crate::graph;
-use crate::plan::build::{Operand, Plan};
+use crate::plan::emit::{Operand, Plan};
 use crate::plan::linear::Linear;
 use crate::primitive::Values;
+use crate::profile::{self, EventKind};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -34,7 +35,9 @@ impl Prepared {
     /// Plans what makes `outputs` from `inputs`, which have values; all other values are constants.
     pub(crate) fn new(inputs: &[Array], outputs: &[Array]) -> Result<Self> {
         let linear = Linear::new(outputs)?;
+        let planning = profile::span(EventKind::Plan, "plan");
         let plan = Plan::new(&linear);
+        drop(planning);
         let input: FxHashMap<(graph::NodeId, u32), u32> =
             inputs.iter().enumerate().map(|(i, x)| ((graph::id(x), x.index), i as u32)).collect();
         let leaves = linear

@@ -3,9 +3,10 @@
 use crate::array::Outs;
 use crate::buffer::Data;
 use crate::error::Result;
-use crate::plan::build::{Operand, Plan, Slot, Work};
+use crate::plan::emit::{Instr, Operand, Output, Plan, Slot, Work};
 use crate::plan::linear::Linear;
 use crate::primitive::Values;
+use crate::profile;
 use covector_kernels::{Out, View};
 use smallvec::SmallVec;
 
@@ -44,40 +45,76 @@ impl Plan {
         let mut slots: Vec<Option<Data>> = Vec::with_capacity(self.slots);
         slots.extend(leaves.map(Some));
         slots.resize_with(self.slots, || None);
-        for instr in &self.instrs {
-            match &instr.work {
-                Work::Chain { program, shape, inputs, outs, .. } => {
-                    let mut made: SmallVec<[Data; 4]> = SmallVec::new();
-                    for &(_, dtype) in outs {
-                        made.push(Data::alloc("eval", dtype, shape)?);
-                    }
-                    {
-                        let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|o| o.view(&slots)).collect();
-                        let outs: SmallVec<[Out<'_>; 4]> = made.iter_mut().map(Data::out).collect();
-                        program.run(shape, &views, &outs);
-                    }
-                    for (&(slot, _), data) in outs.iter().zip(made) {
-                        slots[slot as usize] = Some(data);
-                    }
-                }
-                Work::Call { op, inputs, avals, first } => {
-                    let mut values = Values::new();
-                    for (k, input) in inputs.iter().enumerate() {
-                        values.push(last_use(input, &inputs[k + 1..], &instr.free, &mut slots));
-                    }
-                    for (k, data) in op.eval(values, avals)?.into_iter().enumerate() {
-                        // Layouts were planned on top of row-major results; an op that hands its input through
-                        // may return a broadcast one.
-                        slots[*first as usize + k] = Some(data.row_major("eval")?);
-                    }
-                }
+        if profile::is_recording() {
+            for instr in &self.instrs {
+                let traffic = instr.traffic(&slots);
+                let timer = profile::Timer::start();
+                instr.run(&mut slots)?;
+                timer.stop(&instr.label, traffic, instr.flops);
+                instr.release(&mut slots);
             }
-            for &slot in &instr.free {
-                slots[slot as usize] = None;
+        } else {
+            for instr in &self.instrs {
+                instr.run(&mut slots)?;
+                instr.release(&mut slots);
             }
         }
         Ok(slots)
     }
+}
+
+impl Instr {
+    fn run(&self, slots: &mut [Option<Data>]) -> Result<()> {
+        match &self.work {
+            Work::Chain { program, shape, inputs, outs } => {
+                made(outs, inputs, slots, |views, outs| program.run(shape, views, outs))
+            }
+            Work::Band { band, inputs, outs } => {
+                made(outs, inputs, slots, |views, outs| band.run(views, outs))
+            }
+            Work::Call { op, inputs, avals, first } => {
+                let mut values = Values::new();
+                for (k, input) in inputs.iter().enumerate() {
+                    values.push(last_use(input, &inputs[k + 1..], &self.free, slots));
+                }
+                for (k, data) in op.eval(values, avals)?.into_iter().enumerate() {
+                    // Layouts were planned on top of row-major results; an op that hands its input through
+                    // may return a broadcast one.
+                    slots[*first as usize + k] = Some(data.row_major("eval")?);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets go of what nothing needs any more.
+    fn release(&self, slots: &mut [Option<Data>]) {
+        for &slot in &self.free {
+            slots[slot as usize] = None;
+        }
+    }
+}
+
+/// Allocates outputs, lets `work` fill them, and puts them in their slots.
+fn made(
+    outs: &[Output],
+    inputs: &[Operand],
+    slots: &mut [Option<Data>],
+    work: impl FnOnce(&[View<'_>], &[Out<'_>]),
+) -> Result<()> {
+    let mut made: SmallVec<[Data; 4]> = SmallVec::new();
+    for out in outs {
+        made.push(Data::alloc("eval", out.dtype, &out.shape)?);
+    }
+    {
+        let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|o| o.view(slots)).collect();
+        let outs: SmallVec<[Out<'_>; 4]> = made.iter_mut().map(Data::out).collect();
+        work(&views, &outs);
+    }
+    for (out, data) in outs.iter().zip(made) {
+        slots[out.slot as usize] = Some(data);
+    }
+    Ok(())
 }
 
 /// An input of a call, by value when nothing needs its memory afterwards, so that the call may work in place.

@@ -171,10 +171,7 @@ rows! {
     /// `log(eᵃ + eᵇ)` without overflow.
     logaddexp try_logaddexp: Float => Same, on (-2.0, 2.0) (-2.0, 2.0),
         d (|t, a, b, _y| t * share(a, b), |t, a, b, _y| t * share(b, a)),
-        {[real |a, b| {
-            let (hi, lo) = if a > b { (a, b) } else { (b, a) };
-            if hi.is_infinite() && !lo.is_nan() && (hi == lo || hi > 0.0) { hi } else { hi + (lo - hi).exp().ln_1p() }
-        }]};
+        {[math logaddexp]};
     /// Whether `a = b`.
     equal try_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
         {[real |a, b| a == b] [int |a, b| a == b] [uint |a, b| a == b] [bool |a, b| a == b] [c64 |a, b| a == b]};

@@ -9,7 +9,7 @@ use crate::primitive::{
     Avals, Batch, Derivative, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
 };
 use crate::shape::{Shape, ShapeText};
-use covector_kernels::{self as kernels, OutOfBounds, Scatter as Kind, View};
+use covector_kernels::{self as kernels, Dtype, OutOfBounds, Scatter as Kind, View};
 use smallvec::{SmallVec, smallvec};
 
 fn out_of_bounds(op: &'static str) -> impl Fn(OutOfBounds) -> Error {
@@ -106,7 +106,7 @@ fn full_indices(batch: &Batch<'_>, from: usize) -> Result<Vec<Array>> {
 fn batch_index(size: usize, shape: &[usize]) -> Result<Array> {
     let mut line: Shape = smallvec![1; shape.len()];
     line[0] = size;
-    let numbers = ops::reshape_to(&ops::iota(size, covector_kernels::Dtype::I64)?, &line)?;
+    let numbers = ops::reshape_to(&ops::iota(size, Dtype::I64)?, &line)?;
     ops::try_broadcast_to(&numbers, shape)
 }
 
@@ -203,7 +203,7 @@ impl Structured for Scatter {
             Kind::Add => unreachable!("scatter_add is linear"),
             Kind::Set => {
                 // Where several updates meet, only the one that stayed has a tangent: number them and look.
-                let numbers = ops::iota_of(x[1].shape(), covector_kernels::Dtype::I64)?;
+                let numbers = ops::iota_of(x[1].shape(), Dtype::I64)?;
                 let none = ops::full_i64(x[0].shape(), -1);
                 let winner = self.again(Kind::Set, x, &none, &numbers)?;
                 let stayed = ops::try_equal(&self.read(x, &winner)?, &numbers)?;
@@ -279,7 +279,21 @@ impl Linear for TakeAlong {
     }
     fn transpose(&self, _i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
         let Some(ct) = &cotangents[0] else { return Ok(None) };
-        ops::scatter_along(Kind::Add, &ops::zeros_like(&x[0]), &x[1], self.axis, ct).map(Some)
+        let (shape, axis) = (x[0].shape(), self.axis);
+        let one_each = (0..shape.len()).all(|k| x[1].shape()[k] == if k == axis { 1 } else { shape[k] });
+        if !one_each || i32::try_from(shape[axis]).is_err() {
+            return ops::scatter_along(Kind::Add, &ops::zeros_like(&x[0]), &x[1], axis, ct).map(Some);
+        }
+        // One element of each line, as a loss picks its targets: a comparison, which runs along with whatever else
+        // is done to the lines, where a scatter would be a pass over memory of its own.
+        let extent = shape[axis] as i32;
+        let mut line: Shape = smallvec![1; shape.len()];
+        line[axis] = shape[axis];
+        let places = ops::reshape_to(&ops::try_arange(0.0, f64::from(extent), 1.0, Dtype::I32)?, &line)?;
+        let index = ops::to_dtype(&x[1], Dtype::I32);
+        let from_end = ops::try_add(&index, &Array::scalar(extent))?;
+        let index = ops::try_where_(&ops::try_less(&index, &Array::scalar(0i32))?, &from_end, &index)?;
+        ops::try_where_(&ops::try_equal(&places, &index)?, ct, &ops::zero_of(ct.dtype())).map(Some)
     }
 }
 
@@ -330,7 +344,7 @@ impl Structured for ScatterAlong {
     fn jvp(&self, tangents: &[Option<Array>], x: &[Array], _y: &[Array]) -> Result<MaybeArrays> {
         let t = |i: usize| tangents[i].clone().unwrap_or_else(|| ops::zeros_like(&x[i]));
         let zero = ops::zero_of(x[0].dtype());
-        let numbers = ops::iota_of(x[1].shape(), covector_kernels::Dtype::I64)?;
+        let numbers = ops::iota_of(x[1].shape(), Dtype::I64)?;
         let none = ops::full_i64(x[0].shape(), -1);
         let winner = ops::scatter_along(Kind::Set, &none, &x[2], self.axis, &numbers)?;
         let stayed = ops::try_equal(&ops::take_along(&winner, &x[2], self.axis)?, &numbers)?;

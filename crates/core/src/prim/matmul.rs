@@ -4,7 +4,7 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::{Avals, Batch, Bilinear, Derivative, Primitive, Values};
+use crate::primitive::{Avals, Batch, Bilinear, Derivative, Fuse, Primitive, Values};
 use crate::shape::{Shape, ShapeText, broadcast_shapes};
 use covector_kernels as kernels;
 use smallvec::smallvec;
@@ -70,23 +70,38 @@ impl Primitive for Matmul {
         kernels::matmul(raise(&inputs[0]).view(), raise(&inputs[1]).view(), out.out());
         Ok(smallvec![out])
     }
+    fn flops(&self, inputs: &[&[usize]], outs: &[Aval]) -> u64 {
+        let inner = inputs[0].last().copied().unwrap_or(1);
+        2 * (inner * outs[0].shape.iter().product::<usize>()) as u64
+    }
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::Product
+    }
 }
 
 impl Bilinear for Matmul {
     fn transpose(&self, i: usize, ct: &Array, x: &[Array]) -> Result<Array> {
         let swap = |x: &Array| ops::try_swapaxes(x, -1, -2);
-        // A matrix shared by a whole batch gets the sum over the batch: one product over the flattened batch.
-        if i == 1 && x[1].ndim() == 2 && x[0].ndim() > 2 {
-            let (k, n) = (x[1].shape()[0], x[1].shape()[1]);
-            let rows = x[0].size().checked_div(k).unwrap_or(0);
-            if k > 0 && n > 0 && ct.ndim() == x[0].ndim() {
-                let a = ops::reshape_to(&x[0], &[rows, k])?;
-                let ct = ops::reshape_to(ct, &[rows, n])?;
-                return ops::try_matmul(&swap(&a)?, &ct);
-            }
+        if i == 1
+            && let Some((a, b)) = self.factors(i, ct, x)?
+        {
+            return ops::try_matmul(&swap(&a)?, &b);
         }
         let full =
             if i == 0 { ops::try_matmul(ct, &swap(&x[1])?)? } else { ops::try_matmul(&swap(&x[0])?, ct)? };
         ops::sum_to(&full, x[i].shape())
+    }
+    fn factors(&self, i: usize, ct: &Array, x: &[Array]) -> Result<Option<(Array, Array)>> {
+        if i == 0 {
+            let plain = x.iter().all(|x| x.ndim() == 2);
+            return Ok(if plain { Some((ops::try_mt(ct)?, ops::try_mt(&x[1])?)) } else { None });
+        }
+        // A matrix shared by a whole batch gets the sum over the batch: one product over the flattened batch.
+        let &[k, n] = x[1].shape() else { return Ok(None) };
+        if k == 0 || n == 0 {
+            return Ok(None);
+        }
+        let rows = x[0].size() / k;
+        Ok(Some((ops::reshape_to(&x[0], &[rows, k])?, ops::reshape_to(ct, &[rows, n])?)))
     }
 }

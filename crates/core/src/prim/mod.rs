@@ -6,9 +6,11 @@
 pub(crate) mod basic;
 pub(crate) mod binary;
 pub(crate) mod complex;
+pub(crate) mod conv;
 pub(crate) mod elementwise;
 pub(crate) mod index;
 pub(crate) mod matmul;
+pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod reduce;
 pub(crate) mod scan;

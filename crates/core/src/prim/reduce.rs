@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::ops;
 use crate::prim::shape::Dims;
 use crate::primitive::{
-    Avals, Batch, Derivative, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
+    Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
 };
 use crate::shape::{Shape, reduced_shape};
 use covector_kernels::{self as kernels, Dtype, Reduce as Kind};
@@ -57,9 +57,15 @@ impl Primitive for Reduce {
         kernels::reduce(self.kind, inputs[0].view(), &self.axes, out.out());
         Ok(smallvec![out])
     }
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::Reduce { kind: self.kind, axes: &self.axes }
+    }
     fn params(&self, params: &mut Params<'_>) {
         params.put("axes", Param::Ints(&self.axes));
         params.put("dtype", Param::Text(self.dtype.name()));
+    }
+    fn flops(&self, inputs: &[&[usize]], _outs: &[Aval]) -> u64 {
+        inputs[0].iter().product::<usize>() as u64
     }
 }
 
@@ -151,5 +157,8 @@ impl Primitive for ArgReduce {
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("axis", Param::Int(self.axis as i64));
+    }
+    fn flops(&self, inputs: &[&[usize]], _outs: &[Aval]) -> u64 {
+        inputs[0].iter().product::<usize>() as u64
     }
 }

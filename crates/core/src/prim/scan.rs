@@ -51,6 +51,9 @@ impl Primitive for Scan {
         params.put("reverse", Param::Int(i64::from(self.reverse)));
         params.put("inclusive", Param::Int(i64::from(self.inclusive)));
     }
+    fn flops(&self, inputs: &[&[usize]], _outs: &[Aval]) -> u64 {
+        inputs[0].iter().product::<usize>() as u64
+    }
 }
 
 impl Linear for Scan {

@@ -226,11 +226,14 @@ impl Linear for Broadcast {
 }
 
 /// Every `strides[k]`-th element on axis `k`, from `starts[k]`; strides may be negative.
-#[derive(Clone)]
-pub(crate) struct Window {
-    pub(crate) starts: Dims,
-    pub(crate) strides: Strides,
-    pub(crate) extents: Shape,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// The first position on each axis.
+    pub starts: Dims,
+    /// How far apart positions are.
+    pub strides: Strides,
+    /// How many there are.
+    pub extents: Shape,
 }
 
 impl Window {
@@ -295,6 +298,9 @@ impl Linear for Slice {
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
         let Some(ct) = &cotangents[0] else { return Ok(None) };
         ops::update_window(&ops::zeros_like(&x[i]), ct, self.0.clone()).map(Some)
+    }
+    fn window(&self) -> Option<&Window> {
+        Some(&self.0)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::prim::basic::ALIAS;
 use crate::primitive::{
     Avals, Batch, Derivative, MaybeArrays, Op, Param, Params, Primitive, Structured, Values,
 };
+use crate::profile::{self, EventKind};
 use crate::random::{self, Draw, Recording};
 use crate::shape::{ShapeText, Strides};
 use crate::trace::{TraceGuard, Tracing};
@@ -56,6 +57,7 @@ pub struct Compiled {
 /// # Errors
 /// What `f` fails with; [`Error::NoValue`] when it reads the value of an argument.
 pub fn compile_flat(avals: &[Aval], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>) -> Result<Compiled> {
+    let tracing_time = profile::span(EventKind::Trace, "trace for compile");
     let guard = TraceGuard::new();
     let mut leaves: Vec<Array> =
         avals.iter().map(|aval| Array::placeholder(aval.clone(), Some(guard.set.clone()))).collect();
@@ -69,6 +71,7 @@ pub fn compile_flat(avals: &[Aval], f: impl FnOnce(&[Array]) -> Result<Vec<Array
     leaves.extend(drawn.into_iter().map(|d| d.1));
     let graph = Subgraph::capture(&guard, &outputs, &leaves)?;
     drop(tracing);
+    drop(tracing_time);
     let constants = graph.constants();
     let closed = !constants.iter().any(Array::is_tracer);
     if closed {

@@ -11,6 +11,7 @@ mod flat;
 mod grad;
 mod jacobian;
 mod subgraph;
+mod sums;
 mod vmap;
 mod walks;
 

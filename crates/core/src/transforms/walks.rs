@@ -4,10 +4,11 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::ops;
-use crate::primitive::{Batch, MaybeArrays};
+use crate::primitive::{Batch, Derivative, MaybeArrays};
 use crate::rules;
 use crate::shape::ShapeText;
 use crate::trace::TraceGuard;
+use crate::transforms::sums::{Sum, Sums};
 use rustc_hash::FxHashMap;
 
 /// Reverse mode: the cotangents of `leaves` for the cotangents of `outputs`, over what depends on the trace.
@@ -21,12 +22,12 @@ pub(crate) fn pullback(
 ) -> Result<MaybeArrays> {
     let trace = guard.trace();
     let graph = graph::walk(outputs, |n| n.traces.as_ref().is_some_and(|t| t.contains(trace)), |_| true);
-    let mut cts: Vec<MaybeArrays> = graph.steps.iter().map(|s| vec![None; s.node.avals.len()]).collect();
-    let give = |cts: &mut Vec<MaybeArrays>, to: &Array, ct: Array| -> Result<()> {
+    let mut cts: Vec<Sums> =
+        graph.steps.iter().map(|s| s.node.avals.iter().map(|_| Sum::default()).collect()).collect();
+    let give = |cts: &mut Vec<Sums>, to: &Array, ct: Array| -> Result<()> {
         if let Some(&place) = graph.place.get(&graph::id(to)) {
             debug_assert_eq!(ct.aval(), to.aval(), "cotangent of another shape or type");
-            let slot = &mut cts[place as usize][to.index as usize];
-            *slot = Some(rules::add(slot.take(), ct)?);
+            cts[place as usize][to.index as usize].add(ct)?;
         }
         Ok(())
     };
@@ -38,13 +39,24 @@ pub(crate) fn pullback(
     // Leaves are taken out as the walk reaches them; everything else frees its cotangent once it is passed on.
     let mut found: FxHashMap<graph::NodeId, MaybeArrays> = FxHashMap::default();
     for (i, step) in graph.steps.iter().enumerate().rev() {
+        let mut sums = std::mem::take(&mut cts[i]);
+        if let Some(recipe) = &step.recipe
+            && recipe.op.name() == "transpose"
+            && step.node.avals[0].shape.len() == 2
+            && let Some(&place) = graph.place.get(&graph::id(&recipe.inputs[0]))
+            && let Some(products) = sums[0].only_products()
+        {
+            cts[place as usize][recipe.inputs[0].index as usize].transposed(products);
+            continue;
+        }
+        let sums = sums.into_iter().zip(&step.node.avals);
+        let ct: MaybeArrays = sums.map(|(sum, aval)| sum.whole(aval)).collect::<Result<_>>()?;
         let Some(recipe) = &step.recipe else {
-            found.insert(std::sync::Arc::as_ptr(&step.node) as usize, std::mem::take(&mut cts[i]));
+            found.insert(std::sync::Arc::as_ptr(&step.node) as usize, ct);
             continue;
         };
         let wanted: Vec<bool> =
             recipe.inputs.iter().map(|x| x.depends_on(trace) && x.dtype().is_inexact()).collect();
-        let ct = std::mem::take(&mut cts[i]);
         if ct.iter().all(Option::is_none) {
             continue;
         }
@@ -52,6 +64,25 @@ pub(crate) fn pullback(
             // An alias of something outside the trace: a leaf.
             found.insert(std::sync::Arc::as_ptr(&step.node) as usize, ct);
             continue;
+        }
+        let slot =
+            |x: &Array| graph.place.get(&graph::id(x)).map(|&place| (place as usize, x.index as usize));
+        match (recipe.op.derivative(), &ct[..]) {
+            (Derivative::Linear(rule), [Some(ct)]) if rule.window().is_some() => {
+                if let (Some((place, k)), Some(window)) = (slot(&recipe.inputs[0]), rule.window()) {
+                    cts[place][k].put(window, ct.clone());
+                }
+                continue;
+            }
+            (Derivative::Bilinear(_), [Some(ct)]) if !ct.dtype().is_complex() => {
+                for (k, x) in recipe.inputs.iter().enumerate().filter(|&(k, _)| wanted[k]) {
+                    if let Some((place, output)) = slot(x) {
+                        cts[place][output].multiply(&recipe.op, &recipe.inputs, k, ct);
+                    }
+                }
+                continue;
+            }
+            _ => {}
         }
         let outs = step.outputs();
         let back = rules::vjp(&*recipe.op, &ct, &recipe.inputs, &outs, &wanted)?;

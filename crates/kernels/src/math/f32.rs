@@ -153,6 +153,18 @@ pub fn log1p(x: f32) -> f32 {
     if x.abs() < 1e-8 { x } else { r }
 }
 
+/// The logarithm of `eᵃ + eᵇ`, without overflow.
+#[inline(always)]
+pub fn logaddexp(a: f32, b: f32) -> f32 {
+    // The gap of equal infinities is NaN: none is counted.
+    let (hi, lo) = if a > b { (a, b) } else { (b, a) };
+    let gap = lo - hi;
+    let level = if hi == lo && hi.abs() < f32::INFINITY { 0.0 } else { f32::NEG_INFINITY };
+    let gap = if gap < 0.0 { gap } else { level };
+    let sum = hi + log1p(exp(gap));
+    if a.is_nan() { a } else { sum }
+}
+
 /// Logarithm to base 2.
 #[inline(always)]
 pub fn log2(x: f32) -> f32 {

@@ -233,6 +233,18 @@ pub fn log1p(x: f64) -> f64 {
     if x.abs() < 1e-17 { x } else { r }
 }
 
+/// The logarithm of `eᵃ + eᵇ`, without overflow.
+#[inline(always)]
+pub fn logaddexp(a: f64, b: f64) -> f64 {
+    // The gap of equal infinities is NaN: none is counted.
+    let (hi, lo) = if a > b { (a, b) } else { (b, a) };
+    let gap = lo - hi;
+    let level = if hi == lo && hi.abs() < f64::INFINITY { 0.0 } else { f64::NEG_INFINITY };
+    let gap = if gap < 0.0 { gap } else { level };
+    let sum = hi + log1p(exp(gap));
+    if a.is_nan() { a } else { sum }
+}
+
 /// Logarithm to base 2.
 #[inline(always)]
 pub fn log2(x: f64) -> f64 {

@@ -1,7 +1,7 @@
 //! Owned strided arrays and a small random generator for comparing kernels with naive loops.
 #![allow(unreachable_pub, dead_code, reason = "each test file uses a part")]
 
-use covector_kernels::{Dtype, Element, Out, View};
+use covector_kernels::{Dtype, Element, Out, View, fused};
 
 /// A small generator of test data (an LCG's upper bits).
 pub struct Rng(pub u64);
@@ -199,6 +199,36 @@ pub fn assert_close<T: Sample>(got: &[T], expected: &[T], what: &str) {
     for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
         assert!(g.close(e), "{what}: element {i} is {g:?}, not {e:?}");
     }
+}
+
+/// Applies one tile function to inputs of its own types; the inputs broadcast.
+pub fn apply(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
+    let mut builder = fused::Builder::default();
+    let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
+    let result = builder.apply(f, &regs);
+    builder.output(result);
+    let shape = out.shape().to_vec();
+    builder.finish().run(&shape, inputs, &[out]);
+}
+
+/// [`apply`] in `f32` for half-precision types: inputs are widened before and the result is narrowed.
+pub fn apply_wide(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
+    use covector_kernels::cast::{narrow_tile, widen_tile};
+    let mut builder = fused::Builder::default();
+    let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
+    let widened =
+        |builder: &mut fused::Builder, (reg, x): (&fused::Reg, &View<'_>)| match widen_tile(x.dtype()) {
+            Some(widen) => builder.apply(fused::TileFn::One(widen), &[*reg]),
+            None => *reg,
+        };
+    let wide: Vec<_> = regs.iter().zip(inputs).map(|pair| widened(&mut builder, pair)).collect();
+    let mut result = builder.apply(f, &wide);
+    if let Some(narrow) = narrow_tile(out.dtype()) {
+        result = builder.apply(fused::TileFn::One(narrow), &[result]);
+    }
+    builder.output(result);
+    let shape = out.shape().to_vec();
+    builder.finish().run(&shape, inputs, &[out]);
 }
 
 /// For `Dtype` in test names.

@@ -1,4 +1,5 @@
 //! Reading the fixtures, and comparing with them.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use covector_core::{Array, Dtype, f16};
 use std::cell::RefCell;

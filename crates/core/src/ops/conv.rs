@@ -1,0 +1,356 @@
+//! Convolution and pooling. Channels are the last axis: inputs are `[n, spatial.., c]` with one to three spatial axes.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::prim::conv::convolve;
+use crate::prim::pool::{Kind, Pool};
+use crate::shape::{Shape, ShapeText};
+use covector_kernels::Dtype;
+use covector_kernels::conv::{Axis, Conv};
+use covector_kernels::window::Windows;
+use smallvec::smallvec;
+
+/// The options of [`conv_general`]; each list has one number for all spatial axes, or one for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvOptions<'a> {
+    /// Steps of the kernel over the input.
+    pub stride: &'a [usize],
+    /// Zeros in front of the input; if negative, elements cut off.
+    pub padding_low: &'a [isize],
+    /// The same behind the input.
+    pub padding_high: &'a [isize],
+    /// Steps from one element of the kernel to the next.
+    pub kernel_dilation: &'a [usize],
+    /// Steps from one element of the input to the next, with zeros between them.
+    pub input_dilation: &'a [usize],
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+    /// Whether the kernel is read backwards, as the mathematical convolution does.
+    pub flip: bool,
+}
+
+impl Default for ConvOptions<'_> {
+    fn default() -> Self {
+        Self {
+            stride: &[1],
+            padding_low: &[0],
+            padding_high: &[0],
+            kernel_dilation: &[1],
+            input_dilation: &[1],
+            groups: 1,
+            flip: false,
+        }
+    }
+}
+
+/// `values` for each of `n` axes.
+fn each<T: Copy + std::fmt::Debug>(op: &'static str, name: &str, values: &[T], n: usize) -> Result<Vec<T>> {
+    match values {
+        &[all] => Ok(vec![all; n]),
+        _ if values.len() == n => Ok(values.to_vec()),
+        _ => Err(Error::value(
+            op,
+            format!("{name} {values:?} does not suit {n} spatial axes; give one number, or {n}"),
+        )),
+    }
+}
+
+fn positive(op: &'static str, name: &str, values: &[usize]) -> Result<()> {
+    if values.contains(&0) {
+        return Err(Error::value(op, format!("{name} {values:?} must be positive")));
+    }
+    Ok(())
+}
+
+/// The convolution under the name of the public operation that was called.
+fn general(op: &'static str, x: &Array, weight: &Array, options: &ConvOptions<'_>) -> Result<Array> {
+    let dtype = crate::dtype::promote(x.dtype(), weight.dtype());
+    if !x.dtype().is_inexact() || !dtype.is_inexact() {
+        return Err(Error::dtype(
+            op,
+            format!(
+                "the input is {} and the weight {}; only floating-point and complex arrays are convolved. Convert \
+                 with astype",
+                x.dtype(),
+                weight.dtype()
+            ),
+        ));
+    }
+    if !(3..=5).contains(&x.ndim()) {
+        return Err(Error::shape(
+            op,
+            format!(
+                "the input has the shape {}; it must have one to three spatial axes between the batch and the \
+                 channels: (N, …, C_in)",
+                ShapeText(x.shape())
+            ),
+        ));
+    }
+    let n = x.ndim() - 2;
+    if weight.ndim() != x.ndim() {
+        return Err(Error::shape(
+            op,
+            format!(
+                "the weight of shape {} does not suit the input of shape {}; it must have as many axes: \
+                 (C_out, …, C_in / groups)",
+                ShapeText(weight.shape()),
+                ShapeText(x.shape())
+            ),
+        ));
+    }
+    let (stride, low) =
+        (each(op, "stride", options.stride, n)?, each(op, "padding", options.padding_low, n)?);
+    let high = each(op, "padding", options.padding_high, n)?;
+    let kernel_dilation = each(op, "kernel dilation", options.kernel_dilation, n)?;
+    let input_dilation = each(op, "input dilation", options.input_dilation, n)?;
+    positive(op, "stride", &stride)?;
+    positive(op, "kernel dilation", &kernel_dilation)?;
+    positive(op, "input dilation", &input_dilation)?;
+    positive(op, "groups", &[options.groups])?;
+    let (groups, c, d) = (options.groups, x.shape()[n + 1], weight.shape()[0]);
+    if weight.shape()[n + 1].checked_mul(groups) != Some(c) {
+        return Err(Error::shape(
+            op,
+            format!(
+                "a weight of shape {} with {groups} groups takes {} input channels, but the input of shape {} has {c}",
+                ShapeText(weight.shape()),
+                weight.shape()[n + 1].saturating_mul(groups),
+                ShapeText(x.shape())
+            ),
+        ));
+    }
+    if d % groups != 0 {
+        return Err(Error::shape(
+            op,
+            format!(
+                "{d} output channels do not divide into {groups} groups; make them a multiple of {groups}"
+            ),
+        ));
+    }
+    let too_large = |k: usize| {
+        Error::value(
+            op,
+            format!("stride, padding or dilation of spatial axis {k} is too large to be addressed"),
+        )
+    };
+    let (mut axes, mut outputs) = (Vec::with_capacity(n), Shape::new());
+    for k in 0..n {
+        let (size, taps) = (x.shape()[k + 1], weight.shape()[k + 1]);
+        if taps == 0 {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "the weight of shape {} has no elements on axis {}",
+                    ShapeText(weight.shape()),
+                    k + 1
+                ),
+            ));
+        }
+        let spread = |n: usize, by: usize| (n - 1).checked_mul(by)?.checked_add(1)?.try_into().ok();
+        let limit = |v: isize| Some(v).filter(|v| v.unsigned_abs() <= isize::MAX as usize / 8);
+        let all = || -> Option<(isize, isize)> {
+            let dilated: isize = if size == 0 { 0 } else { limit(spread(size, input_dilation[k])?)? };
+            let span = limit(spread(taps, kernel_dilation[k])?)?;
+            Some((dilated + limit(low[k])? + limit(high[k])?, span))
+        };
+        let (length, span) = all().ok_or_else(|| too_large(k))?;
+        isize::try_from(stride[k]).map_err(|_| too_large(k))?;
+        if length < span {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "the kernel covers {span} positions of spatial axis {k}, but the input of shape {} has {} there \
+                     with its padding; pad it more or make the kernel smaller",
+                    ShapeText(x.shape()),
+                    length.max(0)
+                ),
+            ));
+        }
+        outputs.push((length - span) as usize / stride[k] + 1);
+        axes.push(Axis {
+            stride: stride[k],
+            padding: low[k],
+            kernel_dilation: kernel_dilation[k],
+            input_dilation: input_dilation[k],
+        });
+    }
+    let mut shape: Shape = smallvec![x.shape()[0]];
+    shape.extend_from_slice(&outputs);
+    shape.push(d);
+    crate::shape::checked_size(op, &shape)?;
+    let (x, weight) = (ops::to_dtype(x, dtype), ops::to_dtype(weight, dtype));
+    convolve(Conv { axes, groups, flip: options.flip }, outputs, &x, &weight)
+}
+
+/// Refuses inputs that do not have `n` spatial axes.
+fn spatial(op: &'static str, x: &Array, n: usize) -> Result<()> {
+    if x.ndim() == n + 2 {
+        return Ok(());
+    }
+    Err(Error::shape(
+        op,
+        format!(
+            "the input has the shape {}; it must have {} axes: the batch, {n} spatial, and the channels last",
+            ShapeText(x.shape()),
+            n + 2
+        ),
+    ))
+}
+
+/// The options that the operations for a fixed number of axes have in common.
+fn plain<'a>(
+    stride: &'a [usize],
+    padding: &'a [isize],
+    dilation: &'a [usize],
+    groups: usize,
+) -> ConvOptions<'a> {
+    ConvOptions {
+        stride,
+        padding_low: padding,
+        padding_high: padding,
+        kernel_dilation: dilation,
+        groups,
+        ..ConvOptions::default()
+    }
+}
+
+/// The convolution whose gradient in its input is a convolution with these options.
+fn transposed(
+    op: &'static str,
+    x: &Array,
+    weight: &Array,
+    forward: &ConvOptions<'_>,
+    output_padding: &[isize],
+) -> Result<Array> {
+    positive(op, "stride", forward.stride)?;
+    let n = forward.stride.len();
+    let (mut low, mut high) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    for (k, &behind) in output_padding.iter().enumerate().take(n) {
+        let taps = weight.shape().get(k + 1).copied().unwrap_or(1).max(1);
+        let span =
+            isize::try_from((taps - 1).saturating_mul(forward.kernel_dilation[k])).unwrap_or(isize::MAX);
+        low.push(span.saturating_sub(forward.padding_low[k]));
+        high.push(low[k].saturating_add(behind));
+    }
+    let options = ConvOptions {
+        stride: &[1],
+        padding_low: &low,
+        padding_high: &high,
+        kernel_dilation: forward.kernel_dilation,
+        input_dilation: forward.stride,
+        groups: forward.groups,
+        flip: true,
+    };
+    general(op, x, weight, &options)
+}
+
+op! {
+    /// The convolution (without flipping: the cross-correlation) of `[n, l, c]` with `[d, k, c / groups]`.
+    pub fn conv1d / try_conv1d(x: &Array, weight: &Array, stride: usize, padding: isize, dilation: usize, groups: usize) {
+        spatial("conv1d", x, 1)?;
+        general("conv1d", x, weight, &plain(&[stride], &[padding], &[dilation], groups))
+    }
+
+    /// The convolution (without flipping: the cross-correlation) of `[n, h, w, c]` with `[d, kh, kw, c / groups]`.
+    pub fn conv2d / try_conv2d(x: &Array, weight: &Array, stride: [usize; 2], padding: [isize; 2], dilation: [usize; 2], groups: usize) {
+        spatial("conv2d", x, 2)?;
+        general("conv2d", x, weight, &plain(&stride, &padding, &dilation, groups))
+    }
+
+    /// The convolution (without flipping: the cross-correlation) of `[n, d, h, w, c]` with three spatial axes.
+    pub fn conv3d / try_conv3d(x: &Array, weight: &Array, stride: [usize; 3], padding: [isize; 3], dilation: [usize; 3], groups: usize) {
+        spatial("conv3d", x, 3)?;
+        general("conv3d", x, weight, &plain(&stride, &padding, &dilation, groups))
+    }
+
+    /// The transpose of a strided [`conv1d`]: it spreads `[n, l, c]` out, with a weight of shape `[d, k, c / groups]`.
+    pub fn conv_transpose1d / try_conv_transpose1d(x: &Array, weight: &Array, stride: usize, padding: isize, dilation: usize, output_padding: isize, groups: usize) {
+        spatial("conv_transpose1d", x, 1)?;
+        let forward = plain(std::slice::from_ref(&stride), std::slice::from_ref(&padding), std::slice::from_ref(&dilation), groups);
+        transposed("conv_transpose1d", x, weight, &forward, &[output_padding])
+    }
+
+    /// The transpose of a strided [`conv2d`]: it spreads `[n, h, w, c]` out, with a weight of shape
+    /// `[d, kh, kw, c / groups]`.
+    pub fn conv_transpose2d / try_conv_transpose2d(x: &Array, weight: &Array, stride: [usize; 2], padding: [isize; 2], dilation: [usize; 2], output_padding: [isize; 2], groups: usize) {
+        spatial("conv_transpose2d", x, 2)?;
+        transposed("conv_transpose2d", x, weight, &plain(&stride, &padding, &dilation, groups), &output_padding)
+    }
+
+    /// The transpose of a strided [`conv3d`].
+    pub fn conv_transpose3d / try_conv_transpose3d(x: &Array, weight: &Array, stride: [usize; 3], padding: [isize; 3], dilation: [usize; 3], output_padding: [isize; 3], groups: usize) {
+        spatial("conv_transpose3d", x, 3)?;
+        transposed("conv_transpose3d", x, weight, &plain(&stride, &padding, &dilation, groups), &output_padding)
+    }
+
+    /// The convolution of `[n, spatial.., c]` with `[d, kernel.., c / groups]`, with all its options.
+    ///
+    /// ```
+    /// use covector_core::{Array, ops::{ConvOptions, conv_general}};
+    /// let x = Array::new([[[1.0f32], [2.0], [3.0]]]);
+    /// let w = Array::new([[[1.0f32], [10.0]]]);
+    /// let same = ConvOptions { padding_high: &[1], ..ConvOptions::default() };
+    /// assert_eq!(conv_general(&x, &w, &same).to_vec::<f32>(), [21.0, 32.0, 3.0]);
+    /// ```
+    pub fn conv_general / try_conv_general(x: &Array, weight: &Array, options: &ConvOptions<'_>) {
+        general("conv_general", x, weight, options)
+    }
+
+    /// The greatest element of each window of `[n, spatial.., c]`. Windows have an extent per spatial axis, are `stride`
+    /// apart, and may cover `padding` places in front of and behind the input, which hold nothing. Elements that tie
+    /// share the gradient equally.
+    pub fn max_pool / try_max_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize]) {
+        pooled("max_pool", Kind::Max, x, window, stride, padding)
+    }
+
+    /// The mean of each window; see [`max_pool`]. Places outside of the input count as zeros. Integers become `float32`.
+    pub fn avg_pool / try_avg_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize]) {
+        let x = ops::to_inexact(x);
+        // Sums in half precision would be rounded at each step.
+        let wide = if matches!(x.dtype(), Dtype::F16 | Dtype::Bf16) { ops::to_dtype(&x, Dtype::F32) } else { x.clone() };
+        let sums = pooled("avg_pool", Kind::Sum, &wide, window, stride, padding)?;
+        let size: f64 = window.iter().map(|&n| n as f64).product();
+        Ok(ops::to_dtype(&ops::try_multiply(&sums, &ops::constant_like(&sums, 1.0 / size))?, x.dtype()))
+    }
+}
+
+fn pooled(
+    op: &'static str,
+    kind: Kind,
+    x: &Array,
+    window: &[usize],
+    stride: &[usize],
+    padding: &[usize],
+) -> Result<Array> {
+    let n = window.len();
+    if !(1..=3).contains(&n) || stride.len() != n || padding.len() != n {
+        return Err(Error::value(
+            op,
+            format!(
+                "window {window:?}, stride {stride:?} and padding {padding:?} must have the same length, one to three"
+            ),
+        ));
+    }
+    spatial(op, x, n)?;
+    positive(op, "window", window)?;
+    positive(op, "stride", stride)?;
+    let (mut windows, mut outputs) = (Vec::with_capacity(n), Shape::new());
+    for k in 0..n {
+        let (size, stride, padding) = (window[k], stride[k], padding[k]);
+        let length = padding.checked_mul(2).and_then(|p| p.checked_add(x.shape()[k + 1]));
+        let Some(length) = length.filter(|&l| l.max(size).max(stride) <= isize::MAX as usize / 8) else {
+            return Err(Error::value(
+                op,
+                format!("the windows of spatial axis {k} are too large to be addressed"),
+            ));
+        };
+        outputs.push(if length < size { 0 } else { (length - size) / stride + 1 });
+        windows.push(Windows { size, stride, padding });
+    }
+    let mut shape: Shape = smallvec![x.shape()[0]];
+    shape.extend_from_slice(&outputs);
+    shape.push(x.shape()[n + 1]);
+    crate::shape::checked_size(op, &shape)?;
+    Array::apply(Pool { kind, windows, outputs }, smallvec![x.clone()])
+}

@@ -1,0 +1,63 @@
+//! What instructions cost, for profiles: arithmetic, known when they are planned, and bytes, known when they run.
+
+use crate::buffer::Data;
+use crate::plan::build::{Proto, Root, Val};
+use crate::plan::emit::{Instr, Operand, Slot, Work};
+use crate::primitive::Avals;
+use crate::profile::Traffic;
+use covector_kernels::Dtype;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+/// Arithmetic operations of some chains and calls.
+pub(crate) fn flops(members: &[u32], protos: &[Proto], roots: &[Root]) -> u64 {
+    let shape_of = |v: &Val| match &v.layout {
+        Some(l) => l.shape.clone(),
+        None => roots[v.root as usize].aval.shape.clone(),
+    };
+    let one = |m: &u32| match &protos[*m as usize] {
+        Proto::Chain { shape, ops, .. } => shape.iter().product::<usize>() as u64 * ops.len() as u64,
+        Proto::Call { op, inputs, avals, .. } => {
+            let shapes: SmallVec<[_; 3]> = inputs.iter().map(shape_of).collect();
+            let shapes: SmallVec<[&[usize]; 3]> = shapes.iter().map(|s| &s[..]).collect();
+            op.flops(&shapes, avals)
+        }
+    };
+    members.iter().map(one).sum()
+}
+
+/// Bytes of the elements that a layout reaches, where each axis reaches others than the axes before it.
+fn reached(shape: &[usize], strides: &[isize], dtype: Dtype) -> u64 {
+    let extents = shape.iter().zip(strides);
+    let elements: usize = extents.map(|(&n, &s)| if s == 0 { n.min(1) } else { n }).product();
+    (elements * dtype.size()) as u64
+}
+
+impl Instr {
+    /// What it will read and write; its inputs are in their slots.
+    pub(crate) fn traffic(&self, slots: &[Option<Data>]) -> Traffic {
+        let size = |shape: &[usize], dtype: Dtype| (shape.iter().product::<usize>() * dtype.size()) as u64;
+        let avals_size = |avals: &Avals| avals.iter().map(|a| size(&a.shape, a.dtype)).sum();
+        match &self.work {
+            Work::Chain { inputs, outs, .. } | Work::Band { inputs, outs, .. } => Traffic {
+                read: read(inputs, slots),
+                written: outs.iter().map(|o| size(&o.shape, o.dtype)).sum(),
+            },
+            Work::Call { inputs, avals, .. } => {
+                Traffic { read: read(inputs, slots), written: avals_size(avals) }
+            }
+        }
+    }
+}
+
+/// Bytes of the operands; of operands that share memory, at most those of that memory.
+fn read(inputs: &[Operand], slots: &[Option<Data>]) -> u64 {
+    let mut of: FxHashMap<Slot, (u64, u64)> = FxHashMap::default();
+    for input in inputs {
+        let Some(data) = &slots[input.slot as usize] else { continue };
+        let whole = reached(data.shape(), data.strides(), data.dtype());
+        let part = input.layout.as_ref().map_or(whole, |l| reached(&l.shape, &l.strides, data.dtype()));
+        of.entry(input.slot).or_insert((0, whole)).0 += part;
+    }
+    of.values().map(|&(parts, whole)| parts.min(whole)).sum()
+}

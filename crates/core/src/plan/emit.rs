@@ -1,0 +1,470 @@
+//! Planning, second part: from chains and calls to instructions with memory.
+//!
+//! Instructions that can run together do (see [`band`](crate::plan::band)). What nobody outside of a chain reads stays in
+//! its tiles, what nobody outside of a band reads in its scratch memory; everything else gets a slot, which is given
+//! back after its last use.
+
+use crate::plan::band::{Reach, Unit, broadcast_strides, group, lie, prefix};
+use crate::plan::build::{ChainOp, Layout, Pass, Proto, Root, Source, Val};
+use crate::plan::cost::flops;
+use crate::plan::linear::Linear;
+use crate::plan::merge::merge_chains;
+use crate::prim::elementwise::is_half;
+use crate::primitive::{Avals, Op, TileFn};
+use crate::shape::{Shape, ShapeText};
+use covector_kernels::Dtype;
+use covector_kernels::band::{self, Band, Place, Stage, Target};
+use covector_kernels::cast::{narrow_tile, widen_tile};
+use covector_kernels::fused::{Builder, Program, Reg};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use std::fmt;
+use std::sync::Arc;
+
+/// Memory during a run, numbered: first the leaves, then what instructions make.
+pub(crate) type Slot = u32;
+
+/// How a value lies in its slot's memory; `None` for the whole of it as it is.
+#[derive(Clone)]
+pub(crate) struct Operand {
+    pub(crate) slot: Slot,
+    pub(crate) layout: Option<Box<Layout>>,
+}
+
+/// An output that an instruction allocates.
+pub(crate) struct Output {
+    pub(crate) slot: Slot,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Shape,
+}
+
+pub(crate) enum Work {
+    /// Elementwise operations in one pass.
+    Chain { program: Program, shape: Shape, inputs: Vec<Operand>, outs: Vec<Output> },
+    /// Chains and reductions over the same rows.
+    Band { band: Band, inputs: Vec<Operand>, outs: Vec<Output> },
+    /// A primitive's own evaluation.
+    Call { op: Op, inputs: SmallVec<[Operand; 3]>, avals: Avals, first: Slot },
+}
+
+pub(crate) struct Instr {
+    pub(crate) work: Work,
+    /// Slots that nothing needs after this instruction.
+    pub(crate) free: Vec<Slot>,
+    /// What it does, in words.
+    pub(crate) label: Arc<str>,
+    /// Its arithmetic operations.
+    pub(crate) flops: u64,
+}
+
+/// Instructions that compute the kept steps of any graph with the same key.
+pub(crate) struct Plan {
+    pub(crate) instrs: Vec<Instr>,
+    pub(crate) slots: usize,
+    /// Kept steps, with their outputs.
+    pub(crate) results: Vec<(u32, SmallVec<[Operand; 1]>)>,
+}
+
+/// Turns chains and calls into a plan. `first[i]` is the place in `values` of step `i`'s outputs.
+pub(crate) fn emit(
+    linear: &Linear,
+    mut protos: Vec<Proto>,
+    mut roots: Vec<Root>,
+    first: &[u32],
+    values: &[Val],
+) -> Plan {
+    let mut units = group(&protos, &roots);
+    merge_chains(&mut units, &mut protos, &mut roots);
+    let memory = memory_of(&units, &protos, &roots);
+    // Slots: leaves keep their numbers, everything else in memory gets the next.
+    let mut slots = linear.leaves.len() as u32;
+    let slot_of: Vec<Slot> = roots
+        .iter()
+        .zip(memory)
+        .map(|(root, in_memory)| match root.source {
+            Source::Leaf(i) => i,
+            _ if in_memory => {
+                slots += 1;
+                slots - 1
+            }
+            _ => Slot::MAX,
+        })
+        .collect();
+    let emitter = Emitter { protos: &protos, roots: &roots, slot_of };
+    let mut last: Vec<Option<u32>> = vec![None; slots as usize];
+    let mut instrs = Vec::with_capacity(units.len());
+    for (k, unit) in units.iter().enumerate() {
+        let work = emitter.unit(unit);
+        let mut touch = |slot: Slot| last[slot as usize] = Some(k as u32);
+        match &work {
+            Work::Chain { inputs, outs, .. } | Work::Band { inputs, outs, .. } => {
+                inputs.iter().for_each(|o| touch(o.slot));
+                outs.iter().for_each(|o| touch(o.slot));
+            }
+            Work::Call { inputs, avals, first, .. } => {
+                inputs.iter().for_each(|o| touch(o.slot));
+                (*first..first + avals.len() as u32).for_each(touch);
+            }
+        }
+        let (label, flops) = (emitter.label(unit).into(), flops(&unit.members, emitter.protos, emitter.roots));
+        instrs.push(Instr { work, free: Vec::new(), label, flops });
+    }
+    let mut results = Vec::new();
+    for (i, step) in linear.steps.iter().enumerate() {
+        if step.kept {
+            let from = first[i] as usize;
+            let outs = values[from..from + step.node.avals.len()].iter().map(|v| emitter.operand(v));
+            let outs: SmallVec<[Operand; 1]> = outs.collect();
+            outs.iter().for_each(|o| last[o.slot as usize] = None);
+            results.push((i as u32, outs));
+        }
+    }
+    for (slot, last) in last.iter().enumerate() {
+        if let Some(k) = last {
+            instrs[*k as usize].free.push(slot as Slot);
+        }
+    }
+    Plan { instrs, slots: slots as usize, results }
+}
+
+/// Which roots need memory of their own, and not only a tile or a shelf.
+fn memory_of(units: &[Unit], protos: &[Proto], roots: &[Root]) -> Vec<bool> {
+    let mut unit_of = vec![0u32; protos.len()];
+    for (u, unit) in units.iter().enumerate() {
+        unit.members.iter().for_each(|&m| unit_of[m as usize] = u as u32);
+    }
+    let mut memory: Vec<bool> = roots
+        .iter()
+        .map(|root| {
+            let Some(m) = root.maker() else { return true };
+            let unit = &units[unit_of[m as usize] as usize];
+            let over = || protos[m as usize].reach(unit.rows) == Some(Reach::Over);
+            root.stored && (root.kept || unit.members.len() == 1 || over())
+        })
+        .collect();
+    for (p, proto) in protos.iter().enumerate() {
+        for v in proto.inputs() {
+            if roots[v.root as usize].maker().is_some_and(|m| unit_of[m as usize] != unit_of[p]) {
+                memory[v.root as usize] = true;
+            }
+        }
+    }
+    memory
+}
+
+struct Emitter<'a> {
+    protos: &'a [Proto],
+    roots: &'a [Root],
+    /// The slots of roots in memory.
+    slot_of: Vec<Slot>,
+}
+
+impl Emitter<'_> {
+    fn operand(&self, v: &Val) -> Operand {
+        Operand { slot: self.slot_of[v.root as usize], layout: v.layout.clone() }
+    }
+
+    fn output(&self, root: u32) -> Output {
+        let aval = &self.roots[root as usize].aval;
+        Output { slot: self.slot_of[root as usize], dtype: aval.dtype, shape: aval.shape.clone() }
+    }
+
+    fn unit(&self, unit: &Unit) -> Work {
+        if let [member] = unit.members[..] {
+            return match &self.protos[member as usize] {
+                Proto::Call { op, inputs, avals, first_root, .. } => Work::Call {
+                    op: op.clone(),
+                    inputs: inputs.iter().map(|v| self.operand(v)).collect(),
+                    avals: avals.clone(),
+                    first: self.slot_of[*first_root as usize],
+                },
+                Proto::Chain { shape, ops, externals } => {
+                    let (program, made) = self.program(member, ops, externals);
+                    Work::Chain {
+                        program,
+                        shape: shape.clone(),
+                        inputs: externals.iter().map(|v| self.operand(v)).collect(),
+                        outs: made.iter().map(|&r| self.output(r)).collect(),
+                    }
+                }
+            };
+        }
+        BandMaker {
+            emitter: self,
+            unit,
+            inputs: Vec::new(),
+            outs: Vec::new(),
+            shelf: Shelves::new(self, unit),
+        }
+        .make()
+    }
+
+    /// The tile program of a chain, with the roots that are its outputs.
+    fn program(&self, chain: u32, ops: &[ChainOp], externals: &[Val]) -> (Program, Vec<u32>) {
+        let mut builder = Builder::default();
+        let inputs: Vec<Reg> =
+            externals.iter().map(|v| builder.input(self.roots[v.root as usize].aval.dtype)).collect();
+        let mut regs: Vec<Reg> = Vec::with_capacity(ops.len());
+        // The float32 form of half-precision registers.
+        let mut wide: FxHashMap<Reg, Reg> = FxHashMap::default();
+        let (mut made, mut outputs) = (Vec::new(), Vec::new());
+        for op in ops {
+            let mut from: SmallVec<[Reg; 3]> = SmallVec::new();
+            for v in &op.from {
+                let root = &self.roots[v.root as usize];
+                let reg = match root.source {
+                    Source::Chain { instr, op } if instr == chain && v.layout.is_none() => regs[op as usize],
+                    _ => {
+                        let place = externals.iter().position(|e| e.root == v.root && e.layout == v.layout);
+                        inputs[place.expect("every outside operand was listed")]
+                    }
+                };
+                from.push(match widen_tile(root.aval.dtype) {
+                    Some(tile) => {
+                        *wide.entry(reg).or_insert_with(|| builder.apply(TileFn::One(tile), &[reg]))
+                    }
+                    None => reg,
+                });
+            }
+            let mut reg = builder.apply(op.tile, &from);
+            let root = &self.roots[op.root as usize];
+            if is_half(root.aval.dtype) {
+                let tile = narrow_tile(root.aval.dtype).expect("half precision narrows");
+                reg = builder.apply(TileFn::One(tile), &[reg]);
+            }
+            regs.push(reg);
+            if root.stored {
+                outputs.push(reg);
+                made.push(op.root);
+            }
+        }
+        for reg in outputs {
+            builder.output(reg);
+        }
+        (builder.finish(), made)
+    }
+
+    /// What a unit does, in words.
+    fn label(&self, unit: &Unit) -> String {
+        let texts: Vec<String> = unit.members.iter().map(|&m| self.member(m)).collect();
+        match &texts[..] {
+            [one] => one.clone(),
+            _ => format!("band of {} rows: {}", unit.rows, texts.join("; ")),
+        }
+    }
+
+    fn member(&self, m: u32) -> String {
+        match &self.protos[m as usize] {
+            Proto::Chain { shape, ops, externals } => {
+                let shown = ops.len().min(24);
+                let more = match ops.len() - shown {
+                    0 => String::new(),
+                    n => format!(" and {n} more"),
+                };
+                let names: Vec<&str> = ops[..shown].iter().map(|o| o.name).collect();
+                let outs = ops.iter().filter(|o| self.roots[o.root as usize].stored).count();
+                let (shape, inputs) = (ShapeText(shape), externals.len());
+                format!("chain {shape}: {}{more} [{inputs} in, {outs} out]", names.join(", "))
+            }
+            Proto::Call { op, avals, .. } => {
+                let shapes: Vec<String> = avals.iter().map(|a| ShapeText(&a.shape).to_string()).collect();
+                format!("call {}: {}", shapes.join(", "), crate::primitive::describe(&**op))
+            }
+        }
+    }
+}
+
+/// The shelves of a band: scratch memory that is used again after its last reader.
+struct Shelves {
+    /// The shelf of each root that has one.
+    of: FxHashMap<u32, usize>,
+    /// Bytes for each row.
+    bytes: Vec<usize>,
+}
+
+impl Shelves {
+    fn new(emitter: &Emitter<'_>, unit: &Unit) -> Self {
+        let mut out = Self { of: FxHashMap::default(), bytes: Vec::new() };
+        let mut last: FxHashMap<u32, u32> = FxHashMap::default();
+        for &m in &unit.members {
+            emitter.protos[m as usize].inputs().iter().for_each(|v| {
+                last.insert(v.root, m);
+            });
+        }
+        let mut free: Vec<usize> = Vec::new();
+        for &m in &unit.members {
+            let made = emitter.made(m);
+            for root in made.iter().copied().filter(|&r| emitter.slot_of[r as usize] == Slot::MAX) {
+                let aval = &emitter.roots[root as usize].aval;
+                let bytes = aval.shape.iter().product::<usize>() / unit.rows * aval.dtype.size();
+                let shelf = match free.iter().position(|&s| out.bytes[s] == bytes) {
+                    Some(i) => free.swap_remove(i),
+                    None => {
+                        out.bytes.push(bytes);
+                        out.bytes.len() - 1
+                    }
+                };
+                out.of.insert(root, shelf);
+            }
+            let mut done: SmallVec<[u32; 8]> = SmallVec::new();
+            for v in emitter.protos[m as usize].inputs() {
+                if last.get(&v.root) == Some(&m) && !done.contains(&v.root) {
+                    done.push(v.root);
+                    free.extend(out.of.get(&v.root));
+                }
+            }
+        }
+        out
+    }
+}
+
+impl Emitter<'_> {
+    /// The roots that an instruction stores.
+    fn made(&self, m: u32) -> SmallVec<[u32; 4]> {
+        match &self.protos[m as usize] {
+            Proto::Chain { ops, .. } => {
+                ops.iter().map(|o| o.root).filter(|&r| self.roots[r as usize].stored).collect()
+            }
+            Proto::Call { avals, first_root, .. } => (*first_root..first_root + avals.len() as u32).collect(),
+        }
+    }
+}
+
+struct BandMaker<'a> {
+    emitter: &'a Emitter<'a>,
+    unit: &'a Unit,
+    inputs: Vec<Val>,
+    outs: Vec<u32>,
+    shelf: Shelves,
+}
+
+impl BandMaker<'_> {
+    fn make(mut self) -> Work {
+        let emitter = self.emitter;
+        let mut stages = Vec::with_capacity(self.unit.members.len());
+        for &m in &self.unit.members {
+            stages.push(match &emitter.protos[m as usize] {
+                Proto::Chain { shape, ops, externals } => {
+                    let (program, made) = emitter.program(m, ops, externals);
+                    Stage::Chain {
+                        program,
+                        shape: shape.to_vec(),
+                        inputs: externals.iter().map(|v| self.source(v)).collect(),
+                        outputs: made.iter().map(|&r| self.target(r)).collect(),
+                    }
+                }
+                proto @ Proto::Call { first_root, .. } => self.pass(proto, *first_root),
+            });
+        }
+        Work::Band {
+            band: Band::new(self.unit.rows, stages, self.shelf.bytes),
+            inputs: self.inputs.iter().map(|v| emitter.operand(v)).collect(),
+            outs: self.outs.iter().map(|&r| emitter.output(r)).collect(),
+        }
+    }
+
+    fn pass(&mut self, proto: &Proto, root: u32) -> Stage {
+        let rows = self.unit.rows;
+        let sources: SmallVec<[band::Source; 2]> =
+            proto.inputs().iter().enumerate().map(|(i, v)| self.rows(proto, i, v)).collect();
+        let mut sources = sources.into_iter();
+        let mut next = || sources.next().expect("as many as the pass needs");
+        let outer = proto.space().and_then(|s| prefix(s, rows)).expect("the grouping found the rows");
+        let aval = &self.emitter.roots[root as usize].aval;
+        let over = (proto.reach(rows) == Some(Reach::Over)).then(|| {
+            let Place::Output(output) = self.place(root) else {
+                unreachable!("sums over rows are in memory")
+            };
+            band::Sum { output, size: aval.shape.iter().product(), dtype: aval.dtype }
+        });
+        match proto.pass().expect("other calls run alone") {
+            Pass::Reduce { kind, axes, .. } => {
+                let mut axes: Vec<usize> =
+                    axes.iter().filter(|&&a| a >= outer).map(|&a| a - outer + 1).collect();
+                match over {
+                    Some(sum) => {
+                        axes.insert(0, 0);
+                        Stage::Over { kind: *kind, input: next(), axes, sum }
+                    }
+                    None => Stage::Within { kind: *kind, input: next(), axes, output: self.target(root) },
+                }
+            }
+            Pass::Product { .. } => {
+                Stage::Product { rows: next(), matrix: next(), output: self.target(root) }
+            }
+            Pass::ProductOver { .. } => Stage::ProductOver {
+                left: next(),
+                right: next(),
+                sum: over.expect("products over rows are sums"),
+            },
+        }
+    }
+
+    /// What a pass reads, with the rows as one first axis.
+    fn rows(&mut self, proto: &Proto, i: usize, v: &Val) -> band::Source {
+        let rows = self.unit.rows;
+        let mut source = self.source(v);
+        if matches!(source.place, Place::Input(_)) {
+            // The view that comes at run time begins there already.
+            source.shift = 0;
+        }
+        let Some((layout, shape)) = proto.operand(i, v, self.emitter.roots) else { return source };
+        let outer = prefix(&shape, rows).expect("the grouping found the rows");
+        let strides = broadcast_strides(&layout, &shape);
+        // The outer axes as one; those of extent 1 may have any stride.
+        let step = (0..outer).rev().find(|&k| shape[k] != 1).map_or(0, |k| strides[k]);
+        source.shape = std::iter::once(rows).chain(shape[outer..].iter().copied()).collect();
+        source.strides = std::iter::once(step).chain(strides[outer..].iter().copied()).collect();
+        source
+    }
+
+    /// Where a root that the band makes is.
+    fn place(&mut self, root: u32) -> Place {
+        if let Some(&shelf) = self.shelf.of.get(&root) {
+            return Place::Shelf(shelf);
+        }
+        Place::Output(self.outs.iter().position(|&r| r == root).unwrap_or_else(|| {
+            self.outs.push(root);
+            self.outs.len() - 1
+        }))
+    }
+
+    /// Elements of a root for each row.
+    fn row(&self, root: u32) -> usize {
+        self.emitter.roots[root as usize].aval.shape.iter().product::<usize>() / self.unit.rows
+    }
+
+    fn target(&mut self, root: u32) -> Target {
+        let dtype = self.emitter.roots[root as usize].aval.dtype;
+        Target { place: self.place(root), dtype, row: self.row(root) }
+    }
+
+    fn source(&mut self, v: &Val) -> band::Source {
+        let root = &self.emitter.roots[v.root as usize];
+        let inside = root.maker().is_some_and(|m| self.unit.members.contains(&m));
+        let place = if inside {
+            self.place(v.root)
+        } else {
+            let known = self.inputs.iter().position(|x| x.root == v.root && x.layout == v.layout);
+            Place::Input(known.unwrap_or_else(|| {
+                self.inputs.push(v.clone());
+                self.inputs.len() - 1
+            }))
+        };
+        let l = lie(v, self.emitter.roots);
+        band::Source {
+            place,
+            dtype: root.aval.dtype,
+            row: self.row(v.root),
+            shape: l.shape.to_vec(),
+            strides: l.strides.to_vec(),
+            shift: l.shift,
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.instrs.iter().try_for_each(|instr| writeln!(f, "{}", instr.label))
+    }
+}

@@ -1,0 +1,460 @@
+//! Bands: chains and reductions that share their outer axes, run together over a few rows at a time.
+//!
+//! A softmax, a norm or a loss is a handful of passes over the same rows: a maximum, a chain that uses it, a sum, a
+//! chain that uses that. Run one after the other, each pass reads from memory what the one before wrote there. A
+//! [`Band`] runs all its stages over a block of rows, then over the next block; what only its own stages read lives
+//! in scratch memory the size of a block, which stays in the cache.
+//!
+//! A *row* is any outer part of the iteration space, chosen by the planner so that every stage needs, for a row of
+//! its result, nothing but the same row of what earlier stages made. Reductions over the rows themselves (bias
+//! gradients, losses) end a band: each part of the rows keeps a result of its own, and these are joined in order.
+//! How rows are split into parts and blocks depends on the band alone, so results are the same for any number of
+//! threads.
+
+use crate::cast::cast_tile;
+use crate::dtype::Dtype;
+use crate::fused::Program;
+use crate::matmul::matmul;
+use crate::pool::parallel;
+use crate::reduce::{self, Reduce};
+use crate::view::{Out, View};
+use smallvec::SmallVec;
+use std::cell::RefCell;
+
+/// Scratch memory that a block of rows should fit in: the second-level cache with room to spare.
+const BLOCK_BYTES: usize = 96 << 10;
+/// Elements times operations that are worth a part of their own.
+const PART_WORK: usize = 1 << 17;
+/// The most parts.
+const MAX_PARTS: usize = 16;
+
+/// Where a value of a band lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Input `i` of the band.
+    Input(usize),
+    /// Output `i` of the band, whole in memory.
+    Output(usize),
+    /// A shelf of scratch memory, one block of rows at a time.
+    Shelf(usize),
+}
+
+/// What a stage reads. Strides and shift count elements from the start of the whole value, also where only a block
+/// of it exists.
+pub struct Source {
+    /// Where it is; the next three say how an output or a shelf lies, those of an input come with its view.
+    pub place: Place,
+    /// The element type.
+    pub dtype: Dtype,
+    /// Elements of the whole value that belong to one row.
+    pub row: usize,
+    /// The extents that the stage sees.
+    pub shape: Vec<usize>,
+    /// The strides that the stage sees.
+    pub strides: Vec<isize>,
+    /// Where element `[0, 0, …]` is.
+    pub shift: isize,
+}
+
+/// What a stage writes: row-major, `row` elements for each row.
+pub struct Target {
+    /// An output or a shelf.
+    pub place: Place,
+    /// The element type.
+    pub dtype: Dtype,
+    /// Elements for each row.
+    pub row: usize,
+}
+
+/// One pass over a block.
+pub enum Stage {
+    /// Elementwise operations over `shape`, whose outer axes are the rows.
+    Chain {
+        /// The operations.
+        program: Program,
+        /// The iteration space.
+        shape: Vec<usize>,
+        /// The program's inputs.
+        inputs: Vec<Source>,
+        /// The program's outputs.
+        outputs: Vec<Target>,
+    },
+    /// A reduction within rows: the source's shape is `[rows, …]`, `axes` do not contain 0.
+    Within {
+        /// What is computed.
+        kind: Reduce,
+        /// The input.
+        input: Source,
+        /// The reduced axes.
+        axes: Vec<usize>,
+        /// The result.
+        output: Target,
+    },
+    /// A reduction over all rows and perhaps more: the source's shape is `[rows, …]`, `axes` contain 0.
+    Over {
+        /// What is computed.
+        kind: Reduce,
+        /// The input.
+        input: Source,
+        /// The reduced axes.
+        axes: Vec<usize>,
+        /// The result.
+        sum: Sum,
+    },
+    /// Rows `[rows, k]` times one matrix `[k, n]`, which is an input.
+    Product {
+        /// The rows.
+        rows: Source,
+        /// The matrix.
+        matrix: Source,
+        /// The result.
+        output: Target,
+    },
+    /// `[rows, m]` transposed times `[rows, n]`.
+    ProductOver {
+        /// The one.
+        left: Source,
+        /// The other.
+        right: Source,
+        /// The result.
+        sum: Sum,
+    },
+}
+
+/// The result of all rows together; later stages cannot read it.
+pub struct Sum {
+    /// The number of the output.
+    pub output: usize,
+    /// Its elements.
+    pub size: usize,
+    /// Its element type.
+    pub dtype: Dtype,
+}
+
+/// Stages over the same rows.
+pub struct Band {
+    rows: usize,
+    stages: Vec<Stage>,
+    /// Bytes for each row, by shelf.
+    shelves: Vec<usize>,
+    /// Rows in a block.
+    block: usize,
+    /// Rows in a part.
+    part: usize,
+}
+
+#[repr(align(64))]
+#[derive(Clone, Copy)]
+struct Line(#[expect(dead_code, reason = "only its address is used")] [u8; 64]);
+
+const LINE: usize = size_of::<Line>();
+
+thread_local! {
+    static SHELVES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Accumulators of half-precision results are `float32`.
+fn wide(dtype: Dtype) -> Dtype {
+    match dtype {
+        Dtype::F16 | Dtype::Bf16 => Dtype::F32,
+        other => other,
+    }
+}
+
+/// Lines that `bytes` need.
+fn lines(bytes: usize) -> usize {
+    bytes.div_ceil(LINE)
+}
+
+impl Band {
+    /// A band of stages over `rows` rows, with this many bytes for each row on each shelf.
+    pub fn new(rows: usize, stages: Vec<Stage>, shelves: Vec<usize>) -> Self {
+        // What a block keeps in the cache: the shelves, and inputs that several stages read.
+        let mut bytes: usize = shelves.iter().sum();
+        let mut seen: SmallVec<[(usize, usize); 8]> = SmallVec::new();
+        for source in stages.iter().flat_map(Stage::sources) {
+            let Place::Input(i) = source.place else { continue };
+            match seen.iter_mut().find(|s| s.0 == i) {
+                Some(s) => s.1 += 1,
+                None => seen.push((i, 1)),
+            }
+            if seen.contains(&(i, 2)) {
+                bytes += source.row * source.dtype.size();
+            }
+        }
+        let work: usize = stages.iter().map(|s| s.work(rows)).sum();
+        // Without shelves any block does; some thousand elements hide what a block costs by itself.
+        let block = (BLOCK_BYTES / bytes.max(4)).clamp(1, rows.max(1));
+        let parts = (rows * work / PART_WORK).clamp(1, MAX_PARTS);
+        let part = rows.div_ceil(parts).next_multiple_of(block.min(rows.div_ceil(parts)));
+        Self { rows, stages, shelves, block: block.min(part), part }
+    }
+
+    /// The number of stages.
+    pub fn len(&self) -> usize {
+        self.stages.len()
+    }
+
+    /// Whether there are no stages.
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Runs the stages: inputs as the sources name them, outputs row-major.
+    pub fn run(&self, inputs: &[View<'_>], outputs: &[Out<'_>]) {
+        let parts = self.rows.div_ceil(self.part.max(1));
+        // For each reduction over the rows, an accumulator for each part, on lines of their own.
+        let folds: SmallVec<[(usize, usize); 4]> = self
+            .stages
+            .iter()
+            .scan(0, |at, stage| {
+                let n = stage.sum().map_or(0, |sum| lines(sum.size * wide(sum.dtype).size()));
+                *at += n;
+                Some((*at - n, n))
+            })
+            .collect();
+        let each: usize = folds.iter().map(|f| f.1).sum();
+        let mut sums = vec![Line([0; LINE]); each * parts];
+        let base = Shared(sums.as_mut_ptr());
+        parallel(parts, &|p| {
+            let (from, to) = (p * self.part, ((p + 1) * self.part).min(self.rows));
+            self.run_part(inputs, outputs, from, to, &folds, base.at(p * each));
+        });
+        for (stage, &(at, _)) in self.stages.iter().zip(&folds) {
+            let Some(Sum { output, size, dtype }) = stage.sum() else { continue };
+            let (kind, acc) = (stage.kind(), wide(*dtype));
+            let first: *mut u8 = base.at(at).cast();
+            for p in 1..parts {
+                // SAFETY: the accumulators of two parts, `size` elements each, written by `run_part`.
+                unsafe { reduce::join(kind, acc, base.at(p * each + at).cast(), first, *size) };
+            }
+            let out = outputs[*output].ptr();
+            // SAFETY: the output has `size` elements of `dtype`.
+            unsafe {
+                if acc == *dtype {
+                    std::ptr::copy_nonoverlapping(first, out, size * dtype.size());
+                } else {
+                    cast_tile(acc, *dtype)(first, out, *size);
+                }
+            }
+        }
+    }
+
+    fn run_part(
+        &self,
+        inputs: &[View<'_>],
+        outputs: &[Out<'_>],
+        from: usize,
+        to: usize,
+        folds: &[(usize, usize)],
+        sums: *mut Line,
+    ) {
+        let mut starts: SmallVec<[usize; 16]> = SmallVec::new();
+        let mut total = 0;
+        for bytes in &self.shelves {
+            starts.push(total);
+            total += lines(bytes * self.block);
+        }
+        // Room for one block's result of a reduction over the rows.
+        let partial = total;
+        total += folds.iter().map(|f| f.1).max().unwrap_or(0);
+        // Taken out while in use: a stage never comes back here, but then it cannot matter either.
+        let mut memory = SHELVES.take();
+        if memory.len() < total {
+            memory.resize(total, Line([0; LINE]));
+        }
+        let base = memory.as_mut_ptr();
+        let mut here = Block {
+            inputs,
+            outputs,
+            shelves: starts.iter().map(|&s| base.wrapping_add(s).cast()).collect(),
+            from,
+            to: from,
+        };
+        while here.to < to {
+            let first = here.to == from;
+            (here.from, here.to) = (here.to, (here.to + self.block).min(to));
+            for (stage, &(at, _)) in self.stages.iter().zip(folds) {
+                let fold = (sums.wrapping_add(at).cast(), base.wrapping_add(partial).cast());
+                here.run(stage, self.rows, first, fold);
+            }
+        }
+        SHELVES.set(memory);
+    }
+}
+
+impl Stage {
+    /// What it reads.
+    fn sources(&self) -> &[Source] {
+        match self {
+            Stage::Chain { inputs, .. } => inputs,
+            Stage::Within { input, .. } | Stage::Over { input, .. } => std::slice::from_ref(input),
+            // The matrix is not divided into rows.
+            Stage::Product { rows, .. } => std::slice::from_ref(rows),
+            // The right one is narrow.
+            Stage::ProductOver { left, .. } => std::slice::from_ref(left),
+        }
+    }
+
+    /// The result of all rows together, if it is one.
+    fn sum(&self) -> Option<&Sum> {
+        match self {
+            Stage::Over { sum, .. } | Stage::ProductOver { sum, .. } => Some(sum),
+            _ => None,
+        }
+    }
+
+    /// How results of parts are joined.
+    fn kind(&self) -> Reduce {
+        match self {
+            Stage::Over { kind, .. } | Stage::Within { kind, .. } => *kind,
+            _ => Reduce::Sum,
+        }
+    }
+
+    /// Elements times operations for each row.
+    fn work(&self, rows: usize) -> usize {
+        match self {
+            Stage::Chain { program, shape, .. } => {
+                shape.iter().product::<usize>() / rows.max(1) * (program.len() + 2)
+            }
+            Stage::Within { input, .. } | Stage::Over { input, .. } => {
+                input.shape[1..].iter().product::<usize>() * 2
+            }
+            Stage::Product { rows, matrix, .. } => {
+                rows.shape[1..].iter().product::<usize>() * (1 + matrix.shape[1])
+            }
+            Stage::ProductOver { left, right, .. } => left.shape[1] * (1 + right.shape[1]),
+        }
+    }
+}
+
+/// A pointer that parts share, each using a range of its own.
+#[derive(Clone, Copy)]
+struct Shared(*mut Line);
+// SAFETY: parts use ranges of their own (see `Band::run`).
+unsafe impl Sync for Shared {}
+impl Shared {
+    fn at(&self, line: usize) -> *mut Line {
+        self.0.wrapping_add(line)
+    }
+}
+
+/// A block of rows and where things are while it runs.
+struct Block<'a> {
+    inputs: &'a [View<'a>],
+    outputs: &'a [Out<'a>],
+    shelves: SmallVec<[*mut u8; 16]>,
+    from: usize,
+    to: usize,
+}
+
+impl Block<'_> {
+    /// The address where a value would begin if all of it existed.
+    fn start(&self, place: Place, row: usize, dtype: Dtype) -> *mut u8 {
+        match place {
+            Place::Input(i) => self.inputs[i].ptr().cast_mut(),
+            Place::Output(i) => self.outputs[i].ptr(),
+            Place::Shelf(i) => self.shelves[i].wrapping_sub(self.from * row * dtype.size()),
+        }
+    }
+
+    /// What a source is, as a whole value.
+    fn view<'s>(&'s self, source: &'s Source) -> View<'s> {
+        if let Place::Input(i) = source.place {
+            return self.inputs[i];
+        }
+        let start = self.start(source.place, source.row, source.dtype);
+        let at = start.wrapping_offset(source.shift * source.dtype.size() as isize);
+        // SAFETY: of this value, stages only read the rows of the block, which an earlier stage wrote.
+        unsafe { View::new(at, source.dtype, &source.shape, &source.strides) }
+    }
+
+    /// The block's rows of a source whose first axis is the rows.
+    fn rows<'s>(&'s self, source: &'s Source, shape: &'s mut SmallVec<[usize; 6]>) -> View<'s> {
+        shape.extend_from_slice(&source.shape);
+        shape[0] = self.to - self.from;
+        let start = self.start(source.place, source.row, source.dtype);
+        let skip = source.shift + self.from as isize * source.strides[0];
+        let at = start.wrapping_offset(skip * source.dtype.size() as isize);
+        // SAFETY: rows of an input, which the caller vouches for, or of what an earlier stage wrote.
+        unsafe { View::new(at, source.dtype, shape, &source.strides) }
+    }
+
+    fn run(&self, stage: &Stage, rows: usize, first: bool, place: (*mut u8, *mut u8)) {
+        match stage {
+            Stage::Chain { program, shape, inputs, outputs } => {
+                let each = shape.iter().product::<usize>() / rows;
+                let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|s| self.view(s)).collect();
+                let outs: SmallVec<[Out<'_>; 4]> = outputs
+                    .iter()
+                    .map(|t| {
+                        let start = self.start(t.place, t.row, t.dtype);
+                        // SAFETY: the program writes the rows of the block, which this thread alone works on.
+                        unsafe { Out::new(start, t.dtype, shape) }
+                    })
+                    .collect();
+                program.run_range(shape, &views, &outs, self.from * each, self.to * each);
+            }
+            Stage::Within { kind, input, axes, output } => {
+                let mut shape = SmallVec::new();
+                let view = self.rows(input, &mut shape);
+                let size = [(self.to - self.from) * output.row];
+                let skip = self.from * output.row * output.dtype.size();
+                let at = self.start(output.place, output.row, output.dtype).wrapping_add(skip);
+                // SAFETY: the block's rows of the target, which this thread alone writes.
+                reduce::whole(*kind, view, axes, unsafe { Out::new(at, output.dtype, &size) });
+            }
+            Stage::Over { kind, input, axes, sum: Sum { size, dtype, .. } } => {
+                let mut shape = SmallVec::new();
+                let view = self.rows(input, &mut shape);
+                fold(*kind, *size, *dtype, first, place, &|out| reduce::whole(*kind, view, axes, out));
+            }
+            Stage::Product { rows, matrix, output } => {
+                let mut shape = SmallVec::new();
+                let view = self.rows(rows, &mut shape);
+                let size = [view.shape()[0], matrix.shape[1]];
+                let skip = self.from * output.row * output.dtype.size();
+                let at = self.start(output.place, output.row, output.dtype).wrapping_add(skip);
+                // SAFETY: the block's rows of the target, which this thread alone writes.
+                matmul(view, self.view(matrix), unsafe { Out::new(at, output.dtype, &size) });
+            }
+            Stage::ProductOver { left, right, sum: Sum { size, dtype, .. } } => {
+                let (mut a, mut b) = (SmallVec::new(), SmallVec::new());
+                let (left, right) = (self.rows(left, &mut a), self.rows(right, &mut b));
+                let turned = ([left.shape()[1], left.shape()[0]], [left.strides()[1], left.strides()[0]]);
+                // SAFETY: the same elements, the axes exchanged.
+                let left = unsafe { View::new(left.ptr(), left.dtype(), &turned.0, &turned.1) };
+                fold(Reduce::Sum, *size, *dtype, first, place, &|out| {
+                    let shape = [left.shape()[0], right.shape()[1]];
+                    // SAFETY: the same memory, as a matrix.
+                    matmul(left, right, unsafe { Out::new(out.ptr(), out.dtype(), &shape) });
+                });
+            }
+        }
+    }
+}
+
+/// Lets `work` compute a block's result; the first is the part's so far, others are joined to it.
+fn fold(
+    kind: Reduce,
+    size: usize,
+    dtype: Dtype,
+    first: bool,
+    (sum, partial): (*mut u8, *mut u8),
+    work: &dyn Fn(Out<'_>),
+) {
+    let (acc, shape) = (wide(dtype), [size]);
+    let to = if first { sum } else { partial };
+    // SAFETY: the part's accumulator, or the thread's scratch: `size` elements of type `acc`.
+    work(unsafe { Out::new(to, acc, &shape) });
+    if !first {
+        // SAFETY: both were written: the one by the first block, the other just now.
+        unsafe { reduce::join(kind, acc, partial, sum, size) };
+    }
+}

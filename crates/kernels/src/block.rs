@@ -1,0 +1,201 @@
+//! Memory from the system: large blocks in huge pages, where the system has them.
+//!
+//! The first touch of a page costs more than the arithmetic done on it, and a huge page is touched once instead of
+//! 512 times. A block is only mapped, not touched: what is resident is what was written, to the size of a page.
+
+use std::alloc::Layout;
+use std::ptr::NonNull;
+
+/// What every block is aligned to, at least.
+pub const ALIGN: usize = 64;
+
+/// Blocks from this size on start at a multiple of it: the size of a huge page.
+pub const HUGE: usize = 2 << 20;
+
+/// A block of `bytes` bytes, not initialised; `None` if there is no more memory, or for no bytes.
+pub fn allocate(bytes: usize) -> Option<NonNull<u8>> {
+    if bytes == 0 || bytes > isize::MAX as usize - 2 * HUGE {
+        return None;
+    }
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    if bytes >= HUGE {
+        return linux::map(bytes);
+    }
+    let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
+    // SAFETY: the layout's size is not zero.
+    NonNull::new(unsafe { std::alloc::alloc(layout) })
+}
+
+/// Gives a block back.
+///
+/// # Safety
+/// `block` came from [`allocate`] with the same size, and nobody uses it any more.
+pub unsafe fn release(block: NonNull<u8>, bytes: usize) {
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    if bytes >= HUGE {
+        // SAFETY: the caller's contract.
+        return unsafe { linux::unmap(block.as_ptr(), bytes) };
+    }
+    // SAFETY: `allocate` made it with this layout.
+    unsafe { std::alloc::dealloc(block.as_ptr(), Layout::from_size_align_unchecked(bytes, ALIGN)) };
+}
+
+/// Memory of a kernel's own for some elements, not initialised.
+pub(crate) struct Memory<T> {
+    ptr: NonNull<u8>,
+    bytes: usize,
+    len: usize,
+    _elements: std::marker::PhantomData<T>,
+}
+// SAFETY: plain memory, owned by whoever holds the value.
+unsafe impl<T: Send> Send for Memory<T> {}
+// SAFETY: shared, it only gives its address away.
+unsafe impl<T: Sync> Sync for Memory<T> {}
+
+impl<T: Copy> Memory<T> {
+    /// Memory for `len` elements.
+    pub(crate) fn new(len: usize) -> Self {
+        let bytes = (len * size_of::<T>()).max(ALIGN);
+        let ptr =
+            allocate(bytes).unwrap_or_else(|| panic!("{bytes} bytes of working memory could not be had"));
+        Self { ptr, bytes, len, _elements: std::marker::PhantomData }
+    }
+
+    /// The number of elements.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The address of the first element; whoever writes there makes sure that nobody else does.
+    pub(crate) fn ptr(&self) -> *mut T {
+        self.ptr.as_ptr().cast()
+    }
+}
+
+impl<T> Drop for Memory<T> {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this size, and ours alone.
+        unsafe { release(self.ptr, self.bytes) };
+    }
+}
+
+/// The machine's memory in bytes, where it can be had.
+pub fn physical_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
+}
+
+/// Three calls of the C library that the standard library is linked to anyway; a crate for them would be one more.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod linux {
+    use super::HUGE;
+    use std::ffi::{c_int, c_void};
+    use std::ptr::NonNull;
+
+    const READ_WRITE: c_int = 1 | 2;
+    const PRIVATE_ANONYMOUS: c_int = 0x02 | 0x20;
+    const HUGEPAGE: c_int = 14;
+
+    unsafe extern "C" {
+        fn mmap(
+            addr: *mut c_void,
+            len: usize,
+            prot: c_int,
+            flags: c_int,
+            fd: c_int,
+            offset: i64,
+        ) -> *mut c_void;
+        fn munmap(addr: *mut c_void, len: usize) -> c_int;
+        fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> c_int;
+    }
+
+    /// Only whole pages can be mapped and unmapped; 64 KiB is a multiple of every page size of these machines.
+    fn pages(bytes: usize) -> usize {
+        bytes.next_multiple_of(1 << 16)
+    }
+
+    pub(super) fn map(bytes: usize) -> Option<NonNull<u8>> {
+        let len = pages(bytes);
+        // SAFETY: fresh memory anywhere; what is too much is cut off below.
+        let start = unsafe { mmap(std::ptr::null_mut(), len + HUGE, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0) };
+        if start as isize == -1 {
+            return None;
+        }
+        let front = start.align_offset(HUGE);
+        // SAFETY: both ends lie within the memory just mapped, on page boundaries, and nobody uses them. The advice
+        // is about memory of our own; that the system does not follow it is no error.
+        unsafe {
+            let block = start.byte_add(front);
+            if front > 0 {
+                munmap(start, front);
+            }
+            if front < HUGE {
+                munmap(block.byte_add(len), HUGE - front);
+            }
+            madvise(block, len, HUGEPAGE);
+            NonNull::new(block.cast())
+        }
+    }
+
+    /// # Safety
+    /// As for [`release`](super::release).
+    pub(super) unsafe fn unmap(block: *mut u8, bytes: usize) {
+        // SAFETY: `map` mapped exactly this.
+        unsafe { munmap(block.cast(), pages(bytes)) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The resident memory of this process.
+    fn resident() -> Option<usize> {
+        let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+        Some(text.split_whitespace().nth(1)?.parse::<usize>().ok()? * 4096)
+    }
+
+    #[test]
+    fn blocks_of_all_sizes_are_aligned_and_writable() {
+        for bytes in [1, 64, 4096, HUGE - 1, HUGE, HUGE + 1, 3 * HUGE + 12345, 40 << 20] {
+            let block = allocate(bytes).unwrap();
+            let least = if cfg!(target_os = "linux") && bytes >= HUGE { HUGE } else { ALIGN };
+            assert!((block.as_ptr() as usize).is_multiple_of(least), "{bytes}");
+            // SAFETY: the first and the last byte of the block, which is then given back.
+            unsafe {
+                block.as_ptr().write(1);
+                block.as_ptr().add(bytes - 1).write(2);
+                assert_eq!(
+                    block.as_ptr().read() + block.as_ptr().add(bytes - 1).read(),
+                    if bytes == 1 { 4 } else { 3 }
+                );
+                release(block, bytes);
+            }
+        }
+        assert!(allocate(0).is_none() && allocate(usize::MAX).is_none() && allocate(1 << 60).is_none());
+    }
+
+    #[test]
+    fn only_what_is_written_is_resident() {
+        if resident().is_none() {
+            return;
+        }
+        let before = resident().unwrap();
+        let bytes = 512 << 20;
+        let block = allocate(bytes).unwrap();
+        // SAFETY: within the block.
+        unsafe { block.as_ptr().write_bytes(1, 32 << 20) };
+        let grown = resident().unwrap().saturating_sub(before);
+        assert!((24 << 20..128 << 20).contains(&grown), "{grown} bytes for 32 MiB written");
+        // SAFETY: from `allocate`, not used again.
+        unsafe { release(block, bytes) };
+    }
+
+    #[test]
+    fn the_machine_has_memory() {
+        if cfg!(target_os = "linux") {
+            assert!(physical_memory().unwrap() > 64 << 20);
+        }
+    }
+}
