@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def x():
-    x = mx.ones((64, 32))
+    x = mx.random.normal((64, 32))
     mx.eval(x)
     return x
 
@@ -36,7 +36,9 @@ def test_a_profile_has_the_kernels_that_ran(x):
     assert [e.flops for e in kernels(p, "tanh")] == [64 * 64] * 3
     assert [e.start_us for e in p.events] == sorted(e.start_us for e in p.events)
     assert repr(p) == f"<profile of {len(p.events)} events>"
-    assert repr(products[0]).startswith("ProfileEvent(name='call (64, 64): matmul', kind='kernel', start_us=")
+    assert repr(products[0]).startswith(
+        "ProfileEvent(name='call (64, 64): matmul of (64, 32), (32, 64)', kind='kernel', start_us="
+    )
 
 
 def test_nothing_is_recorded_outside(x):
@@ -123,13 +125,14 @@ def test_a_training_step_has_a_table_and_a_picture(tmp_path):
     times = [float(line.split()[1]) for line in lines[1:-1]]
     assert times == sorted(times, reverse=True)
     assert sum(times) == pytest.approx(float(lines[-1].split()[1]), abs=1e-3 * len(times))
+    product = "call (128, 64): matmul of (128, 32), (32, 64)"
     counts = {line.split("  ")[-1]: int(line.split()[0]) for line in lines[1:-1]}
-    assert counts["call (128, 64): matmul"] == 5
+    assert counts[product] == 5
 
     p.save(tmp_path / "trace.svg")
     root = ET.parse(tmp_path / "trace.svg").getroot()
     texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert "call (128, 64): matmul" in texts
+    assert product in texts
     assert "share" in texts
     p.save(str(tmp_path / "trace.txt"))
     assert (tmp_path / "trace.txt").read_text(encoding="utf-8") == p.summary()
@@ -156,12 +159,17 @@ def test_mistakes_are_named_before_the_work_is_done(x, tmp_path):
 
 def test_an_exception_in_the_block_comes_out_and_the_trace_is_written(x, tmp_path):
     path = tmp_path / "trace.txt"
-    with pytest.raises(KeyError, match="mine"), mx.profile(path) as p:
+
+    def fails():
         mx.eval(mx.sin(x))
         raise KeyError("mine")
+
+    p = mx.profile(path)
+    with pytest.raises(KeyError, match="mine"), p:
+        fails()
     assert "sin" in path.read_text(encoding="utf-8")
     with pytest.raises(KeyError, match="mine"), mx.profile(tmp_path / "missing" / "trace.json"):
-        raise KeyError("mine")
+        fails()
     with pytest.raises(FileNotFoundError), mx.profile(tmp_path / "missing" / "trace.json"):
         pass
     # Both have stopped.
@@ -181,7 +189,7 @@ def test_graph_and_plan_as_text(x):
     mx.eval(y)
     assert mx.plan_text(y) == ""
     assert mx.graph_text(y) == "%0: float32 (64,) = values\n"
-    with pytest.raises(TypeError, match=r"\[plan_text\] argument 1 of the arrays is .*3"):
+    with pytest.raises(TypeError, match=r"\[plan_text\] argument 1 of the arrays is .*int"):
         mx.plan_text(y, 3)
 
 
@@ -219,7 +227,7 @@ def test_export_to_dot(x, tmp_path):
 
 
 def test_export_to_dot_refuses_what_it_cannot_write(x, tmp_path):
-    with pytest.raises(TypeError, match=r"\[export_to_dot\] file is .*3.*; give a path"):
+    with pytest.raises(TypeError, match=r"\[export_to_dot\] file is .*int; give a path"):
         mx.export_to_dot(3, x)
     with pytest.raises(TypeError, match="argument 0 of the arrays"):
         mx.export_to_dot(io.StringIO(), "x")

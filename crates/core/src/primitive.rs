@@ -53,6 +53,12 @@ pub trait Primitive: Send + Sync + 'static {
         Fuse::Call
     }
 
+    /// Whether [`Primitive::eval`] is a plan of its own: evaluated by itself it needs no other, and its outputs may lie
+    /// in memory as they like.
+    fn is_planned(&self) -> bool {
+        false
+    }
+
     /// Names and values of the static parameters; serves printing, equality and hashing. Two primitives of the
     /// same name and parameters compute the same.
     fn params(&self, _params: &mut Params<'_>) {}

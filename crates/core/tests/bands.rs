@@ -213,3 +213,33 @@ fn a_tall_matrix_is_read_once_for_a_value_and_its_gradient() {
         near(&gradient, &due_gradient);
     }
 }
+
+#[test]
+fn a_product_that_is_only_seen_transposed_is_computed_so() {
+    let xs = leaves(&[40, 70], Dtype::F64);
+    let (x, y) = (&xs[0], &xs[5]);
+    eval(&xs).unwrap();
+    let turned = || ops::swapaxes(&x.mt().matmul(y), 0, 1);
+    let due: Vec<f64> = {
+        let product = x.mt().matmul(y);
+        product.try_eval().unwrap();
+        (ops::swapaxes(&product, 0, 1) * 2.0).to_vec()
+    };
+    // For a chain, and as a result.
+    let (scaled, plain) = (turned() * 2.0, turned());
+    for (outs, factor) in [(vec![scaled], 1.0), (vec![plain], 2.0)] {
+        let text = plan_text(&outs).unwrap();
+        assert!(text.contains("matmul of (70, 40), (40, 70)"), "{text}");
+        eval(&outs).unwrap();
+        let found = outs[0].to_vec::<f64>();
+        assert!(found.iter().zip(&due).all(|(a, b)| (a * factor - b).abs() < 1e-12));
+        assert!(outs[0].data_if_ready().unwrap().view().is_row_major());
+    }
+    // Not where it is read both ways.
+    let product = x.mt().matmul(y);
+    let both = ops::swapaxes(&product, 0, 1) - &product;
+    drop(product);
+    let found = both.to_vec::<f64>();
+    let back = (&ops::swapaxes(&both, 0, 1) + &both).to_vec::<f64>();
+    assert!(found.iter().any(|v| v.abs() > 0.1) && back.iter().all(|v| v.abs() < 1e-12));
+}

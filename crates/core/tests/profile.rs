@@ -103,7 +103,8 @@ fn only_what_runs_in_its_time_is_recorded() {
     x.tanh().try_eval().unwrap();
     let names = |t: &Trace, word: &str| t.events().iter().filter(|e| e.name.contains(word)).count();
     assert_eq!(["sin", "cos", "tan,", "tanh"].map(|w| names(&inner, w)), [0, 1, 0, 0]);
-    let seen = ["chain (11,): sin", "chain (11,): cos", "chain (11,): tan ", "tanh"].map(|w| names(&outer, w));
+    let seen =
+        ["chain (11,): sin", "chain (11,): cos", "chain (11,): tan ", "tanh"].map(|w| names(&outer, w));
     assert_eq!(seen, [1, 1, 1, 0], "{}", outer.summary());
 }
 
@@ -242,7 +243,7 @@ fn the_drawn_graph_has_operations_values_and_names() {
     let (x, w) = (full(&[3, 2]), full(&[2, 2]));
     let hidden = x.matmul(&w);
     let y = (&hidden * 2.0).sum();
-    let dot = graph_dot_named(&[y.clone()], &[("x", x.clone()), ("hid\"den", hidden.clone())]);
+    let dot = graph_dot_named(std::slice::from_ref(&y), &[("x", x.clone()), ("hid\"den", hidden.clone())]);
     assert!(dot.starts_with("digraph {\n") && dot.ends_with("}\n"));
     let node = |label: &str| {
         let line = dot.lines().find(|l| l.contains(label)).unwrap_or_else(|| panic!("{label} in {dot}"));

@@ -77,8 +77,8 @@ pub use covector_core::{
     Array, C64, Complex, Dtype, Element, Error, Result, async_eval, bf16, eval, f16, is_tracing, num_threads,
     set_num_threads,
 };
-pub use covector_core::{graph_dot, graph_dot_named, graph_text, plan_text};
 pub use covector_core::{buffer, dtype, ops, primitive, profile, random, shape, transforms, tree};
+pub use covector_core::{graph_dot, graph_dot_named, graph_text, plan_text};
 
 /// The derive macro and the trait it implements share a name, as `Clone`'s do.
 pub use covector_core::Tree;

@@ -81,11 +81,19 @@ fn products(report: &Report) {
     }
 }
 
+/// `count` random numbers below `end`.
+fn scattered(count: usize, end: usize) -> Vec<u32> {
+    let mut bytes = vec![0u8; 4 * count];
+    random::bits([3, 4], 4, &mut bytes);
+    let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    bytes.chunks_exact(4).map(|b| ((u64::from(word(b)) * end as u64) >> 32) as u32).collect()
+}
+
 fn indexing(report: &Report) {
     let (rows, width, count) = (50_000usize, 64usize, 4096usize);
     let (table, updates) = (Data::new(Dtype::F32, rows * width), Data::new(Dtype::F32, count * width));
     let (mut out, mut grad) = (Data::new(Dtype::F32, count * width), Data::new(Dtype::F32, rows * width));
-    let index: Vec<u32> = (0..count as u32).map(|i| i.wrapping_mul(2_654_435_761) % rows as u32).collect();
+    let index: Vec<u32> = scattered(count, rows);
     let shape = [count];
     // SAFETY: the vector has that many elements.
     let index = unsafe { View::new(index.as_ptr().cast(), Dtype::U32, &shape, &[1]) };
@@ -114,7 +122,7 @@ fn indexing(report: &Report) {
     report.run("zeros and scatter add", (rows * width * 4) as f64, "GB/s", || add(true));
     let n = 1 << 20;
     let (x, mut y) = (Data::new(Dtype::F32, n), Data::new(Dtype::F32, n));
-    let places: Vec<u32> = (0..n as u32).map(|i| i.wrapping_mul(2_654_435_761) % 1024).collect();
+    let places: Vec<u32> = scattered(n, 1024);
     // SAFETY: the vector has that many elements.
     let places = unsafe { View::new(places.as_ptr().cast(), Dtype::U32, &[1024, 1024], &[1024, 1]) };
     for axis in [0, 1] {
@@ -132,7 +140,7 @@ fn indexing(report: &Report) {
             .unwrap();
         });
     }
-    let flat: Vec<u32> = (0..n as u32).map(|i| i.wrapping_mul(2_654_435_761) % n as u32).collect();
+    let flat: Vec<u32> = scattered(n, n);
     let shape = [n];
     // SAFETY: the vector has that many elements.
     let flat = unsafe { View::new(flat.as_ptr().cast(), Dtype::U32, &shape, &[1]) };

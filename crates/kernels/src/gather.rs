@@ -1,5 +1,6 @@
 //! Indexed reads and writes.
 
+use crate::block::Memory;
 use crate::dtype::Dtype;
 use crate::loader::{Axes, Odometer, copy_strided};
 use crate::num::Num;
@@ -258,16 +259,15 @@ fn gather_rows(
         p: &Rows,
         index: &[T],
     ) -> Result<(), OutOfBounds> {
-        // A size known at compile time is a move; others are a call.
-        let bytes = if SIZE > 0 { SIZE } else { p.bytes };
-        in_parts(index.len(), bytes + 16, &|range| {
+        in_parts(index.len(), p.bytes + 16, &|range| {
+            // A size known at compile time is a move; others are a call.
+            let bytes = if SIZE > 0 { SIZE } else { p.bytes };
             // A copy of its own: writing rows must not make the compiler read it again and again.
             let p = *p;
             let mut dst = p.dst.wrapping_add(range.start * bytes);
-            let all = index;
-            for (k, &i) in index.iter().enumerate().take(range.end).skip(range.start) {
+            for (k, &i) in (range.start..).zip(&index[range]) {
                 if bytes >= 64
-                    && let Some(&i) = all.get(k + AHEAD)
+                    && let Some(&i) = index.get(k + AHEAD)
                 {
                     // A negative index is asked for at the wrong place, which does no harm.
                     let next = p.src.wrapping_offset(i.try_into().unwrap_or(0) as isize * p.step);
@@ -368,36 +368,31 @@ pub fn scatter(
             return Ok(());
         }
         // Every thread takes the updates of a range of places, in their order: as one thread would combine them.
-        let mut places = vec![0u32; count];
-        let target = Shared(places.as_mut_ptr());
+        let memory = Memory::<u32>::new(2 * count);
+        let target = Shared(memory.ptr());
         let target = &target;
         in_parts(count, 32, &|range| {
+            let places = target.0;
             let mut starts = starts(range.start);
             for i in range {
                 let at = starts.next(out_shape, &strides, slice_sizes)?;
                 // SAFETY: element `i`, which no other part writes.
-                unsafe { target.0.add(i).write(at as u32) };
+                unsafe { places.add(i).write(at as u32) };
             }
             Ok(())
         })?;
-        let (order, bounds) = by_place(&places, out.size());
-        let dense = matches!(outer.as_slice(), [_]);
+        // SAFETY: `count` places that have been written, and room for as many numbers behind them.
+        let (places, order) = unsafe {
+            (
+                std::slice::from_raw_parts(memory.ptr().cast_const(), count),
+                std::slice::from_raw_parts_mut(memory.ptr().add(count), count),
+            )
+        };
+        let bounds = by_place(places, out.size(), order);
+        let order = &*order;
         parallel(bounds.len() - 1, &|p| {
-            let some = &order[bounds[p]..bounds[p + 1]];
-            let (to, from) = (ptr.ptr().cast::<T>(), updates.ptr().cast::<T>());
-            let step = outer.as_slice().first().map_or(0, |a| a.1);
-            for (k, &i) in some.iter().enumerate() {
-                let place = |i: u32| to.wrapping_add(places[i as usize] as usize);
-                let source = |i: u32| {
-                    from.wrapping_offset(if dense { i as isize * step } else { outer.offset(i as usize) })
-                };
-                if let Some(&next) = some.get(k + 8) {
-                    prefetch(place(next).cast());
-                    prefetch(source(next).cast());
-                }
-                // SAFETY: as above; this part alone writes to these places.
-                unsafe { slices.combine(source(i), place(i)) };
-            }
+            // SAFETY: `next` checked that slices lie within `out`, and this part alone writes to its places.
+            unsafe { slices.combine_some(&order[bounds[p]..bounds[p + 1]], places, &outer, updates.ptr().cast(), ptr.ptr().cast()) };
         });
     });
     Ok(())
@@ -408,9 +403,9 @@ struct Shared<T>(*mut T);
 // SAFETY: every thread writes elements of its own.
 unsafe impl<T> Sync for Shared<T> {}
 
-/// The numbers of `places` below `size`, grouped by ranges of places, in order within each range; and where groups
-/// start and end.
-fn by_place(places: &[u32], size: usize) -> (Vec<u32>, Vec<usize>) {
+/// Writes the numbers of `places`, which are below `size`, to `order`: grouped by ranges of places, in order within each
+/// range. Returns where groups start and end.
+fn by_place(places: &[u32], size: usize, order: &mut [u32]) -> Vec<usize> {
     const RANGES: usize = 16;
     const BLOCKS: usize = 8;
     let width = size.div_ceil(RANGES).max(1) as u32;
@@ -425,8 +420,11 @@ fn by_place(places: &[u32], size: usize) -> (Vec<u32>, Vec<usize>) {
     let group = |place: u32| ((u64::from(place) * scale) >> 32) as usize % RANGES;
     parallel(blocks, &|b| {
         // SAFETY: the counts of one block.
-        let counts = unsafe { &mut *shared.0.add(b) };
-        places[part(b)].iter().for_each(|&p| counts[group(p)] += 1);
+        unsafe {
+            let mut counts = [0; RANGES];
+            places[part(b)].iter().for_each(|&p| counts[group(p)] += 1);
+            shared.0.add(b).write(counts);
+        }
     });
     let mut bounds = vec![0; RANGES + 1];
     let mut at = 0;
@@ -436,21 +434,20 @@ fn by_place(places: &[u32], size: usize) -> (Vec<u32>, Vec<usize>) {
         }
         bounds[g + 1] = at;
     }
-    let mut order = vec![0u32; n];
     let (shared, target) = (Shared(counts.as_mut_ptr()), Shared(order.as_mut_ptr()));
     let (shared, target) = (&shared, &target);
     parallel(blocks, &|b| {
         // SAFETY: the counts of one block, and places that they give to no other.
         unsafe {
-            let next = &mut *shared.0.add(b);
-            for i in part(b) {
-                let slot = &mut next[group(places[i])];
-                target.0.add(*slot).write(i as u32);
+            let (mut next, to, range) = (*shared.0.add(b), target.0, part(b));
+            for (i, &place) in (range.start as u32..).zip(&places[range]) {
+                let slot = &mut next[group(place)];
+                to.add(*slot).write(i);
                 *slot += 1;
             }
         }
     });
-    (order, bounds)
+    bounds
 }
 
 /// How the elements of one slice of updates meet those of the output.
@@ -482,6 +479,49 @@ impl<'a, T: Num> Slices<'a, T> {
         };
         let whole = contiguous(from) && contiguous(to);
         Self { op, from, to, slice, run, whole, _element: std::marker::PhantomData }
+    }
+
+    /// Combines the slices with these numbers: number `i` of the `outer` axes of the updates at `src` with what is at
+    /// `places[i]` from `dst` on.
+    ///
+    /// # Safety
+    /// As for [`Slices::combine`].
+    unsafe fn combine_some(&self, some: &[u32], places: &[u32], outer: &Axes, src: *const T, dst: *mut T) {
+        let (dense, step) = match *outer.as_slice() {
+            [(_, step)] => (true, step),
+            _ => (false, 0),
+        };
+        let at =
+            |i: u32| src.wrapping_offset(if dense { i as isize * step } else { outer.offset(i as usize) });
+        let ahead = |k: usize| {
+            if let Some(&next) = some.get(k + 16) {
+                prefetch(dst.wrapping_add(places[next as usize] as usize).cast());
+                prefetch(at(next).cast());
+            }
+        };
+        macro_rules! single {
+            ($f:expr) => {
+                for (k, &i) in some.iter().enumerate() {
+                    ahead(k);
+                    // SAFETY: the caller's contract.
+                    unsafe {
+                        let d = dst.add(places[i as usize] as usize);
+                        d.write($f(d.read(), at(i).read()));
+                    }
+                }
+            };
+        }
+        match (self.slice, self.op) {
+            (1, Scatter::Set) => single!(|_, u| u),
+            (1, Scatter::Add) => single!(|d: T, u| d.add(u)),
+            _ => {
+                for (k, &i) in some.iter().enumerate() {
+                    ahead(k);
+                    // SAFETY: the caller's contract.
+                    unsafe { self.combine(at(i), dst.add(places[i as usize] as usize)) };
+                }
+            }
+        }
     }
 
     /// Combines one slice.

@@ -316,19 +316,12 @@ pub unsafe fn copy_strided_both(src: *const u8, ss: isize, dst: *mut u8, ds: isi
 }
 
 /// An innermost axis up to this long is copied many turns at a time: a call for each would cost more than the copy.
-const SHORT: usize = 32;
+const SHORT: usize = 128;
 
-/// Copies `m` lines of `n` elements, `stride` apart within a line and `step` from line to line.
-///
-/// # Safety
-/// They can be read at `src` and `m · n` contiguous ones written at `dst`, without overlap.
-unsafe fn copy_lines(
-    src: *const u8,
-    (n, stride): (usize, isize),
-    (m, step): (usize, isize),
-    size: usize,
-    dst: *mut u8,
-) {
+/// Copies `m` lines of `n` elements of `size` bytes, `stride` apart within a line and `step` from line to line, to
+/// contiguous memory.
+#[inline(always)]
+unsafe fn lines(src: *const u8, n: usize, stride: isize, m: usize, step: isize, size: usize, dst: *mut u8) {
     macro_rules! go {
         ($t:ty) => {{
             let (src, dst) = (src.cast::<$t>(), dst.cast::<$t>());
@@ -337,8 +330,8 @@ unsafe fn copy_lines(
                     for l in 0..m {
                         // SAFETY: the caller's contract.
                         unsafe {
-                            let (line, to) =
-                                (src.offset(l as isize * step), dst.add(l * $n).cast::<[$t; $n]>());
+                            let line = src.offset(l as isize * step);
+                            let to = dst.add(l * $n).cast::<[$t; $n]>();
                             let values = if stride == 0 {
                                 [line.read(); $n]
                             } else {
@@ -349,11 +342,13 @@ unsafe fn copy_lines(
                     }
                 };
             }
-            match n {
-                2 if stride <= 1 && stride >= 0 => fixed!(2),
-                4 if stride <= 1 && stride >= 0 => fixed!(4),
-                8 if stride <= 1 && stride >= 0 => fixed!(8),
-                16 if stride <= 1 && stride >= 0 => fixed!(16),
+            match (stride, n) {
+                (0 | 1, 2) => fixed!(2),
+                (0 | 1, 4) => fixed!(4),
+                (0 | 1, 8) => fixed!(8),
+                (0 | 1, 16) => fixed!(16),
+                (0 | 1, 32) => fixed!(32),
+                (0 | 1, 64) => fixed!(64),
                 _ => {
                     for l in 0..m {
                         for i in 0..n {
@@ -375,6 +370,19 @@ unsafe fn copy_lines(
         _ => go!(u64),
     }
 }
+
+/// See [`lines`].
+type CopyLines =
+    unsafe fn(src: *const u8, n: usize, stride: isize, m: usize, step: isize, size: usize, dst: *mut u8);
+static COPY_LINES: CopyLines = crate::__multiversion!(lines(
+    src: *const u8,
+    n: usize,
+    stride: isize,
+    m: usize,
+    step: isize,
+    size: usize,
+    dst: *mut u8
+));
 
 /// Reads consecutive tiles of the linear index of strided memory.
 pub struct Cursor<'a> {
@@ -433,10 +441,10 @@ impl<'a> Cursor<'a> {
                 let lines = self.odometer.lines().min(n / inner);
                 if lines > 1 {
                     let at = self.odometer.offset() * self.size as isize;
-                    let second = (lines, self.odometer.axes[1].1);
+                    let step = self.odometer.axes[1].1;
                     // SAFETY: these lines are among the elements that `new`'s caller vouches for.
                     unsafe {
-                        copy_lines(self.base.offset(at), (inner, stride), second, self.size, dst);
+                        COPY_LINES(self.base.offset(at), inner, stride, lines, step, self.size, dst);
                         dst = dst.add(lines * inner * self.size);
                     }
                     self.odometer.advance_lines(lines);

@@ -26,8 +26,10 @@ pub(crate) struct Layout {
     pub(crate) shift: isize,
 }
 
-/// The most columns of a narrow matrix, and the fewest elements of a tall one; see [`product`].
-const MAX_NARROW: usize = 4;
+/// The most columns of a narrow matrix, the most columns of a tall one, and the fewest elements of the latter; see
+/// [`product`].
+const MAX_NARROW: usize = 16;
+const MAX_WIDTH: usize = 256;
 const MIN_TALL: usize = 1 << 16;
 
 /// Something with memory of its own, or a register of a chain that may get some.
@@ -144,7 +146,7 @@ impl Plan {
                 }
             }
         }
-        emit(linear, planner.instrs, planner.roots, &first, &values)
+        emit(linear, planner.instrs, planner.roots, &first, values)
     }
 }
 
@@ -299,7 +301,11 @@ impl Planner<'_> {
 /// for everything that is done to it. Others are faster as a whole.
 fn product(a: &Array, b: &Array) -> Option<Pass> {
     let (&[m, k], &[_, n]) = (a.shape(), b.shape()) else { return None };
-    if n > MAX_NARROW || a.size() < MIN_TALL || !matches!(a.dtype(), Dtype::F32 | Dtype::F64) {
+    if n > MAX_NARROW
+        || m.min(k) > MAX_WIDTH
+        || a.size() < MIN_TALL
+        || !matches!(a.dtype(), Dtype::F32 | Dtype::F64)
+    {
         return None;
     }
     Some(if m >= k {

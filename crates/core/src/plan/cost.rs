@@ -9,17 +9,21 @@ use covector_kernels::Dtype;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+impl Val {
+    pub(crate) fn shape<'a>(&'a self, roots: &'a [Root]) -> &'a [usize] {
+        match &self.layout {
+            Some(l) => &l.shape,
+            None => &roots[self.root as usize].aval.shape,
+        }
+    }
+}
+
 /// Arithmetic operations of some chains and calls.
 pub(crate) fn flops(members: &[u32], protos: &[Proto], roots: &[Root]) -> u64 {
-    let shape_of = |v: &Val| match &v.layout {
-        Some(l) => l.shape.clone(),
-        None => roots[v.root as usize].aval.shape.clone(),
-    };
     let one = |m: &u32| match &protos[*m as usize] {
         Proto::Chain { shape, ops, .. } => shape.iter().product::<usize>() as u64 * ops.len() as u64,
         Proto::Call { op, inputs, avals, .. } => {
-            let shapes: SmallVec<[_; 3]> = inputs.iter().map(shape_of).collect();
-            let shapes: SmallVec<[&[usize]; 3]> = shapes.iter().map(|s| &s[..]).collect();
+            let shapes: SmallVec<[&[usize]; 3]> = inputs.iter().map(|v| v.shape(roots)).collect();
             op.flops(&shapes, avals)
         }
     };

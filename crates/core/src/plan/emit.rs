@@ -9,6 +9,7 @@ use crate::plan::build::{ChainOp, Layout, Pass, Proto, Root, Source, Val};
 use crate::plan::cost::flops;
 use crate::plan::linear::Linear;
 use crate::plan::merge::merge_chains;
+use crate::plan::turn::turn_products;
 use crate::prim::elementwise::is_half;
 use crate::primitive::{Avals, Op, TileFn};
 use crate::shape::{Shape, ShapeText};
@@ -71,8 +72,16 @@ pub(crate) fn emit(
     mut protos: Vec<Proto>,
     mut roots: Vec<Root>,
     first: &[u32],
-    values: &[Val],
+    mut values: Vec<Val>,
 ) -> Plan {
+    let kept: Vec<std::ops::Range<usize>> = linear
+        .steps
+        .iter()
+        .zip(first)
+        .filter(|(step, _)| step.kept)
+        .map(|(step, &from)| from as usize..from as usize + step.node.avals.len())
+        .collect();
+    turn_products(&mut protos, &mut roots, &mut values, kept.iter());
     let mut units = group(&protos, &roots);
     merge_chains(&mut units, &mut protos, &mut roots);
     let memory = memory_of(&units, &protos, &roots);
@@ -106,7 +115,8 @@ pub(crate) fn emit(
                 (*first..first + avals.len() as u32).for_each(touch);
             }
         }
-        let (label, flops) = (emitter.label(unit).into(), flops(&unit.members, emitter.protos, emitter.roots));
+        let (label, flops) =
+            (emitter.label(unit).into(), flops(&unit.members, emitter.protos, emitter.roots));
         instrs.push(Instr { work, free: Vec::new(), label, flops });
     }
     let mut results = Vec::new();
@@ -266,9 +276,14 @@ impl Emitter<'_> {
                 let (shape, inputs) = (ShapeText(shape), externals.len());
                 format!("chain {shape}: {}{more} [{inputs} in, {outs} out]", names.join(", "))
             }
-            Proto::Call { op, avals, .. } => {
-                let shapes: Vec<String> = avals.iter().map(|a| ShapeText(&a.shape).to_string()).collect();
-                format!("call {}: {}", shapes.join(", "), crate::primitive::describe(&**op))
+            Proto::Call { op, inputs, avals, .. } => {
+                let outs: Vec<String> = avals.iter().map(|a| ShapeText(&a.shape).to_string()).collect();
+                let shown = inputs.iter().take(4).map(|v| ShapeText(v.shape(self.roots)).to_string());
+                let mut from: Vec<String> = shown.collect();
+                from.extend((inputs.len() > 4).then(|| "…".into()));
+                let of = if from.is_empty() { "" } else { " of " };
+                let what = crate::primitive::describe(&**op);
+                format!("call {}: {what}{of}{}", outs.join(", "), from.join(", "))
             }
         }
     }

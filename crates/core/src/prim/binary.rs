@@ -91,6 +91,11 @@ fn zero(like: &Array) -> Array {
     ops::zero_of(like.dtype())
 }
 
+/// The row of [`multiply`], for products that are nothing else.
+pub(crate) fn multiply_row() -> &'static Row {
+    &ROWS[Id::multiply as usize]
+}
+
 rows! {
     /// The sum; of truth values their disjunction.
     add try_add: Same => Same, on (-2.0, 2.0) (-2.0, 2.0), d (|t, _a, _b, _y| t.clone(), |t, _a, _b, _y| t.clone()),

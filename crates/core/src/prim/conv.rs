@@ -252,7 +252,9 @@ impl Primitive for ConvolveWeights {
     }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
         let mut out = Data::alloc("conv_weights", outs[0].dtype, &outs[0].shape)?;
-        kernels::conv::conv_weights(&self.conv, inputs[0].view(), inputs[1].view(), out.out());
+        // The kernel would copy a broadcast cotangent, as that of a sum is, to memory of its own.
+        let y = inputs[1].row_major("conv_weights")?;
+        kernels::conv::conv_weights(&self.conv, inputs[0].view(), y.view(), out.out());
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {

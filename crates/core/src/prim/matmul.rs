@@ -4,7 +4,8 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::{Avals, Batch, Bilinear, Derivative, Fuse, Primitive, Values};
+use crate::prim::binary::multiply_row;
+use crate::primitive::{Avals, Batch, Bilinear, Derivative, Fuse, Op, Primitive, Values};
 use crate::shape::{Shape, ShapeText, broadcast_shapes};
 use covector_kernels as kernels;
 use smallvec::smallvec;
@@ -12,6 +13,12 @@ use smallvec::smallvec;
 /// `[…, m, k] × […, k, n] → […, m, n]`; axes in front broadcast.
 pub(crate) struct Matmul;
 pub(crate) static MATMUL: Matmul = Matmul;
+
+/// Whether an operation is the matrix product.
+pub(crate) fn is_matmul(op: &Op) -> bool {
+    // By name: statics without a size may share an address.
+    matches!(op, Op::Static(p) if p.name() == MATMUL.name())
+}
 
 impl Primitive for Matmul {
     fn name(&self) -> &'static str {
@@ -74,8 +81,11 @@ impl Primitive for Matmul {
         let inner = inputs[0].last().copied().unwrap_or(1);
         2 * (inner * outs[0].shape.iter().product::<usize>()) as u64
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Product
+    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+        // An outer product is a multiplication with broadcasting.
+        let outer = inputs[0].shape().last() == Some(&1) && inputs[0].dtype().is_inexact();
+        let times = outer.then(|| multiply_row().fuse(inputs));
+        times.filter(|times| matches!(times, Fuse::Map(_))).unwrap_or(Fuse::Product)
     }
 }
 

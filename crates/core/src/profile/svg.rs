@@ -17,6 +17,9 @@ const FULL: f64 = LEFT + WIDTH + 250.0;
 /// Events closer than this many pixels are drawn as one.
 const GAP: f64 = 0.4;
 
+/// The least width of a bar that is still seen.
+const LEAST: f64 = 0.8;
+
 /// What the colours mean.
 const LEGEND: [(&str, &str); 6] = [
     ("chain", "#4c78a8"),
@@ -58,6 +61,9 @@ fn escaped(text: &str) -> String {
 
 /// A time in the unit that suits it.
 fn time(us: f64) -> String {
+    if us == 0.0 {
+        return "0".into();
+    }
     let (value, unit) = if us < 1e3 {
         (us, "µs")
     } else if us < 1e6 {
@@ -157,7 +163,7 @@ fn head(events: usize, span: f64, all: f64, rows: usize) -> String {
     for (name, colour) in LEGEND {
         let _ = writeln!(out, "<rect x=\"{at:.1}\" y=\"36\" width=\"10\" height=\"10\" fill=\"{colour}\"/>");
         text(&mut out, at + 15.0, 45.0, "fill=\"#444\"", name);
-        at += 36.0 + 6.8 * name.len() as f64;
+        at += 36.0 + 5.8 * name.len() as f64;
     }
     for i in (1..rows).step_by(2) {
         let y = TOP + i as f64 * ROW;
@@ -191,7 +197,7 @@ fn row(out: &mut String, y: f64, total: &Total, bars: &[Bar], all: f64) {
             "<rect x=\"{:.2}\" y=\"{:.1}\" width=\"{:.2}\" height=\"{:.1}\" fill=\"{}\"><title>{}: {note}</title></rect>",
             bar.from,
             y + 3.0,
-            (bar.to - bar.from).max(GAP),
+            (bar.to - bar.from).max(LEAST),
             ROW - 6.0,
             colour(total),
             escaped(&total.name)

@@ -250,6 +250,10 @@ impl Primitive for CompiledCall {
         self.graph.prepare(&inputs)?.run(inputs)
     }
 
+    fn is_planned(&self) -> bool {
+        true
+    }
+
     fn params(&self, params: &mut Params<'_>) {
         params.put("graph", Param::Identity(self.graph.identity()));
     }
