@@ -109,7 +109,7 @@ def run_guide(text, where):
 
 
 def test_the_guides_are_there():
-    assert {"from-pytorch.md", "from-numpy.md", "pitfalls.md"} <= set(NAMES)
+    assert {"from-pytorch.md", "from-numpy.md", "pitfalls.md", "seeing.md"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,7 +24,7 @@ use std::cell::RefCell;
 /// Scratch memory that a block of rows should fit in: the second-level cache with room to spare.
 const BLOCK_BYTES: usize = 96 << 10;
 /// Elements times operations that are worth a part of their own.
-const PART_WORK: usize = 1 << 17;
+const PART_WORK: usize = 1 << 16;
 /// The most parts.
 const MAX_PARTS: usize = 16;
 

@@ -5,6 +5,7 @@
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
+use std::sync::Mutex;
 
 /// What every block is aligned to, at least.
 pub const ALIGN: usize = 64;
@@ -52,12 +53,30 @@ unsafe impl<T: Send> Send for Memory<T> {}
 // SAFETY: shared, it only gives its address away.
 unsafe impl<T: Sync> Sync for Memory<T> {}
 
+/// A block of working memory that nobody uses.
+struct Spare(NonNull<u8>, usize);
+// SAFETY: plain memory, owned by whoever holds the value.
+unsafe impl Send for Spare {}
+
+/// Working memory that was used before: clearing fresh pages takes longer than most kernels that need some.
+static SPARE: Mutex<Vec<Spare>> = Mutex::new(Vec::new());
+/// Blocks that are kept, and the sizes of those that are.
+const SPARES: usize = 4;
+const SPARE_BYTES: std::ops::RangeInclusive<usize> = 1 << 16..=16 << 20;
+
 impl<T: Copy> Memory<T> {
     /// Memory for `len` elements.
     pub(crate) fn new(len: usize) -> Self {
         let bytes = (len * size_of::<T>()).max(ALIGN);
-        let ptr =
-            allocate(bytes).unwrap_or_else(|| panic!("{bytes} bytes of working memory could not be had"));
+        let kept = SPARE_BYTES.contains(&bytes);
+        let bytes = if kept { bytes.next_power_of_two() } else { bytes };
+        let spare = || {
+            let mut spares = SPARE.lock().unwrap_or_else(|e| e.into_inner());
+            let at = spares.iter().position(|s| s.1 == bytes)?;
+            Some(spares.swap_remove(at).0)
+        };
+        let ptr = if kept { spare() } else { None }.or_else(|| allocate(bytes));
+        let ptr = ptr.unwrap_or_else(|| panic!("{bytes} bytes of working memory could not be had"));
         Self { ptr, bytes, len, _elements: std::marker::PhantomData }
     }
 
@@ -74,8 +93,17 @@ impl<T: Copy> Memory<T> {
 
 impl<T> Drop for Memory<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this size, and ours alone.
-        unsafe { release(self.ptr, self.bytes) };
+        let mut old = Spare(self.ptr, self.bytes);
+        if SPARE_BYTES.contains(&self.bytes) {
+            let mut spares = SPARE.lock().unwrap_or_else(|e| e.into_inner());
+            spares.push(old);
+            if spares.len() <= SPARES {
+                return;
+            }
+            old = spares.remove(0);
+        }
+        // SAFETY: allocated in `new` with this size, and nobody else's.
+        unsafe { release(old.0, old.1) };
     }
 }
 

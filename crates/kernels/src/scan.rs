@@ -94,16 +94,15 @@ pub fn scan(op: Scan, x: View<'_>, axis: usize, reverse: bool, inclusive: bool, 
         crate::map::cast(x, out);
     }
     crate::with_dtype!(dtype, T => {
-        type A = <T as Stored>::Acc;
         let lines = Lines { src: src.cast::<T>(), dst: ptr.cast::<T>(), outer, len, inner, reverse, inclusive };
         // SAFETY: both hold this many elements.
         unsafe {
             match op {
-                Scan::Sum => lines.scan(A::ZERO, |a, b| a.add(b)),
-                Scan::Prod => lines.scan(A::ONE, |a, b| a.mul(b)),
-                Scan::Max => lines.scan(A::LOWEST, |a, b| a.greater(b)),
-                Scan::Min => lines.scan(A::HIGHEST, |a, b| a.lesser(b)),
-                Scan::LogAddExp => lines.scan(A::LOWEST, |a, b| a.log_add_exp(b)),
+                Scan::Sum => lines.scan::<Sum>(),
+                Scan::Prod => lines.scan::<Prod>(),
+                Scan::Max => lines.scan::<Max>(),
+                Scan::Min => lines.scan::<Min>(),
+                Scan::LogAddExp => lines.scan::<LogAddExp>(),
             }
         }
     });
@@ -122,14 +121,33 @@ struct Lines<T> {
 // SAFETY: every thread writes elements of its own, and reads none that another writes.
 unsafe impl<T> Sync for Lines<T> {}
 
-/// An associative and commutative operation.
-trait Combine<A>: Fn(A, A) -> A + Sync + Copy {}
-impl<A, F: Fn(A, A) -> A + Sync + Copy> Combine<A> for F {}
+/// An associative and commutative operation. A type, not a closure: it is then inlined wherever it is used, and compiled
+/// for the instruction set of that place.
+trait Combine: Copy + Sync {
+    fn neutral<A: Num>() -> A;
+    fn apply<A: Num>(a: A, b: A) -> A;
+}
+macro_rules! operations {
+    ($($name:ident, $neutral:ident, $apply:ident;)*) => {$(
+        #[derive(Clone, Copy)]
+        struct $name;
+        impl Combine for $name {
+            #[inline(always)]
+            fn neutral<A: Num>() -> A { A::$neutral }
+            #[inline(always)]
+            fn apply<A: Num>(a: A, b: A) -> A { a.$apply(b) }
+        }
+    )*};
+}
+operations! {
+    Sum, ZERO, add; Prod, ONE, mul; Max, LOWEST, greater; Min, HIGHEST, lesser; LogAddExp, LOWEST, log_add_exp;
+}
 
 impl<T: Stored> Lines<T> {
     /// # Safety
     /// All elements can be read and written.
-    unsafe fn scan<F: Combine<T::Acc>>(&self, init: T::Acc, f: F) {
+    unsafe fn scan<F: Combine>(&self) {
+        let init: T::Acc = F::neutral();
         let &Self { outer, len, inner, .. } = self;
         if inner > 1 {
             let chunks = inner.div_ceil(COLUMNS);
@@ -137,7 +155,7 @@ impl<T: Stored> Lines<T> {
             return parallel_parts(outer * chunks, least, &|range| {
                 for i in range {
                     // SAFETY: some columns of one block, which no other part has.
-                    unsafe { self.columns(i / chunks, i % chunks * COLUMNS, init, f) };
+                    unsafe { self.columns::<F>(i / chunks, i % chunks * COLUMNS) };
                 }
             });
         }
@@ -145,7 +163,7 @@ impl<T: Stored> Lines<T> {
             return parallel_parts(outer, PART.div_ceil(len), &|range| {
                 for i in range {
                     // SAFETY: one line, which no other part has.
-                    unsafe { self.line(i * len, len, init, f) };
+                    unsafe { self.line::<F>(i * len, len, init) };
                 }
             });
         }
@@ -166,22 +184,19 @@ impl<T: Stored> Lines<T> {
                     let (at, n) = place(first + b);
                     // SAFETY: one block is read, and a total of its own written.
                     unsafe {
-                        slots.0.add(b).write(total(
-                            std::slice::from_raw_parts(self.src.add(i * len + at), n),
-                            init,
-                            f,
-                        ));
+                        let block = std::slice::from_raw_parts(self.src.add(i * len + at), n);
+                        slots.0.add(b).write(total::<T, F>(block));
                     }
                 });
                 let mut starts = [before; TOGETHER];
                 for b in 0..count {
                     starts[b] = before;
-                    before = f(before, totals[b]);
+                    before = F::apply(before, totals[b]);
                 }
                 parallel(count, &|b| {
                     let (at, n) = place(first + b);
                     // SAFETY: one block, which no other part has.
-                    unsafe { self.line(i * len + at, n, starts[b], f) };
+                    unsafe { self.line::<F>(i * len + at, n, starts[b]) };
                 });
             }
         }
@@ -191,16 +206,16 @@ impl<T: Stored> Lines<T> {
     ///
     /// # Safety
     /// They can be read and written.
-    unsafe fn line<F: Combine<T::Acc>>(&self, at: usize, n: usize, before: T::Acc, f: F) {
+    unsafe fn line<F: Combine>(&self, at: usize, n: usize, before: T::Acc) {
         // SAFETY: the caller's contract. Source and destination may be the same memory, so neither is a slice:
         // each group is read before it is written.
         unsafe {
             let (src, dst) = (self.src.add(at), self.dst.add(at));
             match (self.reverse, self.inclusive) {
-                (false, false) => scan_line::<T, F, Forward, Before>(Ends { src, dst, n }, before, f),
-                (false, true) => scan_line::<T, F, Forward, Including>(Ends { src, dst, n }, before, f),
-                (true, false) => scan_line::<T, F, Backward, Before>(Ends { src, dst, n }, before, f),
-                (true, true) => scan_line::<T, F, Backward, Including>(Ends { src, dst, n }, before, f),
+                (false, false) => scan_line::<T, F, Forward, Before>(Ends { src, dst, n }, before),
+                (false, true) => scan_line::<T, F, Forward, Including>(Ends { src, dst, n }, before),
+                (true, false) => scan_line::<T, F, Backward, Before>(Ends { src, dst, n }, before),
+                (true, true) => scan_line::<T, F, Backward, Including>(Ends { src, dst, n }, before),
             }
         }
     }
@@ -209,17 +224,17 @@ impl<T: Stored> Lines<T> {
     ///
     /// # Safety
     /// They can be read and written.
-    unsafe fn columns<F: Combine<T::Acc>>(&self, block: usize, first: usize, init: T::Acc, f: F) {
-        scan_columns(self, block, first, init, f);
+    unsafe fn columns<F: Combine>(&self, block: usize, first: usize) {
+        scan_columns::<T, F>(self, block, first);
     }
 }
 
 vectorize! {
     /// Some columns side by side; what they are is [`Lines::columns`]' caller's to vouch for.
-    fn scan_columns[T: Stored, F: Combine<T::Acc>](x: &Lines<T>, block: usize, first: usize, init: T::Acc, f: F) {
+    fn scan_columns[T: Stored, F: Combine](x: &Lines<T>, block: usize, first: usize) {
         let &Lines { len, inner, src, dst, inclusive, .. } = x;
         let columns = COLUMNS.min(inner - first);
-        let mut acc = [init; COLUMNS];
+        let mut acc: [T::Acc; COLUMNS] = [F::neutral(); COLUMNS];
         for i in 0..len {
             let row = if x.reverse { len - 1 - i } else { i };
             let at = (block * len + row) * inner + first;
@@ -227,7 +242,7 @@ vectorize! {
             unsafe {
                 for (j, acc) in acc[..columns].iter_mut().enumerate() {
                     let before = *acc;
-                    *acc = f(before, src.add(at + j).read().load());
+                    *acc = F::apply(before, src.add(at + j).read().load());
                     dst.add(at + j).write(T::store(if inclusive { *acc } else { before }));
                 }
             }
@@ -277,7 +292,7 @@ struct Ends<T> {
 vectorize! {
     /// A line, group by group: the elements of a group are combined over growing distances, all of them at once, and
     /// then with what came before.
-    fn scan_line_safe[T: Stored, F: Combine<T::Acc>, R: Choice, I: Choice](ends: Ends<T>, before: T::Acc, f: F) {
+    fn scan_line_safe[T: Stored, F: Combine, R: Choice, I: Choice](ends: Ends<T>, before: T::Acc) {
         let Ends { src, dst, n } = ends;
         let mut carry = before;
         let whole = n / LANES * LANES;
@@ -291,25 +306,19 @@ vectorize! {
             for i in 0..LANES {
                 t[i] = group[if R::YES { LANES - 1 - i } else { i }].load();
             }
-            let u = t;
-            for i in 1..LANES {
-                t[i] = f(u[i - 1], u[i]);
-            }
-            let u = t;
-            for i in 2..LANES {
-                t[i] = f(u[i - 2], u[i]);
-            }
-            let u = t;
-            for i in 4..LANES {
-                t[i] = f(u[i - 4], u[i]);
-            }
-            let u = t;
-            for i in 8..LANES {
-                t[i] = f(u[i - 8], u[i]);
+            // Combined with the element 1, 2, 4 and 8 places before, all elements at once.
+            let mut distance = 1;
+            while distance < LANES {
+                let mut shifted: [T::Acc; LANES] = [F::neutral(); LANES];
+                shifted[distance..].copy_from_slice(&t[..LANES - distance]);
+                for i in 0..LANES {
+                    t[i] = F::apply(shifted[i], t[i]);
+                }
+                distance *= 2;
             }
             let last = t[LANES - 1];
             for v in &mut t {
-                *v = f(carry, *v);
+                *v = F::apply(carry, *v);
             }
             if !I::YES {
                 for i in (1..LANES).rev() {
@@ -317,7 +326,7 @@ vectorize! {
                 }
                 t[0] = carry;
             }
-            carry = f(carry, last);
+            carry = F::apply(carry, last);
             let mut group = group;
             for i in 0..LANES {
                 group[if R::YES { LANES - 1 - i } else { i }] = T::store(t[i]);
@@ -329,7 +338,7 @@ vectorize! {
             let at = if R::YES { rest - 1 - i } else { whole + i };
             // SAFETY: as above.
             unsafe {
-                let next = f(carry, src.add(at).read().load());
+                let next = F::apply(carry, src.add(at).read().load());
                 dst.add(at).write(T::store(if I::YES { next } else { carry }));
                 carry = next;
             }
@@ -339,28 +348,24 @@ vectorize! {
 
 /// # Safety
 /// The line can be read and written.
-unsafe fn scan_line<T: Stored, F: Combine<T::Acc>, R: Choice, I: Choice>(
-    ends: Ends<T>,
-    before: T::Acc,
-    f: F,
-) {
-    scan_line_safe::<T, F, R, I>(ends, before, f);
+unsafe fn scan_line<T: Stored, F: Combine, R: Choice, I: Choice>(ends: Ends<T>, before: T::Acc) {
+    scan_line_safe::<T, F, R, I>(ends, before);
 }
 
 vectorize! {
     /// All elements combined, lane by lane and then the lanes.
-    fn total[T: Stored, F: Combine<T::Acc>](x: &[T], init: T::Acc, f: F) -> T::Acc {
-        let mut acc = [init; 2 * LANES];
+    fn total[T: Stored, F: Combine](x: &[T]) -> T::Acc {
+        let mut acc: [T::Acc; 2 * LANES] = [F::neutral(); 2 * LANES];
         let groups = x.chunks_exact(2 * LANES);
         let rest = groups.remainder();
         for group in groups {
             for (acc, &v) in acc.iter_mut().zip(group) {
-                *acc = f(*acc, v.load());
+                *acc = F::apply(*acc, v.load());
             }
         }
         for (acc, &v) in acc.iter_mut().zip(rest) {
-            *acc = f(*acc, v.load());
+            *acc = F::apply(*acc, v.load());
         }
-        acc.into_iter().fold(init, &f)
+        acc.into_iter().fold(F::neutral(), F::apply)
     }
 }

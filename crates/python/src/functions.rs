@@ -13,6 +13,7 @@ macro_rules! functions {
             #[allow(clippy::extra_unused_lifetimes, reason = "only functions that handle Python objects name it")]
             #[pyfunction]
             #[pyo3(name = $python, signature = ($($signature)*, stream = None))]
+            #[allow(clippy::too_many_arguments, reason = "as many as the Python function has")]
             fn $name<'py>($($py: Python<'py>,)? $($arg: $ty,)* stream: Option<$crate::convert::Stream>) -> PyResult<$ret> {
                 let _ = stream;
                 $body

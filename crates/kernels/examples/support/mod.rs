@@ -4,12 +4,12 @@
 use covector_kernels::*;
 use std::time::Instant;
 
-/// The shortest time of one call, in seconds.
-pub fn best(mut f: impl FnMut()) -> f64 {
+/// The shortest time of one call, in seconds; `patience` is how long it is measured.
+pub fn best(patience: f64, mut f: impl FnMut()) -> f64 {
     f();
     let mut best = f64::INFINITY;
     let begin = Instant::now();
-    while begin.elapsed().as_secs_f64() < 0.2 {
+    while begin.elapsed().as_secs_f64() < patience {
         let start = Instant::now();
         f();
         best = best.min(start.elapsed().as_secs_f64());
@@ -17,18 +17,20 @@ pub fn best(mut f: impl FnMut()) -> f64 {
     best
 }
 
-/// Measures calls whose names contain the program's first argument, and prints a line for each.
-pub struct Report(String);
+/// Measures calls whose names contain the program's first argument, for as many seconds as the second one says, and
+/// prints a line for each.
+pub struct Report(String, f64);
 
 impl Report {
     pub fn new() -> Self {
-        Self(std::env::args().nth(1).unwrap_or_default())
+        let seconds = std::env::args().nth(2).and_then(|s| s.parse().ok()).unwrap_or(0.2);
+        Self(std::env::args().nth(1).unwrap_or_default(), seconds)
     }
 
     /// `work` is in units of 1, and printed in 10⁹ of them a second.
     pub fn run(&self, name: &str, work: f64, unit: &str, f: impl FnMut()) {
         if name.contains(&self.0) {
-            let t = best(f);
+            let t = best(self.1, f);
             println!("{name:40} {:10.2} us {:8.2} {unit}", t * 1e6, work / t * 1e-9);
         }
     }
