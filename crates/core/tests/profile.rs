@@ -138,7 +138,7 @@ fn planning_and_tracing_are_seen_the_first_time_only() {
     let f = compile(|x: &Array| x.matmul(x).tanh().sum());
     let call = || {
         let profiler = Profiler::start();
-        f(&x).unwrap().try_eval().unwrap();
+        (f(&x).unwrap() * 2.0).try_eval().unwrap();
         profiler.finish()
     };
     let count = |t: &Trace, kind| t.events().iter().filter(|e| e.kind == kind).count();
@@ -156,6 +156,11 @@ fn planning_and_tracing_are_seen_the_first_time_only() {
     assert!(nested[0].start_us <= product.start_us);
     let own = again.totals().iter().find(|t| t.kind == EventKind::Nested).unwrap().own_us;
     assert!(own <= nested[0].duration_us - product.duration_us + 1e-3);
+    // A call that is asked for by itself is its kernels and nothing else.
+    let profiler = Profiler::start();
+    f(&x).unwrap().try_eval().unwrap();
+    let alone = profiler.finish();
+    assert!(alone.events().iter().all(|e| e.kind == EventKind::Kernel) && !alone.events().is_empty());
 }
 
 #[test]
