@@ -101,9 +101,9 @@ def test_the_trace_is_json_with_a_row_for_each_kernel(x, tmp_path):
 def test_compiled_functions_show_tracing_once_and_their_kernels_always(x):
     f = mx.compile(lambda x: mx.tanh(x @ x.T).sum())
     with mx.profile() as first:
-        mx.eval(f(x))
+        mx.eval(f(x) * 2)
     with mx.profile() as again:
-        mx.eval(f(x))
+        mx.eval(f(x) * 2)
     count = [[e.kind for e in p.events].count("trace") for p in (first, again)]
     assert count == [1, 0]
     (call,) = [e for e in again.events if e.kind == "nested"]
@@ -111,6 +111,9 @@ def test_compiled_functions_show_tracing_once_and_their_kernels_always(x):
     (product,) = kernels(again, "matmul")
     assert call.start_us <= product.start_us
     assert product.duration_us <= call.duration_us
+    with mx.profile() as alone:
+        mx.eval(f(x))
+    assert {e.kind for e in alone.events} == {"kernel"}
 
 
 def test_a_training_step_has_a_table_and_a_picture(tmp_path):

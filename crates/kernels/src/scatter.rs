@@ -30,7 +30,7 @@ pub enum Scatter {
 }
 
 /// Combines each slice of `updates` (shape: the indices' shape, then a slice of `out`'s rank) with the slice of `out`
-/// that the indices mean, in order; `out` holds the initial values. Bounds are those of [`gather`].
+/// that the indices mean, in order; `out` holds the initial values. Bounds are those of [`gather`](crate::gather()).
 pub fn scatter(
     op: Scatter,
     out: Out<'_>,
