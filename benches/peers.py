@@ -169,8 +169,8 @@ def measure_all(runner: Runner, args: argparse.Namespace, results: dict) -> None
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", help="workloads, or their beginnings, separated by commas")
-    parser.add_argument("--libraries", help="columns, or their beginnings, separated by commas")
+    parser.add_argument("--only", help="workloads, or their beginnings with a *, separated by commas")
+    parser.add_argument("--libraries", help="columns, or their beginnings with a *, separated by commas")
     parser.add_argument("--rounds", type=int, help="how often each takes its turn (3)")
     parser.add_argument("--seconds", type=float, help="of samples per turn (0.5)")
     parser.add_argument("--quick", action="store_true", help="one round of a fifth of a second")
@@ -192,16 +192,17 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(wanted: str | None, names: list[str], what: str) -> list[str]:
-    """The names that a comma-separated list of them, or of their beginnings, asks for."""
+    """The names that a comma-separated list of them, or of their beginnings followed by `*`, asks for."""
     if not wanted:
         return names
-    picked = []
-    for word in wanted.split(","):
-        found = [name for name in names if name.startswith(word)]
-        if not found:
-            sys.exit(f"there is no {what} {word!r}; there are: {', '.join(names)}")
-        picked += found
-    return [name for name in names if name in picked]
+    found = set()
+    for part in wanted.split(","):
+        family = part.endswith("*")
+        hits = [n for n in names if n == part or (family and n.startswith(part[:-1]))]
+        if not hits:
+            raise SystemExit(f"there is no {what} {part!r}; there are: {', '.join(names)}")
+        found.update(hits)
+    return [name for name in names if name in found]
 
 
 def main() -> None:
