@@ -11,7 +11,7 @@ use support::{Data, Report, strides};
 fn map(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
     let mut builder = fused::Builder::default();
     let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
-    let result = builder.apply(f, &regs);
+    let result = builder.apply(f, None, &regs, out.dtype());
     builder.output(result);
     let shape = out.shape().to_vec();
     builder.finish().run(&shape, inputs, &[out]);

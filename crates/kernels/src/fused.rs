@@ -2,11 +2,12 @@
 //!
 //! A [`Program`] is a list of tile functions over numbered registers. It runs over tiles of 512 elements that
 //! stay in the first-level cache: an intermediate value is written and read there and never meets main memory.
-//! The alternative, generated machine code, is about twice as fast on long arrays that are in cache and costs
-//! a dependency and microseconds per program; for arrays that are not in cache both wait for memory.
+//! Where the machine allows, what runs often is compiled to machine code (see `machine`), with the same results.
 
 use crate::dtype::Dtype;
 use crate::loader::{Axes, Cursor, TILE};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::machine::{self, Variants};
 use crate::pool::parallel_ranges;
 use crate::simd::{Tile1, Tile2, Tile3};
 use crate::view::{Out, View};
@@ -24,8 +25,76 @@ pub enum TileFn {
     Three(Tile3),
 }
 
+/// What an operation is, if it is one that the processor has an instruction for. It is then compiled in place, over
+/// `float32` or `float64` (or truth values, where it says so), and does exactly what its tile function does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Code {
+    /// `a + b`.
+    Add,
+    /// `a − b`.
+    Subtract,
+    /// `a · b`.
+    Multiply,
+    /// `a / b`.
+    Divide,
+    /// `a²`.
+    Square,
+    /// `√a`.
+    SquareRoot,
+    /// `1/a`.
+    Reciprocal,
+    /// `−a`.
+    Negative,
+    /// `|a|`.
+    Absolute,
+    /// `a` if it is the larger or NaN, else `b`.
+    Maximum,
+    /// `a` if it is the smaller or NaN, else `b`.
+    Minimum,
+    /// `a = b`.
+    Equal,
+    /// `a ≠ b`.
+    NotEqual,
+    /// `a < b`.
+    Less,
+    /// `a ≤ b`.
+    LessEqual,
+    /// `a > b`.
+    Greater,
+    /// `a ≥ b`.
+    GreaterEqual,
+    /// `b` where the truth value `a` holds, else `c`.
+    Select,
+    /// Both truth values.
+    And,
+    /// At least one of two truth values.
+    Or,
+    /// One of two truth values.
+    Xor,
+    /// The opposite truth value.
+    Not,
+    /// 1 for true, 0 for false.
+    FromBool,
+}
+
 /// A register: an input, or the result of an operation.
 pub type Reg = u32;
+
+/// An operation of a program, as it was given.
+pub(crate) struct Op {
+    pub(crate) tile: TileFn,
+    pub(crate) code: Option<Code>,
+    from: [Reg; 3],
+    count: u8,
+    /// The element type of the result.
+    pub(crate) dtype: Dtype,
+}
+
+impl Op {
+    pub(crate) fn operands(&self) -> &[Reg] {
+        &self.from[..self.count as usize]
+    }
+}
 
 struct Step {
     tile: TileFn,
@@ -36,18 +105,30 @@ struct Step {
 
 /// A chain of elementwise operations over inputs that broadcast to one shape.
 pub struct Program {
-    inputs: Vec<Dtype>,
+    pub(crate) inputs: Vec<Dtype>,
     steps: Vec<Step>,
     /// Scratch tiles in use at once.
     scratch: usize,
     outputs: usize,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) source: Source,
+}
+
+/// What a program was made from, to be compiled, and what it was compiled to.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) struct Source {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) outputs: Vec<Reg>,
+    /// The element type that compiled loops compute in, if there would be any.
+    pub(crate) lanes: Option<Dtype>,
+    pub(crate) variants: Variants,
 }
 
 /// Collects the operations of a [`Program`].
 #[derive(Default)]
 pub struct Builder {
     inputs: Vec<Dtype>,
-    steps: Vec<(TileFn, [Reg; 3], usize)>,
+    steps: Vec<Op>,
     outputs: Vec<Reg>,
 }
 
@@ -59,12 +140,21 @@ impl Builder {
         self.inputs.len() as Reg - 1
     }
 
-    /// Applies a tile function, whose element types are those of the operands, to registers.
-    pub fn apply(&mut self, tile: TileFn, operands: &[Reg]) -> Reg {
+    /// Applies a tile function, whose element types are those of the operands, to registers; `dtype` is that of the
+    /// result. `code` says what it does, if that is known.
+    pub fn apply(&mut self, tile: TileFn, code: Option<Code>, operands: &[Reg], dtype: Dtype) -> Reg {
         let mut from = [0; 3];
         from[..operands.len()].copy_from_slice(operands);
-        self.steps.push((tile, from, operands.len()));
+        self.steps.push(Op { tile, code, from, count: operands.len() as u8, dtype });
         (self.inputs.len() + self.steps.len()) as Reg - 1
+    }
+
+    /// The element type of a register.
+    pub fn dtype(&self, reg: Reg) -> Dtype {
+        match self.inputs.get(reg as usize) {
+            Some(&dtype) => dtype,
+            None => self.steps[reg as usize - self.inputs.len()].dtype,
+        }
     }
 
     /// Makes the result of an operation the next output.
@@ -78,8 +168,8 @@ impl Builder {
         let inputs = self.inputs.len();
         let count = inputs + self.steps.len();
         let mut last = vec![0usize; count];
-        for (k, (_, from, n)) in self.steps.iter().enumerate() {
-            for &r in &from[..*n] {
+        for (k, op) in self.steps.iter().enumerate() {
+            for &r in op.operands() {
                 last[r as usize] = k;
             }
         }
@@ -95,10 +185,11 @@ impl Builder {
         let mut free: Vec<u32> = Vec::new();
         let mut scratch = 0;
         let mut steps = Vec::with_capacity(self.steps.len());
-        for (k, (tile, from, n)) in self.steps.iter().enumerate() {
+        for (k, op) in self.steps.iter().enumerate() {
             let r = inputs + k;
+            let from = op.operands();
             let mut operands = [0; 3];
-            for (o, &f) in operands.iter_mut().zip(&from[..*n]) {
+            for (o, &f) in operands.iter_mut().zip(from) {
                 *o = place[f as usize];
             }
             if place[r] == u32::MAX {
@@ -107,9 +198,9 @@ impl Builder {
                     (first_scratch + scratch - 1) as u32
                 });
             }
-            steps.push(Step { tile: *tile, from: operands, to: place[r] });
+            steps.push(Step { tile: op.tile, from: operands, to: place[r] });
             // A result must not overwrite an operand of the same step, so operands are freed after it.
-            for (i, &f) in from[..*n].iter().enumerate() {
+            for (i, &f) in from.iter().enumerate() {
                 let is_scratch = place[f as usize] as usize >= first_scratch;
                 if is_scratch && last[f as usize] == k && !from[..i].contains(&f) {
                     free.push(place[f as usize]);
@@ -119,7 +210,19 @@ impl Builder {
                 free.push(place[r]); // nobody reads it
             }
         }
-        Program { inputs: self.inputs, steps, scratch, outputs: self.outputs.len() }
+        Program {
+            steps,
+            scratch,
+            outputs: self.outputs.len(),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            source: Source {
+                lanes: machine::lanes(&self.inputs, &self.steps),
+                ops: self.steps,
+                outputs: self.outputs,
+                variants: Variants::default(),
+            },
+            inputs: self.inputs,
+        }
     }
 }
 
@@ -139,6 +242,24 @@ struct Line(#[expect(dead_code, reason = "only its address is used")] [u8; 64]);
 
 thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Memory for tiles, one piece for each thread.
+pub(crate) struct Scratch;
+
+impl Scratch {
+    /// Runs with so many bytes of memory, aligned to 64, whose contents are not defined.
+    pub(crate) fn with<R>(bytes: usize, run: impl FnOnce(*mut u8) -> R) -> R {
+        SCRATCH.with(|cell| {
+            // A tile function never comes back here, so the scratch is not in use already.
+            let mut scratch = cell.borrow_mut();
+            let lines = bytes.div_ceil(64);
+            if scratch.len() < lines {
+                scratch.resize(lines, Line([0; 64]));
+            }
+            run(scratch.as_mut_ptr().cast())
+        })
+    }
 }
 
 impl Program {
@@ -180,6 +301,22 @@ impl Program {
         start: usize,
         end: usize,
     ) {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if machine::run(self, shape, inputs, outputs, start, end) {
+            return;
+        }
+        self.interpret(shape, inputs, outputs, start, end);
+    }
+
+    /// The same without machine code.
+    pub(crate) fn interpret(
+        &self,
+        shape: &[usize],
+        inputs: &[View<'_>],
+        outputs: &[Out<'_>],
+        start: usize,
+        end: usize,
+    ) {
         let whole: usize = shape.iter().product();
         // Which inputs need a tile of their own, and the axes of those that are gathered.
         let mut gathered: Vec<Axes> = Vec::new();
@@ -198,18 +335,10 @@ impl Program {
                 2
             };
         }
-        SCRATCH.with(|cell| {
-            // A tile function never comes back here, so the scratch is not in use already.
-            let mut scratch = cell.borrow_mut();
-            // Tiles no longer than needed: thousands of live values of a long chain of single elements stay in
-            // the cache, too.
-            let most = (end - start).min(TILE);
-            let each = (most * 8).div_ceil(64);
-            let lines = (tiles + self.scratch) * each;
-            if scratch.len() < lines {
-                scratch.resize(lines, Line([0; 64]));
-            }
-            let base: *mut u8 = scratch.as_mut_ptr().cast();
+        // Tiles no longer than needed: thousands of live values of a long chain of single elements stay in the cache, too.
+        let most = (end - start).min(TILE);
+        let each = (most * 8).div_ceil(64);
+        Scratch::with((tiles + self.scratch) * each * 64, |base| {
             let tile_at = |i: usize| base.wrapping_add(i * each * 64);
             let first_scratch = self.inputs.len() + self.outputs;
             let width = first_scratch + self.scratch;

@@ -14,6 +14,7 @@ pub mod fused;
 pub mod gather;
 pub mod half_bits;
 pub mod loader;
+mod machine;
 pub mod map;
 pub mod math;
 pub mod matmul;

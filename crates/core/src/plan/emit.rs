@@ -16,7 +16,7 @@ use crate::shape::{Shape, ShapeText};
 use covector_kernels::Dtype;
 use covector_kernels::band::{self, Band, Place, Stage, Target};
 use covector_kernels::cast::{narrow_tile, widen_tile};
-use covector_kernels::fused::{Builder, Program, Reg};
+use covector_kernels::fused::{Builder, Code, Program, Reg};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::fmt;
@@ -230,17 +230,19 @@ impl Emitter<'_> {
                     }
                 };
                 from.push(match widen_tile(root.aval.dtype) {
-                    Some(tile) => {
-                        *wide.entry(reg).or_insert_with(|| builder.apply(TileFn::One(tile), &[reg]))
-                    }
+                    Some(tile) => *wide
+                        .entry(reg)
+                        .or_insert_with(|| builder.apply(TileFn::One(tile), None, &[reg], Dtype::F32)),
                     None => reg,
                 });
             }
-            let mut reg = builder.apply(op.tile, &from);
             let root = &self.roots[op.root as usize];
-            if is_half(root.aval.dtype) {
-                let tile = narrow_tile(root.aval.dtype).expect("half precision narrows");
-                reg = builder.apply(TileFn::One(tile), &[reg]);
+            let dtype = root.aval.dtype;
+            let computed = if is_half(dtype) { Dtype::F32 } else { dtype };
+            let mut reg = builder.apply(op.tile, code(op.name), &from, computed);
+            if is_half(dtype) {
+                let tile = narrow_tile(dtype).expect("half precision narrows");
+                reg = builder.apply(TileFn::One(tile), None, &[reg], dtype);
             }
             regs.push(reg);
             if root.stored {
@@ -287,6 +289,36 @@ impl Emitter<'_> {
             }
         }
     }
+}
+
+/// The instruction that an elementwise primitive is, over floating-point numbers or truth values.
+fn code(name: &str) -> Option<Code> {
+    Some(match name {
+        "add" => Code::Add,
+        "subtract" => Code::Subtract,
+        // The product that is left of an outer product.
+        "multiply" | "matmul" => Code::Multiply,
+        "divide" => Code::Divide,
+        "square" => Code::Square,
+        "sqrt" => Code::SquareRoot,
+        "reciprocal" => Code::Reciprocal,
+        "negative" => Code::Negative,
+        "real_abs" => Code::Absolute,
+        "maximum" => Code::Maximum,
+        "minimum" => Code::Minimum,
+        "equal" => Code::Equal,
+        "not_equal" => Code::NotEqual,
+        "less" => Code::Less,
+        "less_equal" => Code::LessEqual,
+        "greater" => Code::Greater,
+        "greater_equal" => Code::GreaterEqual,
+        "where" => Code::Select,
+        "logical_and" => Code::And,
+        "logical_or" => Code::Or,
+        "logical_not" => Code::Not,
+        "astype" => Code::FromBool,
+        _ => return None,
+    })
 }
 
 /// The shelves of a band: scratch memory that is used again after its last reader.

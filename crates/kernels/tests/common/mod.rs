@@ -205,7 +205,7 @@ pub fn assert_close<T: Sample>(got: &[T], expected: &[T], what: &str) {
 pub fn apply(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
     let mut builder = fused::Builder::default();
     let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
-    let result = builder.apply(f, &regs);
+    let result = builder.apply(f, None, &regs, out.dtype());
     builder.output(result);
     let shape = out.shape().to_vec();
     builder.finish().run(&shape, inputs, &[out]);
@@ -218,13 +218,14 @@ pub fn apply_wide(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
     let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
     let widened =
         |builder: &mut fused::Builder, (reg, x): (&fused::Reg, &View<'_>)| match widen_tile(x.dtype()) {
-            Some(widen) => builder.apply(fused::TileFn::One(widen), &[*reg]),
+            Some(widen) => builder.apply(fused::TileFn::One(widen), None, &[*reg], Dtype::F32),
             None => *reg,
         };
     let wide: Vec<_> = regs.iter().zip(inputs).map(|pair| widened(&mut builder, pair)).collect();
-    let mut result = builder.apply(f, &wide);
+    let computed = if narrow_tile(out.dtype()).is_some() { Dtype::F32 } else { out.dtype() };
+    let mut result = builder.apply(f, None, &wide, computed);
     if let Some(narrow) = narrow_tile(out.dtype()) {
-        result = builder.apply(fused::TileFn::One(narrow), &[result]);
+        result = builder.apply(fused::TileFn::One(narrow), None, &[result], out.dtype());
     }
     builder.output(result);
     let shape = out.shape().to_vec();

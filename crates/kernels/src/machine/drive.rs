@@ -1,0 +1,241 @@
+//! Feeds compiled chains: finds the rows that all operands agree on, and hands them over a tile at a time, or all at once
+//! where nothing needs a tile.
+
+use super::emit::Entry;
+use super::{Kind, Request, is_loadable};
+use crate::fused::{Program, Scratch};
+use crate::loader::{Axes, Cursor, TILE};
+use crate::simd::{Level, level};
+use crate::stream;
+use crate::view::{Out, View};
+use smallvec::SmallVec;
+
+/// Rows shorter than this are copied together to tiles: in a loop of their own most of each register would be empty.
+const SHORT_ROW: usize = 8;
+/// Elements of one row that are worth a tile of its own, when other inputs are copied to tiles.
+const LONG_ROW: usize = 128;
+
+/// The iteration space as all inputs see it: axes, innermost first, that no input can see as one.
+struct Space {
+    extents: SmallVec<[usize; 6]>,
+    /// For each axis the strides of the inputs that do not simply follow the others.
+    strides: SmallVec<[isize; 24]>,
+    /// Those inputs.
+    inputs: SmallVec<[u32; 8]>,
+}
+
+/// Whether one element stands for all.
+fn is_one(x: &View<'_>) -> bool {
+    x.strides().iter().zip(x.shape()).all(|(&s, &n)| s == 0 || n == 1)
+}
+
+impl Space {
+    fn new(shape: &[usize], inputs: &[View<'_>], size: usize) -> Self {
+        let irregular = |x: &View<'_>| !(x.size() == size && x.is_row_major() || is_one(x));
+        let inputs_: SmallVec<[u32; 8]> =
+            (0..inputs.len() as u32).filter(|&k| irregular(&inputs[k as usize])).collect();
+        let mut s = Self { extents: SmallVec::new(), strides: SmallVec::new(), inputs: inputs_ };
+        let many = s.inputs.len();
+        if many == 0 {
+            s.extents.push(size);
+            return s;
+        }
+        for (i, &n) in shape.iter().rev().enumerate().filter(|(_, n)| **n != 1) {
+            let stride = |&k: &u32| {
+                let x = &inputs[k as usize];
+                match x.ndim().checked_sub(i + 1) {
+                    Some(axis) if x.shape()[axis] != 1 => x.strides()[axis],
+                    _ => 0,
+                }
+            };
+            let new: SmallVec<[isize; 8]> = s.inputs.iter().map(stride).collect();
+            if let Some(&last) = s.extents.last() {
+                let before = &s.strides[s.strides.len() - many..];
+                if new.iter().zip(before).all(|(&new, &old)| new == old * last as isize) {
+                    *s.extents.last_mut().expect("looked at just now") *= n;
+                    continue;
+                }
+            }
+            s.extents.push(n);
+            s.strides.extend(new);
+        }
+        if s.extents.is_empty() {
+            s.extents.push(1);
+            s.strides.extend(std::iter::repeat_n(0, many));
+        }
+        s
+    }
+
+    /// The stride of the `i`-th of the irregular inputs along an axis.
+    fn stride(&self, axis: usize, i: usize) -> isize {
+        self.strides.get(axis * self.inputs.len() + i).copied().unwrap_or(0)
+    }
+
+    /// The offset of its element with this linear index.
+    fn offset(&self, i: usize, mut linear: usize) -> isize {
+        let mut offset = 0;
+        for (axis, &n) in self.extents.iter().enumerate() {
+            offset += (linear % n) as isize * self.stride(axis, i);
+            linear /= n;
+        }
+        offset
+    }
+}
+
+/// Runs a chain over the elements of the linear index from `start` to `end`; false if it has to be interpreted.
+pub(crate) fn run(
+    program: &Program,
+    shape: &[usize],
+    inputs: &[View<'_>],
+    outputs: &[Out<'_>],
+    start: usize,
+    end: usize,
+) -> bool {
+    let Some(lanes) = program.source.lanes else { return false };
+    if level() != Level::Avx512 || !program.source.variants.is_worth_it(end - start) {
+        return false;
+    }
+    let size: usize = shape.iter().product();
+    let single = size == 1;
+    let space = Space::new(shape, inputs, size);
+    let row = space.extents[0];
+    let mut kinds: SmallVec<[Kind; 16]> = SmallVec::from_elem(Kind::Whole, inputs.len());
+    // Which of the irregular inputs are copied to tiles.
+    let mut copied: SmallVec<[bool; 8]> = SmallVec::from_elem(false, space.inputs.len());
+    let awkward = |i: usize| {
+        let x = space.inputs[i] as usize;
+        !matches!(space.stride(0, i), 0 | 1) || !is_loadable(inputs[x].dtype(), lanes)
+    };
+    let many = space.inputs.len();
+    let any_awkward = (0..many).any(awkward);
+    let all = many > 0 && (row < SHORT_ROW || any_awkward && row < LONG_ROW);
+    for i in 0..many {
+        copied[i] = all || awkward(i);
+        kinds[space.inputs[i] as usize] = match space.stride(0, i) {
+            _ if copied[i] => Kind::Whole,
+            0 => Kind::Splat,
+            _ => Kind::Rows,
+        };
+    }
+    let mut splats: SmallVec<[u32; 8]> = SmallVec::new();
+    if !single {
+        for (k, x) in inputs.iter().enumerate() {
+            let one = is_one(x) && !(x.size() == size && x.is_row_major());
+            if one && is_loadable(x.dtype(), lanes) {
+                kinds[k] = Kind::Splat;
+            } else if one {
+                splats.push(k as u32);
+            }
+        }
+    }
+    let stream = !single
+        && outputs.iter().all(|o| {
+            let start = o.ptr() as usize + start * o.dtype().size();
+            stream::worthwhile(size * o.dtype().size()) && start.is_multiple_of(64)
+        })
+        && (space.inputs.is_empty() || row.is_multiple_of(64));
+    let request = Request {
+        inputs: &program.inputs,
+        ops: &program.source.ops,
+        outputs: &program.source.outputs,
+        kinds: &kinds,
+        lanes,
+        single,
+        stream,
+    };
+    let Some(compiled) = program.source.variants.get(&request) else { return false };
+
+    // Scratch memory: the chain's tiles, those of copied inputs, and working memory.
+    let copies = copied.iter().filter(|&&c| c).count() + splats.len();
+    let tiles = compiled.scratch.len() + copies;
+    let limit = if tiles > 0 { TILE } else { usize::MAX };
+    let most = (end - start).min(limit.min(TILE));
+    let each = (most * 8).next_multiple_of(64);
+    Scratch::with(tiles * each + compiled.area, |base| {
+        let tile = |i: usize| base.wrapping_add(i * each);
+        let area = tile(tiles);
+        let first_scratch = inputs.len() + outputs.len();
+        let none = Entry { ptr: std::ptr::null_mut(), step: 0 };
+        let mut table: SmallVec<[Entry; 24]> = SmallVec::from_elem(none, first_scratch + compiled.scratch.len());
+        for i in 0..compiled.scratch.len() {
+            table[first_scratch + i].ptr = tile(i);
+        }
+        let mut next_tile = compiled.scratch.len();
+        for &k in &splats {
+            let x = &inputs[k as usize];
+            // SAFETY: the view's one element can be read; the tile holds `most` elements of any type.
+            unsafe { crate::loader::copy_strided(x.ptr(), 0, x.dtype().size(), tile(next_tile), most) };
+            table[k as usize].ptr = tile(next_tile);
+            next_tile += 1;
+        }
+        let axes: SmallVec<[Axes; 4]> = (0..many)
+            .filter(|&i| copied[i])
+            .map(|i| Axes::broadcast(&inputs[space.inputs[i] as usize], shape))
+            .collect();
+        let mut cursors: SmallVec<[(u32, Cursor<'_>, *mut u8); 4]> = SmallVec::new();
+        for (i, axes) in (0..many).filter(|&i| copied[i]).zip(&axes) {
+            let x = &inputs[space.inputs[i] as usize];
+            // SAFETY: a view's elements can be read while it lives.
+            let cursor = unsafe { Cursor::new(x.ptr(), x.dtype().size(), axes, start) };
+            cursors.push((space.inputs[i], cursor, tile(next_tile)));
+            next_tile += 1;
+        }
+        // What follows the linear index.
+        let is_regular = |k: usize| !space.inputs.contains(&(k as u32)) && !splats.contains(&(k as u32));
+        let mut at = start;
+        while at < end {
+            let left = end - at;
+            // A tile in one piece, or some rows, or a part of one.
+            let (m, n) = if all || many == 0 {
+                (1, left.min(limit))
+            } else {
+                let into = at % row;
+                if into > 0 || left < row || row > limit {
+                    (1, (row - into).min(left).min(limit))
+                } else if cursors.is_empty() {
+                    let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - at / row % e);
+                    ((left / row).min(turns).min((limit / row).max(1)), row)
+                } else {
+                    (1, row)
+                }
+            };
+            for (k, x) in inputs.iter().enumerate().filter(|(k, _)| is_regular(*k)) {
+                let bytes = x.dtype().size();
+                let follows = kinds[k] == Kind::Whole && !single;
+                let shift = if follows { at * bytes } else { 0 };
+                table[k] = Entry {
+                    ptr: x.ptr().wrapping_add(shift).cast_mut(),
+                    step: if follows { (n * bytes) as isize } else { 0 },
+                };
+            }
+            for i in (0..many).filter(|&i| !copied[i]) {
+                let k = space.inputs[i] as usize;
+                let bytes = inputs[k].dtype().size() as isize;
+                table[k] = Entry {
+                    ptr: inputs[k].ptr().wrapping_offset(space.offset(i, at) * bytes).cast_mut(),
+                    step: space.stride(1, i) * bytes,
+                };
+            }
+            for (k, cursor, tile) in &mut cursors {
+                // SAFETY: `n` elements of the shape remain, and the tile, which only this cursor writes, holds as many
+                // of any type as are run at once.
+                table[*k as usize].ptr = unsafe { cursor.tile(*tile, n) }.cast_mut();
+            }
+            for (k, o) in outputs.iter().enumerate() {
+                let bytes = o.dtype().size();
+                table[inputs.len() + k] =
+                    Entry { ptr: o.ptr().wrapping_add(at * bytes), step: (n * bytes) as isize };
+            }
+            if m > 1 {
+                for (i, entry) in table[first_scratch..].iter_mut().enumerate() {
+                    entry.step = (n * compiled.scratch[i] as usize) as isize;
+                }
+            }
+            // SAFETY: the operands' elements from `at` on, `m · n` of them, in row-major order; outputs are nobody else's
+            // memory (`Out`'s contract), and tiles hold `most` elements.
+            unsafe { compiled.run(table.as_ptr(), m, n, area) };
+            at += m * n;
+        }
+    });
+    true
+}

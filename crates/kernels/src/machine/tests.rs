@@ -1,0 +1,262 @@
+//! Compiled chains against the interpreter, bit for bit.
+
+use crate::dtype::Dtype;
+use crate::fused::{Builder, Code, Program, Reg, TileFn};
+use crate::simd::{Level, level};
+use crate::view::{Out, View};
+use crate::{tile1, tile2, tile3};
+
+/// A small generator of numbers, so that a failure can be repeated.
+struct Rng(u64);
+impl Rng {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % n
+    }
+}
+
+macro_rules! operations {
+    ($t:ident, $math:ident) => {
+        (
+            vec![
+                (TileFn::Two(tile2!($t, $t => $t, |a, b| a + b)), Some(Code::Add)),
+                (TileFn::Two(tile2!($t, $t => $t, |a, b| a - b)), Some(Code::Subtract)),
+                (TileFn::Two(tile2!($t, $t => $t, |a, b| a * b)), Some(Code::Multiply)),
+                (TileFn::Two(tile2!($t, $t => $t, |a, b| a / b)), Some(Code::Divide)),
+                (TileFn::Two(tile2!($t, $t => $t, |a, b| if a > b || a.is_nan() { a } else { b })), Some(Code::Maximum)),
+                (TileFn::Two(tile2!($t, $t => $t, |a, b| if a < b || a.is_nan() { a } else { b })), Some(Code::Minimum)),
+                (TileFn::Two(tile2!($t, $t => $t, |a, b| crate::math::$math::pow(a, b))), None),
+            ],
+            vec![
+                (TileFn::One(tile1!($t => $t, |x| x * x)), Some(Code::Square)),
+                (TileFn::One(tile1!($t => $t, |x| x.sqrt())), Some(Code::SquareRoot)),
+                (TileFn::One(tile1!($t => $t, |x| 1.0 / x)), Some(Code::Reciprocal)),
+                (TileFn::One(tile1!($t => $t, |x| -x)), Some(Code::Negative)),
+                (TileFn::One(tile1!($t => $t, |x| x.abs())), Some(Code::Absolute)),
+                (TileFn::One(tile1!($t => $t, |x| crate::math::$math::tanh(x))), None),
+                (TileFn::One(tile1!($t => $t, |x| crate::math::$math::exp(x))), None),
+            ],
+            vec![
+                (TileFn::Two(tile2!($t, $t => bool, |a, b| a == b)), Some(Code::Equal)),
+                (TileFn::Two(tile2!($t, $t => bool, |a, b| a != b)), Some(Code::NotEqual)),
+                (TileFn::Two(tile2!($t, $t => bool, |a, b| a < b)), Some(Code::Less)),
+                (TileFn::Two(tile2!($t, $t => bool, |a, b| a <= b)), Some(Code::LessEqual)),
+                (TileFn::Two(tile2!($t, $t => bool, |a, b| a > b)), Some(Code::Greater)),
+                (TileFn::Two(tile2!($t, $t => bool, |a, b| a >= b)), Some(Code::GreaterEqual)),
+            ],
+            (
+                TileFn::Three(tile3!(bool, $t, $t => $t, |c, a, b| if c { a } else { b })),
+                TileFn::One(tile1!(bool => $t, |c| if c { 1.0 } else { 0.0 })),
+            ),
+        )
+    };
+}
+
+type Choice = (TileFn, Option<Code>);
+
+/// A random chain over `inputs`, and its outputs' types.
+fn chain(rng: &mut Rng, inputs: &[Dtype], double: bool, steps: usize) -> (Program, Vec<Dtype>) {
+    let (two, one, compare, (select, from_bool)) =
+        if double { operations!(f64, f64) } else { operations!(f32, f32) };
+    let logic: [Choice; 3] = [
+        (TileFn::Two(tile2!(bool, bool => bool, |a, b| a & b)), Some(Code::And)),
+        (TileFn::Two(tile2!(bool, bool => bool, |a, b| a | b)), Some(Code::Or)),
+        (TileFn::Two(tile2!(bool, bool => bool, |a, b| a ^ b)), Some(Code::Xor)),
+    ];
+    let not: Choice = (TileFn::One(tile1!(bool => bool, |a| !a)), Some(Code::Not));
+    let number = if double { Dtype::F64 } else { Dtype::F32 };
+    let mut b = Builder::default();
+    let (mut numbers, mut truths): (Vec<Reg>, Vec<Reg>) = (Vec::new(), Vec::new());
+    for &dtype in inputs {
+        let reg = b.input(dtype);
+        if dtype == Dtype::Bool { truths.push(reg) } else { numbers.push(reg) }
+    }
+    let mut made: Vec<(Reg, Dtype)> = Vec::new();
+    for _ in 0..steps {
+        let n = |rng: &mut Rng, numbers: &[Reg]| numbers[rng.below(numbers.len())];
+        let (a, c) = (n(rng, &numbers), n(rng, &numbers));
+        let reg = match rng.below(10) {
+            0..=4 => {
+                let most = two.len() - usize::from(rng.below(4) > 0);
+                let (f, code) = two[rng.below(most)];
+                b.apply(f, code, &[a, c], number)
+            }
+            5 | 6 => {
+                let (f, code) = one[rng.below(one.len())];
+                b.apply(f, code, &[a], number)
+            }
+            7 if truths.len() > 1 => {
+                let (x, y) = (truths[rng.below(truths.len())], truths[rng.below(truths.len())]);
+                match rng.below(4) {
+                    3 => b.apply(from_bool, Some(Code::FromBool), &[x], number),
+                    2 => b.apply(not.0, not.1, &[x], Dtype::Bool),
+                    _ => {
+                        let (f, code) = logic[rng.below(3)];
+                        b.apply(f, code, &[x, y], Dtype::Bool)
+                    }
+                }
+            }
+            8 if !truths.is_empty() => {
+                b.apply(select, Some(Code::Select), &[truths[rng.below(truths.len())], a, c], number)
+            }
+            _ => {
+                let (f, code) = compare[rng.below(compare.len())];
+                b.apply(f, code, &[a, c], Dtype::Bool)
+            }
+        };
+        let dtype = b.dtype(reg);
+        if dtype == Dtype::Bool { truths.push(reg) } else { numbers.push(reg) }
+        made.push((reg, dtype));
+    }
+    let mut outputs: Vec<(Reg, Dtype)> = vec![*made.last().unwrap()];
+    for _ in 0..rng.below(4) {
+        let pick = made[rng.below(made.len())];
+        if !outputs.contains(&pick) {
+            outputs.push(pick);
+        }
+    }
+    for (reg, _) in &outputs {
+        b.output(*reg);
+    }
+    (b.finish(), outputs.into_iter().map(|o| o.1).collect())
+}
+
+/// Memory with values of all kinds, and a layout over `shape`.
+struct Input {
+    bytes: Vec<u64>,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    strides: Vec<isize>,
+}
+
+impl Input {
+    fn new(rng: &mut Rng, dtype: Dtype, shape: &[usize]) -> Self {
+        let mut own: Vec<usize> = shape.to_vec();
+        match rng.below(5) {
+            0 => own.fill(1),
+            1 | 2 => own.iter_mut().for_each(|n| *n = if rng.below(2) == 0 { *n } else { 1 }),
+            _ => {}
+        }
+        let mut strides = vec![0isize; own.len()];
+        let mut order: Vec<usize> = (0..own.len()).rev().collect();
+        if rng.below(4) == 0 {
+            order.reverse();
+        }
+        let gap = if rng.below(6) == 0 { 2 } else { 1 };
+        let mut step = gap;
+        for k in order {
+            strides[k] = step;
+            step *= own[k] as isize;
+        }
+        let special = [0.0, -0.0, f64::NAN, f64::INFINITY, -1.0, 1.0, 1e-30, -2.5e20];
+        let bytes = (0..step.max(1) as usize)
+            .map(|_| {
+                let v = match rng.below(8) {
+                    0 => special[rng.below(special.len())],
+                    _ => (rng.below(2001) as f64 - 1000.0) / 250.0,
+                };
+                match dtype {
+                    Dtype::Bool => u64::from(rng.below(2) == 0),
+                    Dtype::F64 => v.to_bits(),
+                    _ => u64::from((v as f32).to_bits()),
+                }
+            })
+            .collect::<Vec<u64>>();
+        // Packed to the type's own size.
+        let mut packed = vec![0u64; bytes.len()];
+        let at: *mut u8 = packed.as_mut_ptr().cast();
+        for (i, &v) in bytes.iter().enumerate() {
+            // SAFETY: at most eight bytes for each element.
+            unsafe { std::ptr::copy_nonoverlapping(v.to_le_bytes().as_ptr(), at.add(i * dtype.size()), dtype.size()) };
+        }
+        Self { bytes: packed, dtype, shape: own, strides }
+    }
+
+    fn view(&self) -> View<'_> {
+        // SAFETY: `new` made as many elements as the layout reaches.
+        unsafe { View::new(self.bytes.as_ptr().cast(), self.dtype, &self.shape, &self.strides) }
+    }
+}
+
+type Run<'a> = &'a dyn Fn(&Program, &[usize], &[View<'_>], &[Out<'_>]) -> bool;
+
+/// The bytes of all outputs, NaN of every kind made the same: which of two NaN an instruction passes on is the
+/// compiler's choice.
+fn outputs(program: &Program, dtypes: &[Dtype], shape: &[usize], views: &[View<'_>], run: Run<'_>) -> Option<Vec<Vec<u8>>> {
+    let size: usize = shape.iter().product();
+    let mut memory: Vec<Vec<u64>> = dtypes.iter().map(|_| vec![0x5555_5555_5555_5555; size + 1]).collect();
+    let done = {
+        let outs: Vec<Out<'_>> = memory
+            .iter_mut()
+            .zip(dtypes)
+            // SAFETY: room for `size` elements of up to eight bytes.
+            .map(|(m, &dtype)| unsafe { Out::new(m.as_mut_ptr().cast(), dtype, shape) })
+            .collect();
+        run(program, shape, views, &outs)
+    };
+    let plain = |(m, dtype): (Vec<u64>, &Dtype)| {
+        let mut bytes: Vec<u8> = m.iter().flat_map(|w| w.to_le_bytes()).collect();
+        match dtype {
+            Dtype::F32 => bytes.chunks_exact_mut(4).take(size).for_each(|c| {
+                if f32::from_le_bytes(c.try_into().unwrap()).is_nan() {
+                    c.copy_from_slice(&f32::NAN.to_le_bytes());
+                }
+            }),
+            Dtype::F64 => bytes.chunks_exact_mut(8).take(size).for_each(|c| {
+                if f64::from_le_bytes(c.try_into().unwrap()).is_nan() {
+                    c.copy_from_slice(&f64::NAN.to_le_bytes());
+                }
+            }),
+            _ => {}
+        }
+        bytes
+    };
+    done.then(|| memory.into_iter().zip(dtypes).map(plain).collect())
+}
+
+#[test]
+fn compiled_chains_are_the_interpreted_ones() {
+    if level() != Level::Avx512 {
+        eprintln!("skipped: no AVX-512");
+        return;
+    }
+    let mut rng = Rng(20261125);
+    let shapes: [&[usize]; 12] =
+        [&[], &[1], &[5], &[16], &[1000], &[3, 7], &[40, 10], &[64, 16], &[5, 700], &[4, 3, 33], &[130, 4, 8], &[2, 3, 2, 9]];
+    let mut compiled = 0;
+    for case in 0..1500 {
+        let double = rng.below(4) == 0;
+        let number = if double { Dtype::F64 } else { Dtype::F32 };
+        let shape = shapes[rng.below(shapes.len())];
+        let many = 1 + rng.below(if case % 10 == 0 { 24 } else { 5 });
+        let inputs: Vec<Input> = (0..many)
+            .map(|k| {
+                let dtype = if k > 0 && rng.below(5) == 0 { Dtype::Bool } else { number };
+                Input::new(&mut rng, dtype, shape)
+            })
+            .collect();
+        let dtypes: Vec<Dtype> = inputs.iter().map(|x| x.dtype).collect();
+        let steps = 1 + rng.below(if case % 7 == 0 { 150 } else { 12 });
+        let (program, results) = chain(&mut rng, &dtypes, double, steps);
+        let views: Vec<View<'_>> = inputs.iter().map(Input::view).collect();
+        let size: usize = shape.iter().product();
+        let cut = rng.below(size + 1);
+        let expected = outputs(&program, &results, shape, &views, &|p, shape, x, o| {
+            p.interpret(shape, x, o, 0, size);
+            true
+        });
+        // In two pieces, as parts and blocks do.
+        let got = outputs(&program, &results, shape, &views, &|p, shape, x, o| {
+            p.source.variants.use_at_once();
+            [(0, cut), (cut, size)].iter().all(|&(a, b)| a == b || super::run(p, shape, x, o, a, b))
+        });
+        let Some(got) = got else { continue };
+        compiled += 1;
+        for (k, (got, expected)) in got.iter().zip(expected.unwrap()).enumerate() {
+            let bytes = results[k].size();
+            let wrong = got.chunks(bytes).zip(expected.chunks(bytes)).position(|(g, e)| g != e);
+            assert!(wrong.is_none(), "case {case}, {shape:?}, output {k} ({}): element {wrong:?} of {size}", results[k]);
+        }
+    }
+    assert!(compiled > 1200, "only {compiled} chains were compiled");
+}
