@@ -77,6 +77,14 @@ pub enum Code {
     FromBool,
 }
 
+impl Code {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn is_comparison(self) -> bool {
+        use Code::*;
+        matches!(self, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual)
+    }
+}
+
 /// A register: an input, or the result of an operation.
 pub type Reg = u32;
 

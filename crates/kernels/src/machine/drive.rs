@@ -15,6 +15,9 @@ const SHORT_ROW: usize = 8;
 /// Elements of one row that are worth a tile of its own, when other inputs are copied to tiles.
 const LONG_ROW: usize = 128;
 
+/// Elements of all tiles together.
+const TILES: usize = 4 << 10;
+
 /// The iteration space as all inputs see it: axes, innermost first, that no input can see as one.
 struct Space {
     extents: SmallVec<[usize; 6]>,
@@ -148,8 +151,9 @@ pub(crate) fn run(
     // Scratch memory: the chain's tiles, those of copied inputs, and working memory.
     let copies = copied.iter().filter(|&&c| c).count() + splats.len();
     let tiles = compiled.scratch.len() + copies;
-    let limit = if tiles > 0 { TILE } else { usize::MAX };
-    let most = (end - start).min(limit.min(TILE));
+    // As long as all tiles fit into a part of the first-level cache.
+    let limit = if tiles > 0 { (TILES / tiles & !63).clamp(TILE, 4 * TILE) } else { usize::MAX };
+    let most = if tiles > 0 { (end - start).min(limit) } else { 0 };
     let each = (most * 8).next_multiple_of(64);
     Scratch::with(tiles * each + compiled.area, |base| {
         let tile = |i: usize| base.wrapping_add(i * each);
@@ -180,51 +184,58 @@ pub(crate) fn run(
             cursors.push((space.inputs[i], cursor, tile(next_tile)));
             next_tile += 1;
         }
-        // What follows the linear index.
-        let is_regular = |k: usize| !space.inputs.contains(&(k as u32)) && !splats.contains(&(k as u32));
-        let mut at = start;
+        // What follows the linear index, and what has rows of its own: entry, address, bytes of an element.
+        let mut regular: SmallVec<[(usize, *const u8, usize); 8]> = SmallVec::new();
+        for (k, x) in inputs.iter().enumerate().filter(|(k, _)| !space.inputs.contains(&(*k as u32))) {
+            if kinds[k] == Kind::Whole && !single {
+                if !splats.contains(&(k as u32)) {
+                    regular.push((k, x.ptr(), x.dtype().size()));
+                }
+            } else {
+                table[k] = Entry { ptr: x.ptr().cast_mut(), step: 0 };
+            }
+        }
+        for (k, o) in outputs.iter().enumerate() {
+            regular.push((inputs.len() + k, o.ptr().cast_const(), o.dtype().size()));
+        }
+        let rows: SmallVec<[(usize, usize, isize); 8]> = (0..many)
+            .filter(|&i| !copied[i])
+            .map(|i| (i, space.inputs[i] as usize, inputs[space.inputs[i] as usize].dtype().size() as isize))
+            .collect();
+        let by_rows = !all && many > 0;
+        let (mut at, mut into) = (start, if by_rows { start % row } else { 0 });
         while at < end {
             let left = end - at;
             // A tile in one piece, or some rows, or a part of one.
-            let (m, n) = if all || many == 0 {
+            let (m, n) = if !by_rows {
                 (1, left.min(limit))
+            } else if into > 0 || left < row || row > limit {
+                (1, (row - into).min(left).min(limit))
+            } else if cursors.is_empty() {
+                let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - at / row % e);
+                ((left / row).min(turns).min((limit / row).max(1)), row)
             } else {
-                let into = at % row;
-                if into > 0 || left < row || row > limit {
-                    (1, (row - into).min(left).min(limit))
-                } else if cursors.is_empty() {
-                    let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - at / row % e);
-                    ((left / row).min(turns).min((limit / row).max(1)), row)
-                } else {
-                    (1, row)
-                }
+                (1, row)
             };
-            for (k, x) in inputs.iter().enumerate().filter(|(k, _)| is_regular(*k)) {
-                let bytes = x.dtype().size();
-                let follows = kinds[k] == Kind::Whole && !single;
-                let shift = if follows { at * bytes } else { 0 };
-                table[k] = Entry {
-                    ptr: x.ptr().wrapping_add(shift).cast_mut(),
-                    step: if follows { (n * bytes) as isize } else { 0 },
-                };
+            for &(k, ptr, bytes) in &regular {
+                table[k] =
+                    Entry { ptr: ptr.wrapping_add(at * bytes).cast_mut(), step: (n * bytes) as isize };
             }
-            for i in (0..many).filter(|&i| !copied[i]) {
-                let k = space.inputs[i] as usize;
-                let bytes = inputs[k].dtype().size() as isize;
-                table[k] = Entry {
-                    ptr: inputs[k].ptr().wrapping_offset(space.offset(i, at) * bytes).cast_mut(),
-                    step: space.stride(1, i) * bytes,
-                };
+            for &(i, k, bytes) in &rows {
+                if into > 0 && at > start {
+                    // Further along the row of the tile before, which was `limit` long.
+                    let shift = space.stride(0, i) * limit as isize * bytes;
+                    table[k].ptr = table[k].ptr.wrapping_offset(shift);
+                } else {
+                    let shift = space.offset(i, at) * bytes;
+                    let ptr = inputs[k].ptr().wrapping_offset(shift).cast_mut();
+                    table[k] = Entry { ptr, step: space.stride(1, i) * bytes };
+                }
             }
             for (k, cursor, tile) in &mut cursors {
                 // SAFETY: `n` elements of the shape remain, and the tile, which only this cursor writes, holds as many
                 // of any type as are run at once.
                 table[*k as usize].ptr = unsafe { cursor.tile(*tile, n) }.cast_mut();
-            }
-            for (k, o) in outputs.iter().enumerate() {
-                let bytes = o.dtype().size();
-                table[inputs.len() + k] =
-                    Entry { ptr: o.ptr().wrapping_add(at * bytes), step: (n * bytes) as isize };
             }
             if m > 1 {
                 for (i, entry) in table[first_scratch..].iter_mut().enumerate() {
@@ -235,6 +246,10 @@ pub(crate) fn run(
             // memory (`Out`'s contract), and tiles hold `most` elements.
             unsafe { compiled.run(table.as_ptr(), m, n, area) };
             at += m * n;
+            if by_rows {
+                into += n;
+                into = if m > 1 || into == row { 0 } else { into };
+            }
         }
     });
     true

@@ -81,8 +81,14 @@ fn dtype_of(inputs: &[Dtype], ops: &[Op], x: Reg) -> Dtype {
     }
 }
 
+/// Whether a segment can hold values of a type: numbers of the lanes' width, and truth values.
 fn is_loadable(dtype: Dtype, lanes: Dtype) -> bool {
-    dtype == lanes || dtype == Dtype::Bool
+    dtype == lanes || dtype == Dtype::Bool || dtype == integer(lanes)
+}
+
+/// The integers of the lanes' width, which can be compared and chosen.
+fn integer(lanes: Dtype) -> Dtype {
+    if lanes == Dtype::F64 { Dtype::I64 } else { Dtype::I32 }
 }
 
 /// Whether an operation can be an instruction of a segment that computes in `lanes`.
@@ -94,6 +100,7 @@ fn is_simple(op: &Op, lanes: Dtype, dtype: impl Fn(Reg) -> Dtype) -> bool {
         Code::And | Code::Or | Code::Xor | Code::Not => all(Dtype::Bool),
         Code::FromBool => all(Dtype::Bool) && op.dtype == lanes,
         Code::Select => is_loadable(op.dtype, lanes),
+        code if code.is_comparison() => all(lanes) || all(integer(lanes)),
         _ => all(lanes),
     }
 }

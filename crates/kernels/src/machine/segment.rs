@@ -218,7 +218,7 @@ impl<'e, 'a> Segment<'e, 'a> {
             let to = self.register(op.operands());
             self.e.values[own as usize].at = Some(to);
             self.resident.push(own);
-            self.apply(op.code.expect("operations of segments have a code"), to, &from);
+            self.apply(op.code.expect("operations of segments have a code"), to, &from, op.operands());
             for (j, &x) in op.operands().iter().enumerate() {
                 let next = self.after[i * 3 + j];
                 self.e.values[x as usize].next = next;
@@ -392,7 +392,7 @@ impl<'e, 'a> Segment<'e, 'a> {
     }
 
     /// One operation.
-    fn apply(&mut self, code: Code, to: Zmm, from: &[Zmm; 3]) {
+    fn apply(&mut self, code: Code, to: Zmm, from: &[Zmm; 3], operands: &[Reg]) {
         let double = self.double;
         let [a, b, c] = *from;
         let float = |byte| opcode(1, u8::from(double), double, byte);
@@ -427,15 +427,20 @@ impl<'e, 'a> Segment<'e, 'a> {
                 self.e.asm.apply(float(0x5e), to, to, Operand::Reg(a));
             }
             Code::Equal | Code::NotEqual | Code::Less | Code::LessEqual | Code::Greater | Code::GreaterEqual => {
-                let predicate = match code {
-                    Code::Equal => 0,
-                    Code::NotEqual => 4,
-                    Code::Less => 1,
-                    Code::LessEqual => 2,
-                    Code::Greater => 14,
-                    _ => 13,
+                // For numbers that may be NaN, and for integers.
+                let (float_is, integer_is) = match code {
+                    Code::Equal => (0, 0),
+                    Code::NotEqual => (4, 4),
+                    Code::Less => (1, 1),
+                    Code::LessEqual => (2, 2),
+                    Code::Greater => (14, 6),
+                    _ => (13, 5),
                 };
-                self.e.asm.vector(float(0xc2), CHOSEN.0, a.0, b.0, None, Some(predicate));
+                let (op, predicate) = match self.e.request.dtype(operands[0]) {
+                    Dtype::I32 | Dtype::I64 => (opcode(3, 1, double, 0x1f), integer_is),
+                    _ => (float(0xc2), float_is),
+                };
+                self.e.asm.vector(op, CHOSEN.0, a.0, b.0, None, Some(predicate));
                 // From a mask to lanes of ones.
                 self.e.asm.vector(opcode(2, 2, double, 0x38), to.0, 0, CHOSEN.0, None, None);
             }

@@ -64,12 +64,27 @@ fn chain(rng: &mut Rng, inputs: &[Dtype], double: bool, steps: usize) -> (Progra
         (TileFn::Two(tile2!(bool, bool => bool, |a, b| a ^ b)), Some(Code::Xor)),
     ];
     let not: Choice = (TileFn::One(tile1!(bool => bool, |a| !a)), Some(Code::Not));
+    let integers: [Choice; 2] = match double {
+        true => [
+            (TileFn::Two(tile2!(i64, i64 => bool, |a, b| a <= b)), Some(Code::LessEqual)),
+            (TileFn::Two(tile2!(i64, i64 => bool, |a, b| a == b)), Some(Code::Equal)),
+        ],
+        false => [
+            (TileFn::Two(tile2!(i32, i32 => bool, |a, b| a > b)), Some(Code::Greater)),
+            (TileFn::Two(tile2!(i32, i32 => bool, |a, b| a == b)), Some(Code::Equal)),
+        ],
+    };
     let number = if double { Dtype::F64 } else { Dtype::F32 };
     let mut b = Builder::default();
     let (mut numbers, mut truths): (Vec<Reg>, Vec<Reg>) = (Vec::new(), Vec::new());
+    let mut whole: Vec<Reg> = Vec::new();
     for &dtype in inputs {
         let reg = b.input(dtype);
-        if dtype == Dtype::Bool { truths.push(reg) } else { numbers.push(reg) }
+        match dtype {
+            Dtype::Bool => truths.push(reg),
+            Dtype::I32 | Dtype::I64 => whole.push(reg),
+            _ => numbers.push(reg),
+        }
     }
     let mut made: Vec<(Reg, Dtype)> = Vec::new();
     for _ in 0..steps {
@@ -98,6 +113,10 @@ fn chain(rng: &mut Rng, inputs: &[Dtype], double: bool, steps: usize) -> (Progra
             }
             8 if !truths.is_empty() => {
                 b.apply(select, Some(Code::Select), &[truths[rng.below(truths.len())], a, c], number)
+            }
+            9 if whole.len() > 1 => {
+                let (f, code) = integers[rng.below(2)];
+                b.apply(f, code, &[whole[rng.below(whole.len())], whole[0]], Dtype::Bool)
             }
             _ => {
                 let (f, code) = compare[rng.below(compare.len())];
@@ -157,6 +176,8 @@ impl Input {
                 };
                 match dtype {
                     Dtype::Bool => u64::from(rng.below(2) == 0),
+                    Dtype::I32 => u64::from((rng.below(7) as i32 - 3) as u32),
+                    Dtype::I64 => (rng.below(7) as i64 - 3) as u64,
                     Dtype::F64 => v.to_bits(),
                     _ => u64::from((v as f32).to_bits()),
                 }
@@ -231,7 +252,12 @@ fn compiled_chains_are_the_interpreted_ones() {
         let many = 1 + rng.below(if case % 10 == 0 { 24 } else { 5 });
         let inputs: Vec<Input> = (0..many)
             .map(|k| {
-                let dtype = if k > 0 && rng.below(5) == 0 { Dtype::Bool } else { number };
+                let dtype = match rng.below(if k > 0 { 6 } else { 1 }) {
+                    1 => Dtype::Bool,
+                    2 if double => Dtype::I64,
+                    2 => Dtype::I32,
+                    _ => number,
+                };
                 Input::new(&mut rng, dtype, shape)
             })
             .collect();
