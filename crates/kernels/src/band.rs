@@ -21,8 +21,9 @@ use crate::view::{Out, View};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
-/// Scratch memory that a block of rows should fit in: the second-level cache with room to spare.
-const BLOCK_BYTES: usize = 96 << 10;
+/// Scratch memory that a block of rows should fit in. Smaller blocks stay in nearer caches, but the passes over each then take
+/// so little time that starting them costs more: from 96 to 384 KiB a softmax cross-entropy takes a third less.
+const BLOCK_BYTES: usize = 384 << 10;
 /// Elements times operations that are worth a part of their own.
 const PART_WORK: usize = 1 << 16;
 /// The most parts.
