@@ -5,6 +5,8 @@
 //! floating-point sum grows with the logarithm of its length, and both keep many accumulators, so that they
 //! vectorise. The order of operations depends on the layout alone.
 
+mod across;
+
 use crate::cast::cast_tile;
 use crate::dtype::Dtype;
 use crate::loader::{Axes, Cursor, Odometer, TILE, Tile};
@@ -12,6 +14,7 @@ use crate::num::Num;
 use crate::pool::parallel;
 use crate::simd::{Tile1, vectorize};
 use crate::view::{Out, View};
+use across::fold_across;
 
 /// What a reduction computes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -236,34 +239,6 @@ vectorize! {
                 *acc = F::fold(*acc, a);
             }
             i += 1;
-        }
-    }
-}
-
-vectorize! {
-    /// Folds run `i` (of `length` contiguous elements, the runs beginning `step` apart) into `acc[i]`.
-    fn fold_across[T: Num, F: Fold<T>](x: Rows<T>, length: usize, acc: &mut [T]) {
-        // Of runs that lie next to each other the compiler makes whole loads and shuffles, not gathers.
-        macro_rules! fixed {
-            ($n:literal) => {
-                if length == $n && x.step == $n {
-                    for (i, acc) in acc.iter_mut().enumerate() {
-                        let run = x.row(i, $n);
-                        *acc = (1..$n).fold(F::fold(*acc, run[0]), |a, j| F::fold(a, run[j]));
-                    }
-                    return;
-                }
-            };
-        }
-        fixed!(2);
-        fixed!(3);
-        fixed!(4);
-        fixed!(8);
-        fixed!(16);
-        for j in 0..length {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                *acc = F::fold(*acc, x.at(i, j));
-            }
         }
     }
 }

@@ -169,7 +169,15 @@ impl Asm {
     }
 
     /// `reg = second op rm`, all in registers; which fields name vectors and which masks is the opcode's matter.
-    pub(super) fn vector(&mut self, op: Opcode, reg: u8, second: u8, rm: u8, mask: Option<Mask>, tail: Option<u8>) {
+    pub(super) fn vector(
+        &mut self,
+        op: Opcode,
+        reg: u8,
+        second: u8,
+        rm: u8,
+        mask: Option<Mask>,
+        tail: Option<u8>,
+    ) {
         self.evex(op, reg, second, rm >> 4, rm >> 3, false, mask.map_or(0, |m| m.0), false);
         self.code.push(0b11 << 6 | (reg & 7) << 3 | rm & 7);
         self.code.extend(tail);
@@ -304,6 +312,14 @@ impl Asm {
     /// Ends the use of wide registers, without which what follows may run at half speed.
     pub(super) fn end_vectors(&mut self) {
         self.bytes(&[0xc5, 0xf8, 0x77]);
+    }
+
+    /// Asks for the line of memory at an address, which need not be there.
+    pub(super) fn prefetch(&mut self, mem: Mem) {
+        let (x, b) = Self::high(mem);
+        self.rex(0, x, b);
+        self.bytes(&[0x0f, 0x18]);
+        self.memory(1, mem, 0);
     }
 
     /// Lets nobody see later writes before those that went past the caches.

@@ -15,6 +15,8 @@ const SHORT_ROW: usize = 8;
 /// Elements of one row that are worth a tile of its own, when other inputs are copied to tiles.
 const LONG_ROW: usize = 128;
 
+/// Elements from which on an input is not expected in the second-level cache.
+const FAR: usize = 1 << 19;
 /// Elements of all tiles together.
 const TILES: usize = 4 << 10;
 
@@ -145,6 +147,7 @@ pub(crate) fn run(
         lanes,
         single,
         stream,
+        far: size >= FAR,
     };
     let Some(compiled) = program.source.variants.get(&request) else { return false };
 
@@ -160,7 +163,8 @@ pub(crate) fn run(
         let area = tile(tiles);
         let first_scratch = inputs.len() + outputs.len();
         let none = Entry { ptr: std::ptr::null_mut(), step: 0 };
-        let mut table: SmallVec<[Entry; 24]> = SmallVec::from_elem(none, first_scratch + compiled.scratch.len());
+        let mut table: SmallVec<[Entry; 24]> =
+            SmallVec::from_elem(none, first_scratch + compiled.scratch.len());
         for i in 0..compiled.scratch.len() {
             table[first_scratch + i].ptr = tile(i);
         }
@@ -218,8 +222,7 @@ pub(crate) fn run(
                 (1, row)
             };
             for &(k, ptr, bytes) in &regular {
-                table[k] =
-                    Entry { ptr: ptr.wrapping_add(at * bytes).cast_mut(), step: (n * bytes) as isize };
+                table[k] = Entry { ptr: ptr.wrapping_add(at * bytes).cast_mut(), step: (n * bytes) as isize };
             }
             for &(i, k, bytes) in &rows {
                 if into > 0 && at > start {

@@ -56,7 +56,14 @@ unsafe extern "sysv64" fn call2(f: *const (), a: *const u8, b: *const u8, out: *
     // SAFETY: the generated code passes a tile function of this type with operands as it takes them.
     unsafe { std::mem::transmute::<*const (), Tile2>(f)(a, b, out, n) }
 }
-unsafe extern "sysv64" fn call3(f: *const (), a: *const u8, b: *const u8, c: *const u8, out: *mut u8, n: usize) {
+unsafe extern "sysv64" fn call3(
+    f: *const (),
+    a: *const u8,
+    b: *const u8,
+    c: *const u8,
+    out: *mut u8,
+    n: usize,
+) {
     // SAFETY: the generated code passes a tile function of this type with operands as it takes them.
     unsafe { std::mem::transmute::<*const (), Tile3>(f)(a, b, c, out, n) }
 }
@@ -92,6 +99,7 @@ pub(super) fn compile(request: &Request<'_>) -> Option<Compiled> {
         request,
         schedule: &schedule,
         values: vec![Value::default(); request.inputs.len() + request.ops.len()],
+        prefetched: vec![false; request.inputs.len()],
         slots_at,
         slots: 0,
     };
@@ -107,6 +115,8 @@ pub(super) struct Emitter<'a> {
     pub(super) schedule: &'a Schedule,
     /// Where each register of the program is, as far as the present segment knows.
     pub(super) values: Vec<Value>,
+    /// Whether code was written that asks for the next elements of an input.
+    pub(super) prefetched: Vec<bool>,
     /// Where the working memory has slots for registers, and how many.
     pub(super) slots_at: usize,
     pub(super) slots: usize,

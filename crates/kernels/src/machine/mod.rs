@@ -49,6 +49,8 @@ pub(super) struct Request<'a> {
     single: bool,
     /// Whether outputs are written past the caches.
     stream: bool,
+    /// Whether inputs are probably not in a cache.
+    far: bool,
 }
 
 impl Request<'_> {
@@ -122,6 +124,7 @@ struct Variant {
     kinds: Box<[Kind]>,
     single: bool,
     stream: bool,
+    far: bool,
     /// `None` if it could not be compiled.
     compiled: Option<emit::Compiled>,
     next: OnceLock<Box<Variant>>,
@@ -169,11 +172,14 @@ impl Variants {
                     kinds: request.kinds.into(),
                     single: request.single,
                     stream: request.stream,
+                    far: request.far,
                     compiled: emit::compile(request),
                     next: OnceLock::new(),
                 })
             });
-            let same = variant.single == request.single && variant.stream == request.stream;
+            let options = |single, stream, far| (single, stream, far);
+            let same = options(variant.single, variant.stream, variant.far)
+                == options(request.single, request.stream, request.far);
             if same && variant.kinds[..] == *request.kinds {
                 return variant.compiled.as_ref();
             }

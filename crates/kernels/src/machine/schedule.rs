@@ -36,7 +36,10 @@ impl Schedule {
         let mut copies: Vec<(Reg, u32)> = Vec::new();
         for &k in order.iter().filter(|&&k| !r.is_simple(k)) {
             for &x in r.ops[k as usize].operands() {
-                if (x as usize) < inputs && r.kinds[x as usize] != Kind::Whole && !copies.iter().any(|c| c.0 == x) {
+                if (x as usize) < inputs
+                    && r.kinds[x as usize] != Kind::Whole
+                    && !copies.iter().any(|c| c.0 == x)
+                {
                     if !r.is_loadable(x) {
                         return None;
                     }
@@ -60,8 +63,12 @@ impl Schedule {
                 _ => groups.push(Group::Call(k)),
             }
         }
-        let mut schedule =
-            Self { groups, place: vec![NOWHERE; inputs + r.ops.len()], copies: vec![NOWHERE; inputs], scratch: Vec::new() };
+        let mut schedule = Self {
+            groups,
+            place: vec![NOWHERE; inputs + r.ops.len()],
+            copies: vec![NOWHERE; inputs],
+            scratch: Vec::new(),
+        };
         schedule.find_places(r);
         Some(schedule)
     }

@@ -22,6 +22,8 @@ const CHOSEN: Mask = Mask(2);
 /// Registers that inputs of one element a row may take.
 const MOST_SPREAD: usize = 13;
 const REGISTERS: u8 = 32;
+/// Bytes from what is read to what is asked for.
+const AHEAD: i32 = 4096;
 const NEVER: u32 = u32::MAX;
 
 /// A register of the program during a segment.
@@ -68,7 +70,12 @@ pub(super) struct Segment<'e, 'a> {
 }
 
 impl<'e, 'a> Segment<'e, 'a> {
-    pub(super) fn new(e: &'e mut Emitter<'a>, ops: &'e [u32], copies: &'e [(Reg, u32)], pointers: Vec<u32>) -> Self {
+    pub(super) fn new(
+        e: &'e mut Emitter<'a>,
+        ops: &'e [u32],
+        copies: &'e [(Reg, u32)],
+        pointers: Vec<u32>,
+    ) -> Self {
         let double = e.request.lanes == Dtype::F64;
         let mut s = Self {
             e,
@@ -323,6 +330,9 @@ impl<'e, 'a> Segment<'e, 'a> {
         let spread = !single && self.e.request.kinds.get(x as usize) == Some(&Kind::Splat);
         let size = if boolean { 0 } else { 2 + u8::from(double) };
         let from = self.address(entry, (!spread).then_some(size));
+        if self.e.request.far && !self.tail && !spread && !boolean {
+            self.prefetch(x, from);
+        }
         let asm = &mut self.e.asm;
         let tail = (self.tail && !spread).then_some((TAIL, true));
         if boolean && (spread || single) {
@@ -340,6 +350,17 @@ impl<'e, 'a> Segment<'e, 'a> {
         }
         if boolean {
             self.shift(to, to, true, if double { 63 } else { 31 });
+        }
+    }
+
+    /// Asks for what the next tile will read of an input, the first time that this tile reads it. The processor's own
+    /// look ahead ends with a page, and a tile is about one.
+    fn prefetch(&mut self, x: Reg, at: Mem) {
+        if let Some(asked) = self.e.prefetched.get_mut(x as usize)
+            && !std::mem::replace(asked, true)
+            && let Mem::At { base, index, .. } = at
+        {
+            self.e.asm.prefetch(Mem::At { base, index, disp: AHEAD });
         }
     }
 
@@ -362,7 +383,15 @@ impl<'e, 'a> Segment<'e, 'a> {
                 asm.vector(opcode(1, 1, double, 0x7e), bit.0, 0, RCX.0, None, None);
                 asm.store_byte(to, RCX);
             } else {
-                asm.vector_memory(opcode(2, 2, false, 0x31 + u8::from(double)), bit.0, 0, to, false, tail, None);
+                asm.vector_memory(
+                    opcode(2, 2, false, 0x31 + u8::from(double)),
+                    bit.0,
+                    0,
+                    to,
+                    false,
+                    tail,
+                    None,
+                );
             }
             self.free.push(bit);
             return;
@@ -426,7 +455,12 @@ impl<'e, 'a> Segment<'e, 'a> {
                 self.e.asm.vector_memory(op, to.0, 0, one, false, None, None);
                 self.e.asm.apply(float(0x5e), to, to, Operand::Reg(a));
             }
-            Code::Equal | Code::NotEqual | Code::Less | Code::LessEqual | Code::Greater | Code::GreaterEqual => {
+            Code::Equal
+            | Code::NotEqual
+            | Code::Less
+            | Code::LessEqual
+            | Code::Greater
+            | Code::GreaterEqual => {
                 // For numbers that may be NaN, and for integers.
                 let (float_is, integer_is) = match code {
                     Code::Equal => (0, 0),

@@ -124,7 +124,11 @@ fn chain(rng: &mut Rng, inputs: &[Dtype], double: bool, steps: usize) -> (Progra
             }
         };
         let dtype = b.dtype(reg);
-        if dtype == Dtype::Bool { truths.push(reg) } else { numbers.push(reg) }
+        if dtype == Dtype::Bool {
+            truths.push(reg)
+        } else {
+            numbers.push(reg)
+        }
         made.push((reg, dtype));
     }
     let mut outputs: Vec<(Reg, Dtype)> = vec![*made.last().unwrap()];
@@ -188,7 +192,13 @@ impl Input {
         let at: *mut u8 = packed.as_mut_ptr().cast();
         for (i, &v) in bytes.iter().enumerate() {
             // SAFETY: at most eight bytes for each element.
-            unsafe { std::ptr::copy_nonoverlapping(v.to_le_bytes().as_ptr(), at.add(i * dtype.size()), dtype.size()) };
+            unsafe {
+                std::ptr::copy_nonoverlapping(
+                    v.to_le_bytes().as_ptr(),
+                    at.add(i * dtype.size()),
+                    dtype.size(),
+                )
+            };
         }
         Self { bytes: packed, dtype, shape: own, strides }
     }
@@ -203,7 +213,13 @@ type Run<'a> = &'a dyn Fn(&Program, &[usize], &[View<'_>], &[Out<'_>]) -> bool;
 
 /// The bytes of all outputs, NaN of every kind made the same: which of two NaN an instruction passes on is the
 /// compiler's choice.
-fn outputs(program: &Program, dtypes: &[Dtype], shape: &[usize], views: &[View<'_>], run: Run<'_>) -> Option<Vec<Vec<u8>>> {
+fn outputs(
+    program: &Program,
+    dtypes: &[Dtype],
+    shape: &[usize],
+    views: &[View<'_>],
+    run: Run<'_>,
+) -> Option<Vec<Vec<u8>>> {
     let size: usize = shape.iter().product();
     let mut memory: Vec<Vec<u64>> = dtypes.iter().map(|_| vec![0x5555_5555_5555_5555; size + 1]).collect();
     let done = {
@@ -242,8 +258,20 @@ fn compiled_chains_are_the_interpreted_ones() {
         return;
     }
     let mut rng = Rng(20261125);
-    let shapes: [&[usize]; 12] =
-        [&[], &[1], &[5], &[16], &[1000], &[3, 7], &[40, 10], &[64, 16], &[5, 700], &[4, 3, 33], &[130, 4, 8], &[2, 3, 2, 9]];
+    let shapes: [&[usize]; 12] = [
+        &[],
+        &[1],
+        &[5],
+        &[16],
+        &[1000],
+        &[3, 7],
+        &[40, 10],
+        &[64, 16],
+        &[5, 700],
+        &[4, 3, 33],
+        &[130, 4, 8],
+        &[2, 3, 2, 9],
+    ];
     let mut compiled = 0;
     for case in 0..1500 {
         let double = rng.below(4) == 0;
@@ -281,8 +309,44 @@ fn compiled_chains_are_the_interpreted_ones() {
         for (k, (got, expected)) in got.iter().zip(expected.unwrap()).enumerate() {
             let bytes = results[k].size();
             let wrong = got.chunks(bytes).zip(expected.chunks(bytes)).position(|(g, e)| g != e);
-            assert!(wrong.is_none(), "case {case}, {shape:?}, output {k} ({}): element {wrong:?} of {size}", results[k]);
+            assert!(
+                wrong.is_none(),
+                "case {case}, {shape:?}, output {k} ({}): element {wrong:?} of {size}",
+                results[k]
+            );
         }
     }
     assert!(compiled > 1200, "only {compiled} chains were compiled");
+}
+
+#[test]
+fn long_chains_are_written_past_the_caches() {
+    if level() != Level::Avx512 {
+        return;
+    }
+    let mut rng = Rng(7);
+    let n = (5 << 20) + 3;
+    for shape in [&[n][..], &[n / 128, 128], &[n / 48, 48]] {
+        let size: usize = shape.iter().product();
+        let x: Vec<f32> = (0..size).map(|_| rng.below(1000) as f32 / 100.0).collect();
+        let strides: Vec<isize> =
+            (0..shape.len()).map(|k| shape[k + 1..].iter().product::<usize>() as isize).collect();
+        let column: Vec<usize> =
+            shape.iter().enumerate().map(|(k, &n)| if k == 0 && shape.len() > 1 { n } else { 1 }).collect();
+        // SAFETY: row-major memory of that shape, and its beginning as a column.
+        let views = unsafe {
+            [
+                View::new(x.as_ptr().cast(), Dtype::F32, shape, &strides),
+                View::new(x.as_ptr().cast(), Dtype::F32, &column, &strides),
+            ]
+        };
+        let (program, results) = chain(&mut rng, &[Dtype::F32; 2], false, 6);
+        let expected = outputs(&program, &results, shape, &views, &|p, shape, x, o| {
+            p.interpret(shape, x, o, 0, size);
+            true
+        });
+        let got =
+            outputs(&program, &results, shape, &views, &|p, shape, x, o| super::run(p, shape, x, o, 0, size));
+        assert!(got.is_some() && got == expected, "{shape:?}");
+    }
 }
