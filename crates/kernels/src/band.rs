@@ -397,7 +397,8 @@ impl Block<'_> {
                     .map(|t| {
                         let start = self.start(t.place, t.row, t.dtype);
                         // SAFETY: the program writes the rows of the block, which this thread alone works on.
-                        unsafe { Out::new(start, t.dtype, shape) }
+                        let out = unsafe { Out::new(start, t.dtype, shape) };
+                        if matches!(t.place, Place::Shelf(_)) { out.read_soon() } else { out }
                     })
                     .collect();
                 program.run_range(shape, &views, &outs, self.from * each, self.to * each);

@@ -90,6 +90,7 @@ pub struct Out<'a> {
     ptr: *mut u8,
     dtype: Dtype,
     shape: &'a [usize],
+    near: bool,
     _memory: PhantomData<&'a mut u8>,
 }
 
@@ -107,7 +108,16 @@ impl<'a> Out<'a> {
     /// and nobody else reads or writes them, except the same kernel through a [`View`] of the very same
     /// row-major elements (in-place elementwise work). They need not be initialised.
     pub unsafe fn new(ptr: *mut u8, dtype: Dtype, shape: &'a [usize]) -> Self {
-        Self { ptr, dtype, shape, _memory: PhantomData }
+        Self { ptr, dtype, shape, near: false, _memory: PhantomData }
+    }
+
+    /// The same memory, which somebody reads again soon: it should stay in the caches, however large it is.
+    pub(crate) fn read_soon(self) -> Self {
+        Self { near: true, ..self }
+    }
+
+    pub(crate) fn is_read_soon(&self) -> bool {
+        self.near
     }
 
     /// The address of the first element.

@@ -133,12 +133,17 @@ pub(crate) fn run(
             }
         }
     }
-    let stream = !single
-        && outputs.iter().all(|o| {
-            let start = o.ptr() as usize + start * o.dtype().size();
-            stream::worthwhile(size * o.dtype().size()) && start.is_multiple_of(64)
-        })
-        && (space.inputs.is_empty() || row.is_multiple_of(64));
+    // Whole lines of outputs that are too large to stay in a cache.
+    let lines = space.inputs.is_empty() || row.is_multiple_of(64);
+    let streams = |o: &Out<'_>| {
+        let bytes = o.dtype().size();
+        let first = o.ptr() as usize + start * bytes;
+        stream::worthwhile(size * bytes) && !o.is_read_soon() && first.is_multiple_of(64)
+    };
+    let stream = match single || !lines {
+        true => 0,
+        false => outputs.iter().take(64).enumerate().map(|(k, o)| u64::from(streams(o)) << k).sum(),
+    };
     let request = Request {
         inputs: &program.inputs,
         ops: &program.source.ops,

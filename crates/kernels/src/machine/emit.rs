@@ -142,7 +142,7 @@ impl Emitter<'_> {
                 }
             }
         }
-        if self.request.stream {
+        if self.request.stream != 0 {
             self.asm.fence();
         }
         self.asm.end_vectors();

@@ -47,8 +47,8 @@ pub(super) struct Request<'a> {
     lanes: Dtype,
     /// Whether there is one element only.
     single: bool,
-    /// Whether outputs are written past the caches.
-    stream: bool,
+    /// Which of the first 64 outputs are written past the caches.
+    stream: u64,
     /// Whether inputs are probably not in a cache.
     far: bool,
 }
@@ -71,8 +71,10 @@ impl Request<'_> {
         is_loadable(self.dtype(x), self.lanes)
     }
 
-    fn is_output(&self, entry: u32) -> bool {
-        (self.inputs.len()..self.inputs.len() + self.outputs.len()).contains(&(entry as usize))
+    /// Whether an entry of the table is written past the caches.
+    fn is_streamed(&self, entry: u32) -> bool {
+        let output = (entry as usize).checked_sub(self.inputs.len());
+        output.is_some_and(|o| o < self.outputs.len().min(64) && self.stream >> o & 1 == 1)
     }
 }
 
@@ -123,7 +125,7 @@ pub(crate) fn lanes(inputs: &[Dtype], ops: &[Op]) -> Option<Dtype> {
 struct Variant {
     kinds: Box<[Kind]>,
     single: bool,
-    stream: bool,
+    stream: u64,
     far: bool,
     /// `None` if it could not be compiled.
     compiled: Option<emit::Compiled>,

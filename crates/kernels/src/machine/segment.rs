@@ -400,7 +400,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         let asm = &mut self.e.asm;
         let op = if single {
             opcode(1, 2 + u8::from(double), double, 0x11)
-        } else if self.e.request.stream && !self.tail && self.e.request.is_output(entry) {
+        } else if !self.tail && self.e.request.is_streamed(entry) {
             opcode(1, u8::from(double), double, 0x2b)
         } else {
             opcode(1, u8::from(double), double, 0x11)
