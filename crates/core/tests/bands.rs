@@ -2,6 +2,7 @@
 //! runs them in chains and bands, and one operation at a time.
 
 use covector_core::{Array, Dtype, eval, ops, plan_text};
+use covector_kernels::fused::{MachineCode, set_machine_code};
 use proptest::prelude::*;
 
 /// One operation on the values made so far; numbers are taken modulo what there is.
@@ -93,6 +94,7 @@ fn leaves(shape: &[usize], dtype: Dtype) -> Vec<Array> {
 }
 
 fn check(shape: &[usize], dtype: Dtype, steps: &[Step], kept: usize, tolerance: f64) {
+    set_machine_code(MachineCode::Never);
     let whole = leaves(shape, dtype);
     eval(&whole).unwrap();
     let mut lazy = whole.clone();
@@ -111,7 +113,10 @@ fn check(shape: &[usize], dtype: Dtype, steps: &[Step], kept: usize, tolerance: 
     let expected: Vec<Array> = asked.iter().map(|&i| stepwise[i].clone()).collect();
     drop(lazy);
     let text = plan_text(&outputs).unwrap();
+    // The step-by-step values come from the interpreter.
+    set_machine_code(MachineCode::AtOnce);
     eval(&outputs).unwrap();
+    set_machine_code(MachineCode::Never);
     for (found, expected) in outputs.iter().zip(&expected) {
         assert_eq!(found.shape(), expected.shape());
         let found = ops::astype(found, Dtype::F64).to_vec::<f64>();

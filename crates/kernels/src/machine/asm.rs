@@ -185,6 +185,7 @@ impl Asm {
 
     /// The same with the last operand in memory, of one element for all lanes if `spread`. With a mask, lanes that it
     /// leaves out are not touched; in a load they are zero.
+    #[expect(clippy::too_many_arguments, reason = "the fields of an instruction")]
     pub(super) fn vector_memory(
         &mut self,
         op: Opcode,

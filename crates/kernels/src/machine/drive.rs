@@ -160,7 +160,7 @@ pub(crate) fn run(
     let copies = copied.iter().filter(|&&c| c).count() + splats.len();
     let tiles = compiled.scratch.len() + copies;
     // As long as all tiles fit into a part of the first-level cache.
-    let limit = if tiles > 0 { (TILES / tiles & !63).clamp(TILE, 4 * TILE) } else { usize::MAX };
+    let limit = TILES.checked_div(tiles).map_or(usize::MAX, |n| (n & !63).clamp(TILE, 4 * TILE));
     let most = if tiles > 0 { (end - start).min(limit) } else { 0 };
     let each = (most * 8).next_multiple_of(64);
     Scratch::with(tiles * each + compiled.area, |base| {

@@ -21,7 +21,7 @@ mod segment;
 mod tests;
 
 use crate::dtype::Dtype;
-use crate::fused::{Code, Op, Reg};
+use crate::fused::{Code, MachineCode, Op, Reg, machine_code};
 pub(crate) use drive::run;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -150,6 +150,11 @@ const WORTH_A_RUN: u32 = WORTH_COMPILING / 2;
 impl Variants {
     /// Counts a run; whether compiled code should be used.
     fn is_worth_it(&self, elements: usize) -> bool {
+        match machine_code() {
+            MachineCode::Never => return false,
+            MachineCode::AtOnce => return true,
+            MachineCode::WhenItPays => {}
+        }
         let ran = self.ran.load(Relaxed);
         if ran >= WORTH_COMPILING {
             return true;
