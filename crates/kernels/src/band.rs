@@ -138,6 +138,8 @@ pub struct Band {
     stages: Vec<Stage>,
     /// Bytes for each row, by shelf.
     shelves: Vec<usize>,
+    /// For each stage: the sum over all rows that follows it, and which of its outputs only that sum reads.
+    sums: Vec<Option<(usize, usize)>>,
     /// Rows in a block.
     block: usize,
     /// Rows in a part.
@@ -188,7 +190,8 @@ impl Band {
         let block = (BLOCK_BYTES / bytes.max(4)).clamp(1, rows.max(1));
         let parts = (rows * work / PART_WORK).clamp(1, MAX_PARTS);
         let part = rows.div_ceil(parts).next_multiple_of(block.min(rows.div_ceil(parts)));
-        Self { rows, stages, shelves, block: block.min(part), part }
+        let sums = (0..stages.len()).map(|i| find_sum(&stages, i)).collect();
+        Self { rows, stages, shelves, sums, block: block.min(part), part }
     }
 
     /// The number of stages.
@@ -280,9 +283,17 @@ impl Band {
         while here.to < to {
             let first = here.to == from;
             (here.from, here.to) = (here.to, (here.to + self.block).min(to));
-            for (stage, &(at, _)) in self.stages.iter().zip(folds) {
-                let fold = (sums.wrapping_add(at).cast(), base.wrapping_add(partial).cast());
-                here.run(stage, self.rows, first, fold);
+            // The sums that were formed along with what is summed.
+            let mut formed: SmallVec<[usize; 4]> = SmallVec::new();
+            let place = |i: usize| (sums.wrapping_add(folds[i].0).cast(), base.wrapping_add(partial).cast());
+            for (i, stage) in self.stages.iter().enumerate() {
+                if let Some((over, output)) = self.sums[i]
+                    && here.run_and_sum(stage, output, &self.stages[over], self.rows, first, place(over))
+                {
+                    formed.push(over);
+                } else if !formed.contains(&i) {
+                    here.run(stage, self.rows, first, place(i));
+                }
             }
         }
         SHELVES.set(memory);
@@ -299,6 +310,24 @@ impl Stage {
             Stage::Product { rows, .. } => std::slice::from_ref(rows),
             // The right one is narrow.
             Stage::ProductOver { left, .. } => std::slice::from_ref(left),
+        }
+    }
+
+    /// Whether it reads a shelf.
+    fn reads_shelf(&self, shelf: usize) -> bool {
+        let other = match self {
+            Stage::Product { matrix: other, .. } | Stage::ProductOver { right: other, .. } => Some(other),
+            _ => None,
+        };
+        self.sources().iter().chain(other).any(|s| s.place == Place::Shelf(shelf))
+    }
+
+    /// What it writes for each row.
+    fn targets(&self) -> &[Target] {
+        match self {
+            Stage::Chain { outputs, .. } => outputs,
+            Stage::Within { output, .. } | Stage::Product { output, .. } => std::slice::from_ref(output),
+            Stage::Over { .. } | Stage::ProductOver { .. } => &[],
         }
     }
 
@@ -333,6 +362,29 @@ impl Stage {
             Stage::ProductOver { left, right, .. } => left.shape[1] * (1 + right.shape[1]),
         }
     }
+}
+
+/// The sum of all elements of an output of stage `i`, if nothing else reads that output.
+fn find_sum(stages: &[Stage], i: usize) -> Option<(usize, usize)> {
+    let Stage::Chain { outputs, shape, .. } = &stages[i] else { return None };
+    let all: usize = shape.iter().product();
+    outputs.iter().enumerate().find_map(|(output, target)| {
+        let Place::Shelf(shelf) = target.place else { return None };
+        let later = || stages.iter().enumerate().skip(i + 1);
+        // The shelf may be another's from some stage on.
+        let writes = |stage: &Stage| stage.targets().iter().any(|t| t.place == target.place);
+        let end = later().find(|(_, s)| writes(s)).map_or(stages.len(), |(k, _)| k);
+        let reads = |stage: &Stage| stage.reads_shelf(shelf);
+        let mut readers = later().take_while(|(k, _)| *k <= end).filter(|(_, s)| reads(s));
+        let (over, stage) = readers.next()?;
+        let Stage::Over { kind: Reduce::Sum, input, sum, .. } = stage else { return None };
+        let whole = input.shift == 0
+            && input.shape.iter().product::<usize>() == all
+            // SAFETY: only its layout is looked at.
+            && unsafe { View::new(std::ptr::null(), input.dtype, &input.shape, &input.strides) }.is_row_major();
+        let same = sum.size == 1 && sum.dtype == target.dtype && matches!(sum.dtype, Dtype::F32 | Dtype::F64);
+        (readers.next().is_none() && whole && same).then_some((over, output))
+    })
 }
 
 /// A pointer that parts share, each using a range of its own.
@@ -387,20 +439,53 @@ impl Block<'_> {
         unsafe { View::new(at, source.dtype, shape, &source.strides) }
     }
 
+    /// What a chain writes.
+    fn outs<'s>(&self, outputs: &[Target], shape: &'s [usize]) -> SmallVec<[Out<'s>; 4]> {
+        let out = |t: &Target| {
+            let start = self.start(t.place, t.row, t.dtype);
+            // SAFETY: the program writes the rows of the block, which this thread alone works on.
+            let out = unsafe { Out::new(start, t.dtype, shape) };
+            if matches!(t.place, Place::Shelf(_)) { out.read_soon() } else { out }
+        };
+        outputs.iter().map(out).collect()
+    }
+
+    /// Runs a chain and, with it, the sum over all rows of one of its outputs, which then is not stored. False, and
+    /// nothing is done, if the two have to run one after the other.
+    fn run_and_sum(
+        &self,
+        stage: &Stage,
+        output: usize,
+        over: &Stage,
+        rows: usize,
+        first: bool,
+        (sum, partial): (*mut u8, *mut u8),
+    ) -> bool {
+        let (Stage::Chain { program, shape, inputs, outputs }, Stage::Over { sum: Sum { dtype, .. }, .. }) =
+            (stage, over)
+        else {
+            return false;
+        };
+        let each = shape.iter().product::<usize>() / rows;
+        let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|s| self.view(s)).collect();
+        let range = self.from * each..self.to * each;
+        let to = if first { sum } else { partial };
+        let outs = self.outs(outputs, shape);
+        // SAFETY: the part's accumulator, or the thread's scratch: one element of the output's type.
+        let done = unsafe { program.run_and_sum(shape, &views, &outs, range, (output, to)) };
+        if done && !first {
+            // SAFETY: both were written: the one by the first block, the other just now.
+            unsafe { reduce::join(Reduce::Sum, *dtype, partial, sum, 1) };
+        }
+        done
+    }
+
     fn run(&self, stage: &Stage, rows: usize, first: bool, place: (*mut u8, *mut u8)) {
         match stage {
             Stage::Chain { program, shape, inputs, outputs } => {
                 let each = shape.iter().product::<usize>() / rows;
                 let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|s| self.view(s)).collect();
-                let outs: SmallVec<[Out<'_>; 4]> = outputs
-                    .iter()
-                    .map(|t| {
-                        let start = self.start(t.place, t.row, t.dtype);
-                        // SAFETY: the program writes the rows of the block, which this thread alone works on.
-                        let out = unsafe { Out::new(start, t.dtype, shape) };
-                        if matches!(t.place, Place::Shelf(_)) { out.read_soon() } else { out }
-                    })
-                    .collect();
+                let outs = self.outs(outputs, shape);
                 program.run_range(shape, &views, &outs, self.from * each, self.to * each);
             }
             Stage::Within { kind, input, axes, output } => {

@@ -349,10 +349,33 @@ impl Program {
         end: usize,
     ) {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if machine::run(self, shape, inputs, outputs, start, end) {
+        if machine::run(self, shape, inputs, outputs, start..end) {
             return;
         }
         self.interpret(shape, inputs, outputs, start, end);
+    }
+
+    /// The same, with one output (of `float32` or `float64`) not stored but added up: its sum, the one that a reduction
+    /// of the stored elements would give, goes to an address. False, and nothing is done, if that cannot be.
+    ///
+    /// # Safety
+    /// The address can take an element of the output's type.
+    pub(crate) unsafe fn run_and_sum(
+        &self,
+        shape: &[usize],
+        inputs: &[View<'_>],
+        outputs: &[Out<'_>],
+        range: std::ops::Range<usize>,
+        sum: (usize, *mut u8),
+    ) -> bool {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        // SAFETY: the caller's contract.
+        return unsafe { machine::run_and_sum(self, shape, inputs, outputs, range, sum) };
+        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+        {
+            let _ = (shape, inputs, outputs, range, sum);
+            false
+        }
     }
 
     /// The same without machine code.

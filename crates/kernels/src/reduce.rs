@@ -178,13 +178,13 @@ pub(crate) unsafe fn join(op: Reduce, acc: Dtype, from: *const u8, into: *mut u8
 /// Elements that are folded without splitting.
 const BLOCK: usize = 4096;
 /// Accumulators side by side: four AVX-512 registers of `f32`.
-const LANES: usize = 64;
+pub(crate) const LANES: usize = 64;
 /// Columns that are accumulated side by side.
 const COLUMNS: usize = 256;
 /// Rows that are accumulated without splitting.
 const ROWS: usize = 128;
 /// Up to this length, runs are folded across: many runs at once, one element of each at a time.
-const SHORT: usize = 32;
+pub(crate) const SHORT: usize = 32;
 
 vectorize! {
     fn fold_block[T: Num, F: Fold<T>](x: &[T]) -> T {
@@ -198,16 +198,44 @@ vectorize! {
         for (a, &v) in acc.iter_mut().zip(chunks.remainder()) {
             *a = F::fold(*a, v);
         }
-        let mut width = LANES / 2;
-        while width > 0 {
-            let (low, high) = acc.split_at_mut(width);
-            for (a, &v) in low.iter_mut().zip(high.iter()) {
-                *a = F::fold(*a, v);
-            }
-            width /= 2;
-        }
-        acc[0]
+        fold_lanes::<T, F>(acc)
     }
+}
+
+/// Folds accumulators that were filled side by side.
+#[inline(always)]
+fn fold_lanes<T: Num, F: Fold<T>>(mut acc: [T; LANES]) -> T {
+    let mut width = LANES / 2;
+    while width > 0 {
+        let (low, high) = acc.split_at_mut(width);
+        for (a, &v) in low.iter_mut().zip(high.iter()) {
+            *a = F::fold(*a, v);
+        }
+        width /= 2;
+    }
+    acc[0]
+}
+
+/// The sum of a run of `len` elements, at least [`SHORT`], whose blocks `fill` adds up: it is given where a block begins,
+/// how long it is, and [`LANES`] accumulators, of which number `k` takes the elements `k`, `k + LANES`, … of the block, in
+/// that order. The result is the one that [`whole`] has for the same elements in memory.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) fn sum_of_blocks<T: Num>(
+    from: usize,
+    len: usize,
+    fill: &mut dyn FnMut(usize, usize) -> [T; LANES],
+) -> T {
+    if len <= BLOCK {
+        return fold_lanes::<T, Sum>(fill(from, len));
+    }
+    let middle = middle(len);
+    let first = sum_of_blocks(from, middle, fill);
+    first.add(sum_of_blocks(from + middle, len - middle, fill))
+}
+
+/// Where a long run is divided.
+fn middle(len: usize) -> usize {
+    (len / 2).next_multiple_of(LANES)
 }
 
 /// Folds a contiguous run.
@@ -218,7 +246,7 @@ fn fold_run<T: Num, F: Fold<T>>(x: &[T]) -> T {
     if x.len() <= BLOCK {
         return fold_block::<T, F>(x);
     }
-    let middle = (x.len() / 2).next_multiple_of(LANES);
+    let middle = middle(x.len());
     F::fold(fold_run::<T, F>(&x[..middle]), fold_run::<T, F>(&x[middle..]))
 }
 

@@ -3,12 +3,16 @@
 
 use super::emit::Entry;
 use super::{Kind, Request, is_loadable};
+use crate::dtype::Dtype;
 use crate::fused::{Program, Scratch};
 use crate::loader::{Axes, Cursor, TILE};
+use crate::num::Num;
+use crate::reduce::{LANES, SHORT, sum_of_blocks};
 use crate::simd::{Level, level};
 use crate::stream;
 use crate::view::{Out, View};
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Rows shorter than this are copied together to tiles: in a loop of their own most of each register would be empty.
 const SHORT_ROW: usize = 8;
@@ -93,8 +97,34 @@ pub(crate) fn run(
     shape: &[usize],
     inputs: &[View<'_>],
     outputs: &[Out<'_>],
-    start: usize,
-    end: usize,
+    range: Range<usize>,
+) -> bool {
+    drive(program, shape, inputs, outputs, range, None)
+}
+
+/// The same, with one output not stored but added up: its sum goes to an address. False, and nothing is done, if that
+/// cannot be.
+///
+/// # Safety
+/// The address can take an element of the output's type.
+pub(crate) unsafe fn run_and_sum(
+    program: &Program,
+    shape: &[usize],
+    inputs: &[View<'_>],
+    outputs: &[Out<'_>],
+    range: Range<usize>,
+    (output, to): (usize, *mut u8),
+) -> bool {
+    range.len() >= SHORT && drive(program, shape, inputs, outputs, range, Some((output, to)))
+}
+
+fn drive(
+    program: &Program,
+    shape: &[usize],
+    inputs: &[View<'_>],
+    outputs: &[Out<'_>],
+    Range { start, end }: Range<usize>,
+    sum: Option<(usize, *mut u8)>,
 ) -> bool {
     let Some(lanes) = program.source.lanes else { return false };
     if level() != Level::Avx512 || !program.source.variants.is_worth_it(end - start) {
@@ -121,6 +151,10 @@ pub(crate) fn run(
             0 => Kind::Splat,
             _ => Kind::Rows,
         };
+    }
+    let by_rows = many > 0 && !all;
+    if sum.is_some() && by_rows {
+        return false;
     }
     let mut splats: SmallVec<[u32; 8]> = SmallVec::new();
     if !single {
@@ -153,6 +187,7 @@ pub(crate) fn run(
         single,
         stream,
         far: size >= FAR,
+        sum: sum.map(|s| s.0),
     };
     let Some(compiled) = program.source.variants.get(&request) else { return false };
 
@@ -211,54 +246,90 @@ pub(crate) fn run(
             .filter(|&i| !copied[i])
             .map(|i| (i, space.inputs[i] as usize, inputs[space.inputs[i] as usize].dtype().size() as isize))
             .collect();
-        let by_rows = !all && many > 0;
-        let (mut at, mut into) = (start, if by_rows { start % row } else { 0 });
-        while at < end {
-            let left = end - at;
-            // A tile in one piece, or some rows, or a part of one.
-            let (m, n) = if !by_rows {
-                (1, left.min(limit))
-            } else if into > 0 || left < row || row > limit {
-                (1, (row - into).min(left).min(limit))
-            } else if cursors.is_empty() {
-                let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - at / row % e);
-                ((left / row).min(turns).min((limit / row).max(1)), row)
-            } else {
-                (1, row)
-            };
-            for &(k, ptr, bytes) in &regular {
-                table[k] = Entry { ptr: ptr.wrapping_add(at * bytes).cast_mut(), step: (n * bytes) as isize };
-            }
-            for &(i, k, bytes) in &rows {
-                if into > 0 && at > start {
-                    // Further along the row of the tile before, which was `limit` long.
-                    let shift = space.stride(0, i) * limit as isize * bytes;
-                    table[k].ptr = table[k].ptr.wrapping_offset(shift);
+        let mut sweep = |start: usize, end: usize| {
+            let (mut at, mut into) = (start, if by_rows { start % row } else { 0 });
+            while at < end {
+                let left = end - at;
+                // A tile in one piece, or some rows, or a part of one.
+                let (m, n) = if !by_rows {
+                    (1, left.min(limit))
+                } else if into > 0 || left < row || row > limit {
+                    (1, (row - into).min(left).min(limit))
+                } else if cursors.is_empty() {
+                    let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - at / row % e);
+                    ((left / row).min(turns).min((limit / row).max(1)), row)
                 } else {
-                    let shift = space.offset(i, at) * bytes;
-                    let ptr = inputs[k].ptr().wrapping_offset(shift).cast_mut();
-                    table[k] = Entry { ptr, step: space.stride(1, i) * bytes };
+                    (1, row)
+                };
+                for &(k, ptr, bytes) in &regular {
+                    table[k] =
+                        Entry { ptr: ptr.wrapping_add(at * bytes).cast_mut(), step: (n * bytes) as isize };
+                }
+                for &(i, k, bytes) in &rows {
+                    if into > 0 && at > start {
+                        // Further along the row of the tile before, which was `limit` long.
+                        let shift = space.stride(0, i) * limit as isize * bytes;
+                        table[k].ptr = table[k].ptr.wrapping_offset(shift);
+                    } else {
+                        let shift = space.offset(i, at) * bytes;
+                        let ptr = inputs[k].ptr().wrapping_offset(shift).cast_mut();
+                        table[k] = Entry { ptr, step: space.stride(1, i) * bytes };
+                    }
+                }
+                for (k, cursor, tile) in &mut cursors {
+                    // SAFETY: `n` elements of the shape remain, and the tile, which only this cursor writes, holds as many
+                    // of any type as are run at once.
+                    table[*k as usize].ptr = unsafe { cursor.tile(*tile, n) }.cast_mut();
+                }
+                if m > 1 {
+                    for (i, entry) in table[first_scratch..].iter_mut().enumerate() {
+                        entry.step = (n * compiled.scratch[i] as usize) as isize;
+                    }
+                }
+                // SAFETY: the operands' elements from `at` on, `m · n` of them, in row-major order; outputs are nobody else's
+                // memory (`Out`'s contract), and tiles hold `most` elements.
+                unsafe { compiled.run(table.as_ptr(), m, n, area) };
+                at += m * n;
+                if by_rows {
+                    into += n;
+                    into = if m > 1 || into == row { 0 } else { into };
                 }
             }
-            for (k, cursor, tile) in &mut cursors {
-                // SAFETY: `n` elements of the shape remain, and the tile, which only this cursor writes, holds as many
-                // of any type as are run at once.
-                table[*k as usize].ptr = unsafe { cursor.tile(*tile, n) }.cast_mut();
-            }
-            if m > 1 {
-                for (i, entry) in table[first_scratch..].iter_mut().enumerate() {
-                    entry.step = (n * compiled.scratch[i] as usize) as isize;
-                }
-            }
-            // SAFETY: the operands' elements from `at` on, `m · n` of them, in row-major order; outputs are nobody else's
-            // memory (`Out`'s contract), and tiles hold `most` elements.
-            unsafe { compiled.run(table.as_ptr(), m, n, area) };
-            at += m * n;
-            if by_rows {
-                into += n;
-                into = if m > 1 || into == row { 0 } else { into };
-            }
+        };
+        match (sum, lanes) {
+            (None, _) => sweep(start, end),
+            // SAFETY: the working memory has accumulators, and the caller vouches for the address.
+            (Some((_, to)), Dtype::F64) => unsafe {
+                add_up::<f64>(start, end, area.add(compiled.sums_at), to, &mut sweep)
+            },
+            // SAFETY: as above.
+            (Some((_, to)), _) => unsafe {
+                add_up::<f32>(start, end, area.add(compiled.sums_at), to, &mut sweep)
+            },
         }
     });
     true
+}
+
+/// Adds up what `sweep` leaves in the accumulators, block by block.
+///
+/// # Safety
+/// There are accumulators at `sums`, and `to` can be written.
+unsafe fn add_up<T: Num>(
+    start: usize,
+    end: usize,
+    sums: *mut u8,
+    to: *mut u8,
+    sweep: &mut dyn FnMut(usize, usize),
+) {
+    let sum = sum_of_blocks::<T>(start, end - start, &mut |from, len| {
+        // SAFETY: the caller's contract; zeros are numbers.
+        unsafe {
+            std::ptr::write_bytes(sums, 0, LANES * size_of::<T>());
+            sweep(from, from + len);
+            sums.cast::<[T; LANES]>().read()
+        }
+    });
+    // SAFETY: the caller's contract.
+    unsafe { to.cast::<T>().write(sum) };
 }

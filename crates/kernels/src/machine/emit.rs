@@ -20,6 +20,8 @@ pub(super) struct Compiled {
     pub(super) scratch: Box<[u8]>,
     /// Bytes of working memory beside them.
     pub(super) area: usize,
+    /// Where that has the accumulators of a sum.
+    pub(super) sums_at: usize,
 }
 
 /// What an operand is: where it begins, and how far its next row is, in bytes.
@@ -78,6 +80,9 @@ const SAVED: [Gpr; 6] = [RBX, RBP, R12, R13, R14, R15];
 const PRODUCT: i32 = 0;
 pub(super) const WORKING: usize = 8;
 
+/// Bytes of the accumulators of a sum.
+pub(super) const SUMS: usize = crate::reduce::LANES * 8;
+
 /// The pointer of entry `p` of the table.
 pub(super) fn pointer(p: u32) -> Mem {
     Mem::at(TABLE, p as i32 * 16)
@@ -93,20 +98,22 @@ pub(super) fn compile(request: &Request<'_>) -> Option<Compiled> {
     let schedule = Schedule::new(request)?;
     let width = if request.single { Width::Single } else { Width::Whole };
     let most = schedule.groups.iter().map(|g| g.pointers(&schedule, request).len()).max().unwrap_or(0);
-    let slots_at = (WORKING + most * 8).next_multiple_of(64);
+    let sums_at = (WORKING + most * 8).next_multiple_of(64);
+    let slots_at = sums_at + if request.sum.is_some() { SUMS } else { 0 };
     let mut e = Emitter {
         asm: Asm::new(width),
         request,
         schedule: &schedule,
         values: vec![Value::default(); request.inputs.len() + request.ops.len()],
         prefetched: vec![false; request.inputs.len()],
+        sums_at,
         slots_at,
         slots: 0,
     };
     e.function();
     let area = slots_at + e.slots * 64;
     let code = memory::place(&e.asm.finish())?;
-    Some(Compiled { code, scratch: schedule.scratch.into(), area })
+    Some(Compiled { code, scratch: schedule.scratch.into(), area, sums_at })
 }
 
 pub(super) struct Emitter<'a> {
@@ -117,6 +124,8 @@ pub(super) struct Emitter<'a> {
     pub(super) values: Vec<Value>,
     /// Whether code was written that asks for the next elements of an input.
     pub(super) prefetched: Vec<bool>,
+    /// Where the working memory has accumulators.
+    pub(super) sums_at: usize,
     /// Where the working memory has slots for registers, and how many.
     pub(super) slots_at: usize,
     pub(super) slots: usize,

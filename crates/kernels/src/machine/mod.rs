@@ -22,7 +22,7 @@ mod tests;
 
 use crate::dtype::Dtype;
 use crate::fused::{Code, MachineCode, Op, Reg, machine_code};
-pub(crate) use drive::run;
+pub(crate) use drive::{run, run_and_sum};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -51,6 +51,8 @@ pub(super) struct Request<'a> {
     stream: u64,
     /// Whether inputs are probably not in a cache.
     far: bool,
+    /// An output that is added up instead of stored.
+    sum: Option<usize>,
 }
 
 impl Request<'_> {
@@ -127,6 +129,7 @@ struct Variant {
     single: bool,
     stream: u64,
     far: bool,
+    sum: Option<usize>,
     /// `None` if it could not be compiled.
     compiled: Option<emit::Compiled>,
     next: OnceLock<Box<Variant>>,
@@ -180,13 +183,13 @@ impl Variants {
                     single: request.single,
                     stream: request.stream,
                     far: request.far,
+                    sum: request.sum,
                     compiled: emit::compile(request),
                     next: OnceLock::new(),
                 })
             });
-            let options = |single, stream, far| (single, stream, far);
-            let same = options(variant.single, variant.stream, variant.far)
-                == options(request.single, request.stream, request.far);
+            let same = (variant.single, variant.stream, variant.far, variant.sum)
+                == (request.single, request.stream, request.far, request.sum);
             if same && variant.kinds[..] == *request.kinds {
                 return variant.compiled.as_ref();
             }

@@ -70,7 +70,22 @@ impl Schedule {
             scratch: Vec::new(),
         };
         schedule.find_places(r);
-        Some(schedule)
+        schedule.can_sum(r).then_some(schedule)
+    }
+
+    /// Whether the output that is to be added up, if there is one, is made in a segment and read by no other group: it is
+    /// nowhere in memory.
+    fn can_sum(&self, r: &Request<'_>) -> bool {
+        let Some(x) = r.sum.map(|o| r.outputs[o]) else { return true };
+        let op = x - r.inputs.len() as u32;
+        r.is_simple(op)
+            && r.dtype(x) == r.lanes
+            && self.groups.iter().all(|group| match group {
+                Group::Call(k) => !r.ops[*k as usize].operands().contains(&x),
+                Group::Segment { ops, .. } => {
+                    ops.contains(&op) || ops.iter().all(|&k| !r.ops[k as usize].operands().contains(&x))
+                }
+            })
     }
 
     /// Where a register's elements lie side by side.

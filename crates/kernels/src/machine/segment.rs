@@ -9,6 +9,7 @@ use super::emit::{AREA, COUNT, Emitter, ROWS, WORKING, pointer, step};
 use super::schedule::NOWHERE;
 use crate::dtype::Dtype;
 use crate::fused::{Code, Reg};
+use crate::reduce::LANES;
 
 const INDEX: Gpr = R14;
 const LEFT: Gpr = R15;
@@ -236,7 +237,7 @@ impl<'e, 'a> Segment<'e, 'a> {
             let place = self.e.schedule.place[own as usize];
             if place != NOWHERE {
                 self.store(to, place, own);
-                self.e.values[own as usize].stored = true;
+                self.e.values[own as usize].stored = !self.is_summed(place);
             }
             if self.e.values[own as usize].next == NEVER {
                 self.release(own);
@@ -396,6 +397,9 @@ impl<'e, 'a> Segment<'e, 'a> {
             self.free.push(bit);
             return;
         }
+        if self.is_summed(entry) {
+            return self.add_up(from, x);
+        }
         let to = self.address(entry, Some(2 + u8::from(double)));
         let asm = &mut self.e.asm;
         let op = if single {
@@ -406,6 +410,32 @@ impl<'e, 'a> Segment<'e, 'a> {
             opcode(1, u8::from(double), double, 0x11)
         };
         asm.vector_memory(op, from.0, 0, to, false, tail, None);
+    }
+
+    fn is_summed(&self, entry: u32) -> bool {
+        let r = self.e.request;
+        r.sum.is_some_and(|o| r.inputs.len() + o == entry as usize)
+    }
+
+    /// Adds a register to the accumulators of the sum; which of them is the elements' place in their block.
+    fn add_up(&mut self, from: Zmm, x: Reg) {
+        let double = self.double;
+        let sum = self.register(&[x]);
+        let lanes: i8 = if double { 8 } else { 16 };
+        let asm = &mut self.e.asm;
+        asm.copy(RAX, INDEX);
+        asm.and(RAX, LANES as i8 - lanes);
+        let at =
+            Mem::At { base: AREA, index: Some((RAX, 2 + u8::from(double))), disp: self.e.sums_at as i32 };
+        let float = |byte| opcode(1, u8::from(double), double, byte);
+        let tail = self.tail.then_some((TAIL, false));
+        if self.tail {
+            // What is not there must not be added.
+            asm.vector_memory(float(0x10), sum.0, 0, at, false, None, None);
+        }
+        asm.vector_memory(float(0x58), sum.0, from.0, at, false, tail, None);
+        asm.vector_memory(float(0x11), sum.0, 0, at, false, None, None);
+        self.free.push(sum);
     }
 
     /// Moves the bits of each lane, to the left or right.

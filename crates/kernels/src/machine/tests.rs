@@ -302,7 +302,7 @@ fn compiled_chains_are_the_interpreted_ones() {
         // In two pieces, as parts and blocks do.
         let got = outputs(&program, &results, shape, &views, &|p, shape, x, o| {
             p.source.variants.use_at_once();
-            [(0, cut), (cut, size)].iter().all(|&(a, b)| a == b || super::run(p, shape, x, o, a, b))
+            [(0, cut), (cut, size)].iter().all(|&(a, b)| a == b || super::run(p, shape, x, o, a..b))
         });
         let Some(got) = got else { continue };
         compiled += 1;
@@ -346,7 +346,65 @@ fn long_chains_are_written_past_the_caches() {
             true
         });
         let got =
-            outputs(&program, &results, shape, &views, &|p, shape, x, o| super::run(p, shape, x, o, 0, size));
+            outputs(&program, &results, shape, &views, &|p, shape, x, o| super::run(p, shape, x, o, 0..size));
         assert!(got.is_some() && got == expected, "{shape:?}");
     }
+}
+
+#[test]
+fn sums_are_those_of_the_stored_values() {
+    if level() != Level::Avx512 {
+        return;
+    }
+    let mut rng = Rng(11);
+    let mut summed = 0;
+    for case in 0..200 {
+        let double = case % 3 == 0;
+        let number = if double { Dtype::F64 } else { Dtype::F32 };
+        let n = [32, 33, 100, 4096, 4097, 9000, 40_001][rng.below(7)];
+        let inputs: Vec<Input> = (0..3).map(|_| Input::new(&mut rng, number, &[n])).collect();
+        let views: Vec<View<'_>> = inputs.iter().map(Input::view).collect();
+        let steps = 1 + rng.below(9);
+        let (program, results) = chain(&mut rng, &[number; 3], double, steps);
+        if results[0] == Dtype::Bool {
+            continue;
+        }
+        let start = rng.below(2) * rng.below(n - 31);
+        let stored = outputs(&program, &results, &[n], &views, &|p, shape, x, o| {
+            p.interpret(shape, x, o, 0, n);
+            true
+        });
+        let stored = stored.unwrap();
+        let mut sum = [0u64; 1];
+        let done = outputs(&program, &results, &[n], &views, &|p, shape, x, o| {
+            p.source.variants.use_at_once();
+            let to = sum.as_ptr().cast_mut().cast();
+            // SAFETY: room for an element.
+            unsafe { super::run_and_sum(p, shape, x, o, start..n, (0, to)) }
+        });
+        let Some(rest) = done else { continue };
+        summed += 1;
+        let size = number.size();
+        for (k, dtype) in results.iter().enumerate().skip(1) {
+            let bytes = dtype.size();
+            assert_eq!(rest[k][start * bytes..n * bytes], stored[k][start * bytes..n * bytes], "case {case}");
+        }
+        let mut expected = [0u64; 1];
+        let (shape, out) = ([n - start], expected.as_mut_ptr().cast());
+        // SAFETY: the stored elements, and room for one.
+        unsafe {
+            let view = View::new(stored[0].as_ptr().add(start * size), number, &shape, &[1]);
+            crate::reduce::reduce(crate::reduce::Reduce::Sum, view, &[0], Out::new(out, number, &[]));
+        }
+        let read = |word: &mut [u64; 1]| match double {
+            true => f64::from_bits(word[0]),
+            false => f64::from(f32::from_bits(word[0] as u32)),
+        };
+        let (sum, expected) = (read(&mut sum), read(&mut expected));
+        assert!(
+            sum == expected || sum.is_nan() && expected.is_nan(),
+            "case {case}: {sum} is not {expected}, {n} from {start}"
+        );
+    }
+    assert!(summed > 50, "only {summed} sums");
 }
