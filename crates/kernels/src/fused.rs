@@ -321,6 +321,9 @@ impl Program {
     }
 
     /// Runs the program over `shape`: inputs broadcast to it, outputs have it.
+    ///
+    /// An output may be the memory of a row-major input of its shape and type if it depends on every operation that reads
+    /// that input: operations that do not need each other run in any order.
     pub fn run(&self, shape: &[usize], inputs: &[View<'_>], outputs: &[Out<'_>]) {
         assert!(
             inputs.len() == self.inputs.len() && outputs.len() == self.outputs,
