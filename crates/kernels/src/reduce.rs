@@ -6,12 +6,12 @@
 //! vectorise. The order of operations depends on the layout alone.
 
 mod across;
+mod parts;
 
 use crate::cast::cast_tile;
 use crate::dtype::Dtype;
 use crate::loader::{Axes, Cursor, Odometer, TILE, Tile};
 use crate::num::Num;
-use crate::pool::parallel;
 use crate::simd::{Tile1, vectorize};
 use crate::view::{Out, View};
 use across::fold_across;
@@ -70,9 +70,9 @@ pub fn reduce(op: Reduce, x: View<'_>, axes: &[usize], out: Out<'_>) {
     if parts >= 2 {
         let kept = (0..x.ndim()).find(|k| x.shape()[*k] > 1 && !axes.contains(k));
         match kept {
-            Some(axis) => return by_kept_axis(op, &x, axes, &out, axis, parts),
+            Some(axis) => return parts::by_kept_axis(op, &x, axes, &out, axis, parts),
             None if x.is_row_major() && x.dtype() == out.dtype() && x.dtype().size() >= 4 => {
-                return by_blocks(op, &x, &out, parts);
+                return parts::by_blocks(op, &x, &out, parts);
             }
             None => {}
         }
@@ -82,50 +82,6 @@ pub fn reduce(op: Reduce, x: View<'_>, axes: &[usize], out: Out<'_>) {
 
 /// Elements that are worth a part of their own.
 const PART: usize = 1 << 16;
-
-/// Splits the first kept axis: every part has its own piece of the result.
-fn by_kept_axis(op: Reduce, x: &View<'_>, axes: &[usize], out: &Out<'_>, axis: usize, parts: usize) {
-    let n = x.shape()[axis];
-    let each = out.size() / n;
-    // Whole cache lines of the result for every part.
-    let line = (64 / out.dtype().size()).div_ceil(each.max(1));
-    let step = n.div_ceil(parts).next_multiple_of(line);
-    parallel(n.div_ceil(step), &|i| {
-        let (from, count) = (i * step, step.min(n - i * step));
-        let mut shape = x.shape().to_vec();
-        shape[axis] = count;
-        let shift = from as isize * x.strides()[axis] * x.dtype().size() as isize;
-        let kept = [count * each];
-        // SAFETY: part of the elements of `x`, which the caller vouches for.
-        let part = unsafe { View::new(x.ptr().wrapping_offset(shift), x.dtype(), &shape, x.strides()) };
-        let start = out.ptr().wrapping_add(from * each * out.dtype().size());
-        // SAFETY: the first kept axis is the outermost of the row-major result, so this is a piece of `out`
-        // that no other part writes.
-        whole(op, part, axes, unsafe { Out::new(start, out.dtype(), &kept) });
-    });
-}
-
-/// Reduces blocks of row-major memory, then the blocks' results.
-fn by_blocks(op: Reduce, x: &View<'_>, out: &Out<'_>, parts: usize) {
-    let (n, size) = (x.size(), x.dtype().size());
-    let step = n.div_ceil(parts).next_multiple_of(BLOCK);
-    let count = n.div_ceil(step);
-    // A cache line for each result, so that threads do not write to one line.
-    let mut results = [[0u64; 8]; 16];
-    let base = results.as_mut_ptr() as usize;
-    parallel(count, &|i| {
-        let shape = [step.min(n - i * step)];
-        // SAFETY: part of the row-major elements of `x`.
-        let part = unsafe { View::new(x.ptr().wrapping_add(i * step * size), x.dtype(), &shape, &[1]) };
-        // SAFETY: line `i` of `results`, which lives through this call and is this part's alone.
-        whole(op, part, &[0], unsafe { Out::new((base + i * 64) as *mut u8, x.dtype(), &[]) });
-    });
-    let (shape, strides) = ([count], [(64 / size) as isize]);
-    // SAFETY: one result at the start of each of the first `count` lines.
-    let all = unsafe { View::new(results.as_ptr().cast(), x.dtype(), &shape, &strides) };
-    // SAFETY: the result that the caller handed over.
-    whole(op, all, &[0], unsafe { Out::new(out.ptr(), out.dtype(), out.shape()) });
-}
 
 /// The reduction on this thread.
 pub(crate) fn whole(op: Reduce, x: View<'_>, axes: &[usize], out: Out<'_>) {
