@@ -2,7 +2,9 @@
 
 import functools
 import gc
+import os
 import threading
+import warnings
 import weakref
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -529,3 +531,41 @@ def test_endless_recursion_ends_in_an_exception():
     with pytest.raises(RecursionError):
         f(mx.array(1.0))
     assert mx.compile(lambda x: x + 1)(mx.array(1.0)).item() == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_machine_code_after_a_fork():
+    x = mx.arange(1 << 16).astype(mx.float32) / 1000
+
+    def check(scale):
+        for shift in range(5):
+            wanted = (np.array(x) * np.float32(scale) + np.float32(shift)) * np.array(x)
+            assert np.array_equal(np.array((x * scale + shift) * x), wanted)
+            assert np.array_equal(np.array(mx.maximum(x * scale, x) - shift), np.array(x) * scale - shift)
+
+    check(2)
+    ready, go = os.pipe(), os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of forks beside threads; the child uses none.
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            mx.set_num_threads(1)
+            # New code in both, written at the same time as far as that can be had.
+            mx.eval(mx.abs(x) - x * 3)
+            os.write(ready[1], b"x")
+            os.read(go[0], 1)
+            check(4)
+            mx.eval(mx.square(x) + x, mx.sqrt(x) / 2)
+            check(5)
+            status = 0
+        finally:
+            os._exit(status)
+    os.read(ready[0], 1)
+    mx.eval((x + 1) / 3 - x, mx.minimum(x, 3.0) * x)
+    os.write(go[1], b"x")
+    check(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for end in (*ready, *go):
+        os.close(end)

@@ -95,16 +95,25 @@ unsafe impl Send for Code {}
 // SAFETY: as above.
 unsafe impl Sync for Code {}
 
-/// The chunk that is being filled, and how far.
-static FILLING: Mutex<Option<(Arc<Chunk>, usize)>> = Mutex::new(None);
+/// The chunk that is being filled.
+struct Filling {
+    chunk: Arc<Chunk>,
+    used: usize,
+    /// The process that fills it: after a fork the other one has the same pages.
+    process: u32,
+}
+
+static FILLING: Mutex<Option<Filling>> = Mutex::new(None);
 
 /// Puts code where it can run; `None` if the system gives no memory for it.
 pub(super) fn place(code: &[u8]) -> Option<Code> {
     let mut filling = FILLING.lock().unwrap_or_else(|e| e.into_inner());
-    if filling.as_ref().is_none_or(|(chunk, used)| chunk.bytes - used < code.len()) {
-        *filling = Some((Arc::new(Chunk::new(code.len().next_multiple_of(CHUNK))?), 0));
+    let process = std::process::id();
+    if filling.as_ref().is_none_or(|f| f.process != process || f.chunk.bytes - f.used < code.len()) {
+        let chunk = Arc::new(Chunk::new(code.len().next_multiple_of(CHUNK))?);
+        *filling = Some(Filling { chunk, used: 0, process });
     }
-    let (chunk, used) = filling.as_mut()?;
+    let Filling { chunk, used, .. } = filling.as_mut()?;
     // SAFETY: the bytes from `used` on lie in the chunk and nobody runs them yet.
     unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), chunk.write.add(*used), code.len()) };
     let start = chunk.run.wrapping_add(*used).cast_const();
