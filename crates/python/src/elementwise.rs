@@ -8,7 +8,7 @@ use crate::array::PyArray;
 use crate::convert::{Operand, Value, pair};
 use crate::errors::OrRaise;
 use covector_core::RowFn;
-use covector_core::ops::{Listed, listed};
+use covector_core::ops::{self, Listed, listed};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -58,6 +58,12 @@ fn run(row: &Listed, arguments: [Option<Operand>; 2]) -> PyResult<PyArray> {
     };
     match (&row.function, arguments) {
         (RowFn::One(f), [Some(a), None]) => f(&a.alone()?).or_raise().map(PyArray::new),
+        // As the operator does.
+        (RowFn::Two(_), [Some(Operand::Array(a)), Some(Operand::Scalar(b))])
+            if row.name == "power" && b.squares(a.dtype()) =>
+        {
+            ops::try_square(&a).or_raise().map(PyArray::new)
+        }
         (RowFn::Two(f), [Some(a), Some(b)]) => {
             let (a, b) = pair(a, b)?;
             f(&a, &b).or_raise().map(PyArray::new)
