@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::shape::{Shape, Strides, checked_size, row_major_strides};
 use covector_kernels::{Dtype, Element, Out, View, block};
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -128,8 +129,14 @@ pub fn set_wired_limit(bytes: usize) -> usize {
     WIRED_LIMIT.swap(bytes, Relaxed)
 }
 
+/// Bytes of the smallest buffers: a number, or the key of a random stream.
+const SMALL: usize = 16;
+
 enum Owner {
     Cache,
+    /// The buffer is its own memory: literal numbers are as many as operations, and cost one allocation each, not two,
+    /// and no lock.
+    Own(UnsafeCell<[u64; SMALL / 8]>),
     /// Memory of somebody else, alive as long as this value.
     #[expect(dead_code, reason = "held for its drop, which releases the memory")]
     Foreign(Box<dyn Any + Send + Sync>),
@@ -137,6 +144,7 @@ enum Owner {
 
 /// A block of memory that goes back to the cache when the last view of it is gone.
 pub(crate) struct Buffer {
+    /// Unless it is its own memory.
     ptr: *mut u8,
     bytes: usize,
     owner: Owner,
@@ -148,6 +156,10 @@ unsafe impl Sync for Buffer {}
 
 impl Buffer {
     fn alloc(op: &'static str, bytes: usize) -> Result<Self> {
+        if bytes <= SMALL {
+            let owner = Owner::Own(UnsafeCell::new([0; SMALL / 8]));
+            return Ok(Self { ptr: std::ptr::null_mut(), bytes: 0, owner });
+        }
         let (class, bytes) = class_of(bytes);
         let found = CACHE.lock().unwrap_or_else(|e| e.into_inner()).get_mut(class).and_then(Vec::pop);
         let ptr = if let Some(block) = found {
@@ -169,11 +181,19 @@ impl Buffer {
         PEAK.fetch_max(active, Relaxed);
         Ok(Self { ptr: ptr.as_ptr(), bytes, owner: Owner::Cache })
     }
+
+    /// Where the memory starts. It stays there as long as the buffer stays where it is, which is inside of an `Arc`.
+    fn start(&self) -> *mut u8 {
+        match &self.owner {
+            Owner::Own(memory) => memory.get().cast(),
+            _ => self.ptr,
+        }
+    }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Owner::Foreign(_) = self.owner {
+        if !matches!(self.owner, Owner::Cache) {
             return;
         }
         let active = ACTIVE.fetch_sub(self.bytes, Relaxed) - self.bytes;
@@ -220,6 +240,18 @@ impl Data {
             shape: Shape::from_slice(shape),
             strides: row_major_strides(shape),
         })
+    }
+
+    /// One value, without axes.
+    pub(crate) fn scalar<T: Element>(value: T) -> Self {
+        const { assert!(size_of::<T>() <= SMALL && align_of::<T>() <= align_of::<u64>()) };
+        let mut memory = [0u64; SMALL / 8];
+        // SAFETY: large enough and aligned, as asserted.
+        unsafe { memory.as_mut_ptr().cast::<T>().write(value) };
+        let owner = Owner::Own(UnsafeCell::new(memory));
+        let buffer = Buffer { ptr: std::ptr::null_mut(), bytes: 0, owner };
+        let (shape, strides) = (Shape::new(), Strides::new());
+        Self { buffer: Arc::new(buffer), offset: 0, dtype: T::DTYPE, shape, strides }
     }
 
     /// A row-major copy of `values`, whose count must be the shape's.
@@ -286,7 +318,7 @@ impl Data {
 
     /// The address of element `[0, 0, …]`.
     pub fn ptr(&self) -> *const u8 {
-        self.buffer.ptr.wrapping_add(self.offset)
+        self.buffer.start().wrapping_add(self.offset)
     }
 
     /// What a kernel reads.
@@ -299,7 +331,7 @@ impl Data {
     /// What a kernel fills. Only for memory nobody else holds: fresh from [`Data::alloc`] or [`Data::is_unique`].
     pub fn out(&mut self) -> Out<'_> {
         debug_assert!(self.is_unique(), "writing to shared memory");
-        let ptr = self.buffer.ptr.wrapping_add(self.offset);
+        let ptr = self.buffer.start().wrapping_add(self.offset);
         // SAFETY: row-major memory of this shape and type, held by this value alone.
         unsafe { Out::new(ptr, self.dtype, &self.shape) }
     }
@@ -307,7 +339,7 @@ impl Data {
     /// Whether this value alone holds its memory and all of its elements are row-major, so that it can be reused.
     pub fn is_unique(&self) -> bool {
         Arc::strong_count(&self.buffer) == 1
-            && matches!(self.buffer.owner, Owner::Cache)
+            && !matches!(self.buffer.owner, Owner::Foreign(_))
             && self.view().is_row_major()
     }
 

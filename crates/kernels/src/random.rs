@@ -10,9 +10,9 @@ pub mod stream;
 mod wide;
 
 use crate::pool::parallel_ranges;
+use crate::simd::vectorize;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Level, level};
-use crate::simd::vectorize;
 use std::mem::MaybeUninit;
 
 /// Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", 2011).
@@ -67,12 +67,7 @@ trait Finish: Copy + Sync {
     fn finish(self, word: u32, second: u32) -> Self::Out;
     /// A block of words.
     #[inline(always)]
-    fn block(
-        self,
-        words: &[u32; BLOCK],
-        second: &[u32; BLOCK],
-        out: &mut [MaybeUninit<Self::Out>; BLOCK],
-    ) {
+    fn block(self, words: &[u32; BLOCK], second: &[u32; BLOCK], out: &mut [MaybeUninit<Self::Out>; BLOCK]) {
         for ((out, &word), &second) in out.iter_mut().zip(words).zip(second) {
             out.write(self.finish(word, second));
         }

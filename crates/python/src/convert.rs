@@ -216,7 +216,8 @@ pub(crate) enum Operand {
 impl Operand {
     /// The operand behind a Python object; `None` when it is not one.
     pub(crate) fn of(obj: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        if let Ok(array) = obj.cast::<PyArray>() {
+        // The type has no subclasses: a comparison of pointers.
+        if let Ok(array) = obj.cast_exact::<PyArray>() {
             return Ok(Some(Operand::Array(array.get().get())));
         }
         if let Some(scalar) = Scalar::of(obj)? {
@@ -276,7 +277,6 @@ pub(crate) struct Value(pub(crate) Operand);
 impl FromPyObject<'_, '_> for Value {
     type Error = PyErr;
     fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        let obj = obj.to_owned();
         match Operand::of(&obj)? {
             Some(operand) => Ok(Self(operand)),
             None if obj.is_none() => {

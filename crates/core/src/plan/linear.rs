@@ -43,7 +43,7 @@ pub(crate) struct Linear {
 impl Linear {
     /// Lists what the arrays that have no values yet are made from.
     pub(crate) fn new(arrays: &[Array]) -> Result<Self> {
-        let graph = graph::walk(arrays, |n| n.data().is_none(), |_| true);
+        let mut graph = graph::walk(arrays, |n| n.data().is_none(), |_| true);
         let mut out = Self {
             steps: Vec::with_capacity(graph.steps.len()),
             leaves: Vec::new(),
@@ -55,7 +55,7 @@ impl Linear {
         // In-graph references to each node beside the list's own: a recipe's, and the list's copy of the recipe.
         let mut held = vec![1u32; graph.steps.len()];
         let mut moved = vec![u32::MAX; graph.steps.len()];
-        for (place, step) in graph.steps.into_iter().enumerate() {
+        for (place, step) in std::mem::take(&mut graph.steps).into_iter().enumerate() {
             let Some(recipe) = step.recipe else {
                 // Filled by another thread since the walk looked, or a placeholder.
                 if step.node.data().is_none() {
@@ -65,8 +65,7 @@ impl Linear {
             };
             let from = out.refs.len() as u32;
             for x in &recipe.inputs {
-                let place = graph.place.get(&graph::id(x)).map(|&p| p as usize);
-                let inside = place.filter(|&p| moved[p] != u32::MAX);
+                let inside = graph.place(x).filter(|&p| moved[p] != u32::MAX);
                 out.refs.push(match inside {
                     Some(p) => {
                         held[p] += 2;
@@ -88,10 +87,10 @@ impl Linear {
             out.steps.push(LinearStep { node: step.node, recipe, refs, kept: false });
         }
         for array in arrays {
-            if let Some(&p) = graph.place.get(&graph::id(array))
-                && moved[p as usize] != u32::MAX
+            if let Some(p) = graph.place(array)
+                && moved[p] != u32::MAX
             {
-                out.steps[moved[p as usize] as usize].kept = true;
+                out.steps[moved[p] as usize].kept = true;
             }
         }
         for (place, &step) in moved.iter().enumerate() {

@@ -17,7 +17,7 @@ mod turn;
 use crate::array::Array;
 use crate::error::Result;
 use crate::eval::no_value;
-use crate::primitive::Fuse;
+use crate::primitive::{Fuse, Values};
 use crate::profile::{self, EventKind};
 use emit::Plan;
 use linear::{Linear, identities};
@@ -71,8 +71,10 @@ fn planned_call(arrays: &[Array]) -> Option<Array> {
         }
     }
     let call = call.filter(|call| !call.is_available() && !call.is_tracer())?;
-    let recipe = call.node.recipe()?;
-    (recipe.op.is_planned() && recipe.inputs.iter().all(Array::is_available)).then_some(call)
+    let ready = call.node.peek_recipe(|recipe| {
+        Some(recipe.op.is_planned() && recipe.inputs.iter().all(Array::is_available))
+    })?;
+    ready.then_some(call)
 }
 
 /// The array itself, or what it is an alias of.
@@ -80,22 +82,31 @@ fn source(array: &Array) -> Option<Array> {
     if array.is_tracer() {
         return None;
     }
-    let recipe = array.node.recipe()?;
-    match recipe.op.fuse(&recipe.inputs) {
-        Fuse::Forward { first } if array.node.avals.len() == 1 => recipe.inputs.get(first).cloned(),
-        _ => Some(array.clone()),
-    }
+    array.node.peek_recipe(|recipe| {
+        let alone = array.node.avals.len() == 1;
+        Some(match recipe.op.fuse(&recipe.inputs) {
+            Fuse::Forward { first } if alone => recipe.inputs.get(first)?.clone(),
+            _ => array.clone(),
+        })
+    })
 }
 
 /// Evaluates such a call, without a plan around it.
 fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
     let Some(recipe) = call.node.recipe() else { return Ok(()) };
-    let inputs = recipe.inputs.iter().map(|x| x.data_if_ready().cloned().ok_or_else(no_value));
-    let outs = recipe.op.eval(inputs.collect::<Result<_>>()?, &call.node.avals)?;
-    let sources: Vec<Option<Array>> = arrays.iter().map(source).collect();
-    for (array, source) in arrays.iter().zip(sources) {
+    let mut inputs = Values::with_capacity(recipe.inputs.len());
+    for x in &recipe.inputs {
+        inputs.push(x.data_if_ready().cloned().ok_or_else(no_value)?);
+    }
+    let outs = recipe.op.eval(inputs, &call.node.avals)?;
+    drop(recipe);
+    for array in arrays {
         // Some have values already, perhaps from another thread.
-        if let Some(source) = source.filter(|s| !array.is_available() && !Arc::ptr_eq(&s.node, &array.node)) {
+        if !array.is_available()
+            && !Arc::ptr_eq(&array.node, &call.node)
+            && let Some(source) = source(array)
+            && Arc::ptr_eq(&source.node, &call.node)
+        {
             array.node.fill(smallvec![outs[source.index as usize].clone()]);
         }
     }

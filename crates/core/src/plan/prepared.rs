@@ -82,11 +82,14 @@ impl Prepared {
             Leaf::Constant(data) => data.clone(),
         });
         let slots = self.plan.execute(leaves)?;
-        let outs = self.outs.iter().zip(handed).map(|(out, handed)| match out {
-            Out::Input(_) => handed.expect("set above"),
-            Out::Constant(data) => data.clone(),
-            Out::Made(operand) => operand.data(&slots),
-        });
-        Ok(outs.collect())
+        let mut outs = Values::with_capacity(self.outs.len());
+        for (out, handed) in self.outs.iter().zip(handed) {
+            outs.push(match out {
+                Out::Input(_) => handed.expect("set above"),
+                Out::Constant(data) => data.clone(),
+                Out::Made(operand) => operand.data(&slots),
+            });
+        }
+        Ok(outs)
     }
 }
