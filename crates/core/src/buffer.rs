@@ -144,8 +144,8 @@ enum Owner {
 
 /// A block of memory that goes back to the cache when the last view of it is gone.
 pub(crate) struct Buffer {
-    /// Unless it is its own memory.
-    ptr: *mut u8,
+    /// Null if it is its own memory.
+    block: *mut u8,
     bytes: usize,
     owner: Owner,
 }
@@ -158,7 +158,7 @@ impl Buffer {
     fn alloc(op: &'static str, bytes: usize) -> Result<Self> {
         if bytes <= SMALL {
             let owner = Owner::Own(UnsafeCell::new([0; SMALL / 8]));
-            return Ok(Self { ptr: std::ptr::null_mut(), bytes: 0, owner });
+            return Ok(Self { block: std::ptr::null_mut(), bytes: 0, owner });
         }
         let (class, bytes) = class_of(bytes);
         let found = CACHE.lock().unwrap_or_else(|e| e.into_inner()).get_mut(class).and_then(Vec::pop);
@@ -179,14 +179,14 @@ impl Buffer {
         };
         let active = ACTIVE.fetch_add(bytes, Relaxed) + bytes;
         PEAK.fetch_max(active, Relaxed);
-        Ok(Self { ptr: ptr.as_ptr(), bytes, owner: Owner::Cache })
+        Ok(Self { block: ptr.as_ptr(), bytes, owner: Owner::Cache })
     }
 
     /// Where the memory starts. It stays there as long as the buffer stays where it is, which is inside of an `Arc`.
     fn start(&self) -> *mut u8 {
         match &self.owner {
             Owner::Own(memory) => memory.get().cast(),
-            _ => self.ptr,
+            _ => self.block,
         }
     }
 }
@@ -199,7 +199,7 @@ impl Drop for Buffer {
         let active = ACTIVE.fetch_sub(self.bytes, Relaxed) - self.bytes;
         let (class, _) = class_of(self.bytes);
         let cached = CACHED.load(Relaxed).saturating_add(self.bytes);
-        let Some(ptr) = NonNull::new(self.ptr) else { return };
+        let Some(ptr) = NonNull::new(self.block) else { return };
         if cached <= cache_limit() && active.saturating_add(cached) <= memory_limit() && class < CLASSES {
             CACHED.fetch_add(self.bytes, Relaxed);
             let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
@@ -249,7 +249,7 @@ impl Data {
         // SAFETY: large enough and aligned, as asserted.
         unsafe { memory.as_mut_ptr().cast::<T>().write(value) };
         let owner = Owner::Own(UnsafeCell::new(memory));
-        let buffer = Buffer { ptr: std::ptr::null_mut(), bytes: 0, owner };
+        let buffer = Buffer { block: std::ptr::null_mut(), bytes: 0, owner };
         let (shape, strides) = (Shape::new(), Strides::new());
         Self { buffer: Arc::new(buffer), offset: 0, dtype: T::DTYPE, shape, strides }
     }
@@ -286,7 +286,7 @@ impl Data {
         strides: &[isize],
         owner: Box<dyn Any + Send + Sync>,
     ) -> Self {
-        let buffer = Buffer { ptr: ptr.cast_mut(), bytes: 0, owner: Owner::Foreign(owner) };
+        let buffer = Buffer { block: ptr.cast_mut(), bytes: 0, owner: Owner::Foreign(owner) };
         Self {
             buffer: Arc::new(buffer),
             offset: 0,

@@ -58,14 +58,14 @@ static WALKS: AtomicU64 = AtomicU64::new(0);
 ///
 /// It stands in the node itself, where looking it up costs next to nothing. Only one walk at a time can write there;
 /// another one, of another thread or inside of a rule that the first has called, takes a map.
-enum Places {
+pub(crate) enum Places {
     /// The walk's number, which no other has.
     Marks(u64),
     Map(FxHashMap<NodeId, u32>),
 }
 
 impl Places {
-    fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         // Acquire and release: one walk's marks are written before the next one's. A mark that is seen late bears
         // another walk's number and is none.
         if MARKING.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
@@ -75,7 +75,7 @@ impl Places {
         }
     }
 
-    fn get(&self, node: &Arc<Node>) -> Option<u32> {
+    pub(crate) fn get(&self, node: &Arc<Node>) -> Option<u32> {
         match self {
             Places::Marks(walk) => {
                 let mark = &node.mark;
@@ -85,7 +85,7 @@ impl Places {
         }
     }
 
-    fn set(&mut self, node: &Arc<Node>, place: u32) {
+    pub(crate) fn set(&mut self, node: &Arc<Node>, place: u32) {
         match self {
             Places::Marks(walk) => {
                 node.mark.place.store(place, Ordering::Relaxed);

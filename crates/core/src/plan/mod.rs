@@ -20,7 +20,7 @@ use crate::eval::no_value;
 use crate::primitive::{Fuse, Values};
 use crate::profile::{self, EventKind};
 use emit::Plan;
-use linear::{Linear, identities};
+use linear::{Listing, identities};
 pub(crate) use prepared::Prepared;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::smallvec;
@@ -54,9 +54,19 @@ pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
     if let Some(call) = planned_call(arrays) {
         return run_planned(arrays, &call);
     }
-    let linear = Linear::new(arrays)?;
-    let plan = find(&linear);
-    plan.run(linear)
+    let (listing, plan) = planned(arrays)?;
+    plan.run(listing)
+}
+
+/// The list of what makes the arrays, and the plan for it.
+fn planned(arrays: &[Array]) -> Result<(Listing, Arc<Plan>)> {
+    loop {
+        let listing = Listing::new(arrays)?;
+        if let Some(plan) = find(&listing) {
+            return Ok((listing, plan));
+        }
+        // Another thread has computed a part of it meanwhile: the next list is shorter.
+    }
 }
 
 /// The one call of a compiled function that all the arrays are outputs of, if its inputs have values.
@@ -117,27 +127,28 @@ fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
     Ok(())
 }
 
-fn find(linear: &Linear) -> Arc<Plan> {
-    let hash = linear.hash();
+fn find(listing: &Listing) -> Option<Arc<Plan>> {
+    let hash = listing.hash();
     {
         let cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(cached) = cache.as_ref().and_then(|c| c.plans.get(&hash))
-            && cached.key[..] == linear.key[..]
+            && cached.key[..] == listing.key[..]
         {
-            return cached.plan.clone();
+            return Some(cached.plan.clone());
         }
     }
     let planning = profile::span(EventKind::Plan, "plan");
-    let plan = Arc::new(Plan::new(linear));
+    let linear = listing.linear()?;
+    let plan = Arc::new(Plan::new(&linear));
     drop(planning);
     if linear.steps.len() <= MAX_STEPS {
-        keep(linear, hash, plan.clone());
+        keep(&listing.key, identities(&linear), hash, plan.clone());
     }
-    plan
+    Some(plan)
 }
 
-fn keep(linear: &Linear, hash: u64, plan: Arc<Plan>) {
-    let cached = Cached { key: linear.key.clone().into(), plan, identities: identities(linear) };
+fn keep(key: &[u64], identities: Vec<usize>, hash: u64, plan: Arc<Plan>) {
+    let cached = Cached { key: key.into(), plan, identities };
     // Dropped without the lock: an operation may hold graphs, and what they hold may come back here.
     let mut dropped = Vec::new();
     let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
@@ -192,6 +203,5 @@ pub(crate) fn forgotten(identity: usize) {
 /// assert!(text.contains("chain (2,): multiply, exp, add"), "{text}");
 /// ```
 pub fn plan_text(arrays: &[Array]) -> Result<String> {
-    let linear = Linear::new(arrays)?;
-    Ok(find(&linear).to_string())
+    Ok(planned(arrays)?.1.to_string())
 }

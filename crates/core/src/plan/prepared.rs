@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::eval::no_value;
 use crate::graph;
 use crate::plan::emit::{Operand, Plan};
-use crate::plan::linear::Linear;
+use crate::plan::linear::Listing;
 use crate::primitive::Values;
 use crate::profile::{self, EventKind};
 use rustc_hash::FxHashMap;
@@ -34,16 +34,22 @@ enum Out {
 impl Prepared {
     /// Plans what makes `outputs` from `inputs`, which have values; all other values are constants.
     pub(crate) fn new(inputs: &[Array], outputs: &[Array]) -> Result<Self> {
-        let linear = Linear::new(outputs)?;
+        let (listing, linear) = loop {
+            let listing = Listing::new(outputs)?;
+            // Otherwise another thread has computed a constant meanwhile.
+            if let Some(linear) = listing.linear() {
+                break (listing, linear);
+            }
+        };
         let planning = profile::span(EventKind::Plan, "plan");
         let plan = Plan::new(&linear);
         drop(planning);
         let input: FxHashMap<(graph::NodeId, u32), u32> =
             inputs.iter().enumerate().map(|(i, x)| ((graph::id(x), x.index), i as u32)).collect();
-        let leaves = linear
+        let leaves = listing
             .leaf_ids
             .iter()
-            .zip(&linear.leaves)
+            .zip(&listing.leaves)
             .map(|(id, data)| input.get(id).map_or_else(|| Leaf::Constant(data.clone()), |&i| Leaf::Input(i)))
             .collect();
         let step: FxHashMap<graph::NodeId, u32> =
