@@ -111,9 +111,14 @@ impl Node {
     }
 }
 
+/// Recipes that wait to be dropped, and whether somebody further up in this thread is dropping them.
+struct Graves {
+    queue: RefCell<Vec<Recipe>>,
+    digging: Cell<bool>,
+}
+
 thread_local! {
-    static GRAVES: RefCell<Vec<Recipe>> = const { RefCell::new(Vec::new()) };
-    static DIGGING: Cell<bool> = const { Cell::new(false) };
+    static GRAVES: Graves = const { Graves { queue: RefCell::new(Vec::new()), digging: Cell::new(false) } };
 }
 
 /// Drops a recipe without recursing: a chain of a million nodes goes in one loop, and so do graphs that
@@ -127,19 +132,19 @@ fn bury(recipe: Recipe) {
         return;
     }
     let mut waiting = Some(recipe);
-    let queued = GRAVES.try_with(|g| g.borrow_mut().push(waiting.take().expect("set above"))).is_ok();
-    if !queued {
-        // The thread is being torn down and its queue is gone: drop in place.
-        drop(waiting);
-        return;
-    }
-    if DIGGING.replace(true) {
-        return;
-    }
-    while let Some(recipe) = GRAVES.with(|g| g.borrow_mut().pop()) {
-        drop(recipe);
-    }
-    DIGGING.set(false);
+    // Where the thread is being torn down and its queue is gone, it is dropped in place.
+    let _ = GRAVES.try_with(|graves| {
+        let next = || graves.queue.borrow_mut().pop();
+        if graves.digging.get() {
+            graves.queue.borrow_mut().extend(waiting.take());
+            return;
+        }
+        graves.digging.set(true);
+        while let Some(recipe) = waiting.take().or_else(next) {
+            drop(recipe);
+        }
+        graves.digging.set(false);
+    });
 }
 
 impl Drop for Node {

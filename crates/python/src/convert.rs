@@ -385,18 +385,16 @@ impl FromPyObject<'_, '_> for Ints {
                 )));
             }
         }
-        let values = obj
-            .try_iter()?
-            .map(|item| {
-                let item = item?;
-                int(&item).map_err(|_| {
-                    PyTypeError::new_err(format!(
-                        "expected a sequence of ints, but it holds {}",
-                        describe(&item)
-                    ))
-                })
+        let each = |item: Bound<'_, PyAny>| {
+            int(&item).map_err(|_| {
+                PyTypeError::new_err(format!("expected a sequence of ints, but it holds {}", describe(&item)))
             })
-            .collect::<PyResult<_>>()?;
+        };
+        // A tuple needs no iterator.
+        let values = match obj.cast_exact::<PyTuple>() {
+            Ok(tuple) => tuple.iter().map(each).collect::<PyResult<_>>()?,
+            Err(_) => obj.try_iter()?.map(|item| each(item?)).collect::<PyResult<_>>()?,
+        };
         Ok(Self { values, single: false })
     }
 }
