@@ -73,14 +73,12 @@ impl Prepared {
 
     /// The outputs for inputs of the layouts it was prepared for.
     pub(crate) fn run(&self, inputs: Values) -> Result<Values> {
-        let handed: SmallVec<[Option<Data>; 2]> = self
-            .outs
-            .iter()
-            .map(|out| match out {
-                Out::Input(i) => Some(inputs[*i as usize].clone()),
-                _ => None,
-            })
-            .collect();
+        let handed = |out: &Out| match out {
+            Out::Input(i) => Some(inputs[*i as usize].clone()),
+            _ => None,
+        };
+        let handed: Vec<Data> = self.outs.iter().filter_map(handed).collect();
+        let mut handed = handed.into_iter();
         // By value: an input that nobody else holds lends its memory after its last use.
         let mut inputs: SmallVec<[Option<Data>; 8]> = inputs.into_iter().map(Some).collect();
         let leaves = self.leaves.iter().map(|leaf| match leaf {
@@ -89,9 +87,9 @@ impl Prepared {
         });
         let slots = self.plan.execute(leaves)?;
         let mut outs = Values::with_capacity(self.outs.len());
-        for (out, handed) in self.outs.iter().zip(handed) {
+        for out in &self.outs {
             outs.push(match out {
-                Out::Input(_) => handed.expect("set above"),
+                Out::Input(_) => handed.next().expect("one for each"),
                 Out::Constant(data) => data.clone(),
                 Out::Made(operand) => operand.data(&slots),
             });
