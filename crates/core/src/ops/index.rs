@@ -245,12 +245,7 @@ impl Plan {
         }
         // Beside an index array an integer is an index array, too, as in NumPy.
         let advanced = full.iter().any(|i| matches!(i, Index::Array(_)));
-        let mut plan = Plan {
-            window: Window::default(),
-            shape: Shape::new(),
-            arrays: Vec::new(),
-            place: 0,
-        };
+        let mut plan = Plan { window: Window::default(), shape: Shape::new(), arrays: Vec::new(), place: 0 };
         let mut axis = 0;
         let mut groups: Vec<usize> = Vec::new(); // positions in `full` of advanced indices
         for (position, index) in full.iter().enumerate() {
