@@ -41,7 +41,7 @@ fn class_of(bytes: usize) -> (usize, usize) {
     (((top as usize - 6) * 4) + steps, (1usize << top).saturating_add(steps * quarter))
 }
 
-/// Bytes held by live arrays.
+/// Bytes held by live arrays, apart from those of 16 bytes and less.
 pub fn active_memory() -> usize {
     ACTIVE.load(Relaxed)
 }
