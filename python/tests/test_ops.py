@@ -458,3 +458,22 @@ def test_signatures_are_there_to_be_read():
     assert str(inspect.signature(mx.sum)) == "(a, /, axis=None, keepdims=False, stream=None)"
     assert list(inspect.signature(mx.array.mean).parameters) == ["self", "axis", "keepdims", "stream"]
     assert "stream" in inspect.signature(mx.exp).parameters
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16, mx.int32, mx.uint8, mx.complex64, mx.bool_])
+def test_a_literal_square_is_a_product_of_the_same_type(dtype):
+    a = mx.array([-3, 0, 2, 7]).astype(dtype)
+    for two in (2, 2.0):
+        got = a**two
+        want = mx.power(a, mx.array(two).astype(got.dtype))
+        assert got.tolist() == mx.power(a, two).tolist()
+        assert mx.allclose(got.astype(mx.complex64), want.astype(mx.complex64), rtol=1e-5).item()
+        b = mx.array(a)
+        b **= two
+        assert b.tolist() == got.tolist() and b.dtype == got.dtype
+
+
+def test_the_derivative_of_a_literal_square():
+    x = mx.array([3.0, 0.0, -1.5])
+    assert mx.grad(lambda x: (x**2).sum())(x).tolist() == [6.0, 0.0, -3.0]
+    assert mx.grad(lambda x: mx.grad(lambda x: (x**2).sum())(x).sum())(x).tolist() == [2.0, 2.0, 2.0]

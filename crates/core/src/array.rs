@@ -6,6 +6,7 @@
 
 use crate::buffer::Data;
 use crate::error::{Error, Result};
+use crate::graph::Mark;
 use crate::primitive::{Op, Primitive};
 use crate::shape::{Shape, ShapeText};
 use crate::trace::{self, TraceSet};
@@ -57,6 +58,8 @@ pub(crate) struct Node {
     /// The traces this node is part of: it depends on a leaf of each.
     pub(crate) traces: Option<Arc<TraceSet>>,
     pub(crate) pending: Pending,
+    /// Where the walk that has the marks lists the node.
+    pub(crate) mark: Mark,
 }
 
 impl Node {
@@ -72,6 +75,11 @@ impl Node {
     /// The recipe, if it is still there.
     pub(crate) fn recipe(&self) -> Option<Recipe> {
         self.lock().clone()
+    }
+
+    /// Looks at the recipe where it is. `f` must not come back to the node.
+    pub(crate) fn peek_recipe<R>(&self, f: impl FnOnce(&Recipe) -> Option<R>) -> Option<R> {
+        self.lock().as_ref().and_then(f)
     }
 
     /// Stores computed values; the recipe goes unless a live trace may still differentiate through it.
@@ -103,28 +111,40 @@ impl Node {
     }
 }
 
+/// Recipes that wait to be dropped, and whether somebody further up in this thread is dropping them.
+struct Graves {
+    queue: RefCell<Vec<Recipe>>,
+    digging: Cell<bool>,
+}
+
 thread_local! {
-    static GRAVES: RefCell<Vec<Recipe>> = const { RefCell::new(Vec::new()) };
-    static DIGGING: Cell<bool> = const { Cell::new(false) };
+    static GRAVES: Graves = const { Graves { queue: RefCell::new(Vec::new()), digging: Cell::new(false) } };
 }
 
 /// Drops a recipe without recursing: a chain of a million nodes goes in one loop, and so do graphs that
 /// primitives hold inside themselves, because whatever dies meanwhile is queued here too.
 fn bury(recipe: Recipe) {
+    // Most often nothing dies that has a recipe: somebody else holds the inputs, all of them perhaps the same node, or
+    // they are values and nothing else.
+    let n = recipe.inputs.len();
+    let stays = |x: &Array| Arc::strong_count(&x.node) > n || x.is_available() && x.node.traces.is_none();
+    if matches!(recipe.op, Op::Static(_)) && recipe.inputs.iter().all(stays) {
+        return;
+    }
     let mut waiting = Some(recipe);
-    let queued = GRAVES.try_with(|g| g.borrow_mut().push(waiting.take().expect("set above"))).is_ok();
-    if !queued {
-        // The thread is being torn down and its queue is gone: drop in place.
-        drop(waiting);
-        return;
-    }
-    if DIGGING.replace(true) {
-        return;
-    }
-    while let Some(recipe) = GRAVES.with(|g| g.borrow_mut().pop()) {
-        drop(recipe);
-    }
-    DIGGING.set(false);
+    // Where the thread is being torn down and its queue is gone, it is dropped in place.
+    let _ = GRAVES.try_with(|graves| {
+        let next = || graves.queue.borrow_mut().pop();
+        if graves.digging.get() {
+            graves.queue.borrow_mut().extend(waiting.take());
+            return;
+        }
+        graves.digging.set(true);
+        while let Some(recipe) = waiting.take().or_else(next) {
+            drop(recipe);
+        }
+        graves.digging.set(false);
+    });
 }
 
 impl Drop for Node {
@@ -158,14 +178,13 @@ impl Array {
     /// An array over values that exist.
     pub fn from_data(data: Data) -> Self {
         let aval = Aval::new(data.dtype(), data.shape());
-        let cell = OnceLock::new();
-        let _ = cell.set(smallvec![data]);
         Self::from_node(Node {
-            avals: smallvec![aval],
-            data: cell,
+            avals: Outs::from_buf([aval]),
+            data: OnceLock::from(Outs::from_buf([data])),
             recipe: Mutex::new(None),
             traces: None,
             pending: Pending::default(),
+            mark: Mark::default(),
         })
     }
 
@@ -183,7 +202,7 @@ impl Array {
 
     /// A zero-dimensional array.
     pub fn scalar<T: Element>(value: T) -> Self {
-        Self::from_slice(&[value], &[]).expect("one value fills the shape ()")
+        Self::from_data(Data::scalar(value))
     }
 
     /// A node without values or recipe: the abstract argument of a function that is traced, part of `traces`.
@@ -194,6 +213,7 @@ impl Array {
             recipe: Mutex::new(None),
             traces,
             pending: Pending::default(),
+            mark: Mark::default(),
         })
     }
 
@@ -245,6 +265,7 @@ impl Array {
             recipe: Mutex::new(Some(Recipe { op, inputs })),
             traces,
             pending,
+            mark: Mark::default(),
         });
         crate::eval::bound_laziness(&array);
         array

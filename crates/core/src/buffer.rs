@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::shape::{Shape, Strides, checked_size, row_major_strides};
 use covector_kernels::{Dtype, Element, Out, View, block};
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -40,7 +41,7 @@ fn class_of(bytes: usize) -> (usize, usize) {
     (((top as usize - 6) * 4) + steps, (1usize << top).saturating_add(steps * quarter))
 }
 
-/// Bytes held by live arrays.
+/// Bytes held by live arrays, apart from those of 16 bytes and less.
 pub fn active_memory() -> usize {
     ACTIVE.load(Relaxed)
 }
@@ -128,8 +129,14 @@ pub fn set_wired_limit(bytes: usize) -> usize {
     WIRED_LIMIT.swap(bytes, Relaxed)
 }
 
+/// Bytes of the smallest buffers: a number, or the key of a random stream.
+const SMALL: usize = 16;
+
 enum Owner {
     Cache,
+    /// The buffer is its own memory: literal numbers are as many as operations, and cost one allocation each, not two,
+    /// and no lock.
+    Own(UnsafeCell<[u64; SMALL / 8]>),
     /// Memory of somebody else, alive as long as this value.
     #[expect(dead_code, reason = "held for its drop, which releases the memory")]
     Foreign(Box<dyn Any + Send + Sync>),
@@ -137,7 +144,8 @@ enum Owner {
 
 /// A block of memory that goes back to the cache when the last view of it is gone.
 pub(crate) struct Buffer {
-    ptr: *mut u8,
+    /// Null if it is its own memory.
+    block: *mut u8,
     bytes: usize,
     owner: Owner,
 }
@@ -148,6 +156,10 @@ unsafe impl Sync for Buffer {}
 
 impl Buffer {
     fn alloc(op: &'static str, bytes: usize) -> Result<Self> {
+        if bytes <= SMALL {
+            let owner = Owner::Own(UnsafeCell::new([0; SMALL / 8]));
+            return Ok(Self { block: std::ptr::null_mut(), bytes: 0, owner });
+        }
         let (class, bytes) = class_of(bytes);
         let found = CACHE.lock().unwrap_or_else(|e| e.into_inner()).get_mut(class).and_then(Vec::pop);
         let ptr = if let Some(block) = found {
@@ -167,19 +179,27 @@ impl Buffer {
         };
         let active = ACTIVE.fetch_add(bytes, Relaxed) + bytes;
         PEAK.fetch_max(active, Relaxed);
-        Ok(Self { ptr: ptr.as_ptr(), bytes, owner: Owner::Cache })
+        Ok(Self { block: ptr.as_ptr(), bytes, owner: Owner::Cache })
+    }
+
+    /// Where the memory starts. It stays there as long as the buffer stays where it is, which is inside of an `Arc`.
+    fn start(&self) -> *mut u8 {
+        match &self.owner {
+            Owner::Own(memory) => memory.get().cast(),
+            _ => self.block,
+        }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Owner::Foreign(_) = self.owner {
+        if !matches!(self.owner, Owner::Cache) {
             return;
         }
         let active = ACTIVE.fetch_sub(self.bytes, Relaxed) - self.bytes;
         let (class, _) = class_of(self.bytes);
         let cached = CACHED.load(Relaxed).saturating_add(self.bytes);
-        let Some(ptr) = NonNull::new(self.ptr) else { return };
+        let Some(ptr) = NonNull::new(self.block) else { return };
         if cached <= cache_limit() && active.saturating_add(cached) <= memory_limit() && class < CLASSES {
             CACHED.fetch_add(self.bytes, Relaxed);
             let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
@@ -222,6 +242,18 @@ impl Data {
         })
     }
 
+    /// One value, without axes.
+    pub(crate) fn scalar<T: Element>(value: T) -> Self {
+        const { assert!(size_of::<T>() <= SMALL && align_of::<T>() <= align_of::<u64>()) };
+        let mut memory = [0u64; SMALL / 8];
+        // SAFETY: large enough and aligned, as asserted.
+        unsafe { memory.as_mut_ptr().cast::<T>().write(value) };
+        let owner = Owner::Own(UnsafeCell::new(memory));
+        let buffer = Buffer { block: std::ptr::null_mut(), bytes: 0, owner };
+        let (shape, strides) = (Shape::new(), Strides::new());
+        Self { buffer: Arc::new(buffer), offset: 0, dtype: T::DTYPE, shape, strides }
+    }
+
     /// A row-major copy of `values`, whose count must be the shape's.
     pub fn from_slice<T: Element>(values: &[T], shape: &[usize]) -> Result<Self> {
         let size = checked_size("array", shape)?;
@@ -254,7 +286,7 @@ impl Data {
         strides: &[isize],
         owner: Box<dyn Any + Send + Sync>,
     ) -> Self {
-        let buffer = Buffer { ptr: ptr.cast_mut(), bytes: 0, owner: Owner::Foreign(owner) };
+        let buffer = Buffer { block: ptr.cast_mut(), bytes: 0, owner: Owner::Foreign(owner) };
         Self {
             buffer: Arc::new(buffer),
             offset: 0,
@@ -286,7 +318,7 @@ impl Data {
 
     /// The address of element `[0, 0, …]`.
     pub fn ptr(&self) -> *const u8 {
-        self.buffer.ptr.wrapping_add(self.offset)
+        self.buffer.start().wrapping_add(self.offset)
     }
 
     /// What a kernel reads.
@@ -299,7 +331,7 @@ impl Data {
     /// What a kernel fills. Only for memory nobody else holds: fresh from [`Data::alloc`] or [`Data::is_unique`].
     pub fn out(&mut self) -> Out<'_> {
         debug_assert!(self.is_unique(), "writing to shared memory");
-        let ptr = self.buffer.ptr.wrapping_add(self.offset);
+        let ptr = self.buffer.start().wrapping_add(self.offset);
         // SAFETY: row-major memory of this shape and type, held by this value alone.
         unsafe { Out::new(ptr, self.dtype, &self.shape) }
     }
@@ -307,7 +339,7 @@ impl Data {
     /// Whether this value alone holds its memory and all of its elements are row-major, so that it can be reused.
     pub fn is_unique(&self) -> bool {
         Arc::strong_count(&self.buffer) == 1
-            && matches!(self.buffer.owner, Owner::Cache)
+            && !matches!(self.buffer.owner, Owner::Foreign(_))
             && self.view().is_row_major()
     }
 

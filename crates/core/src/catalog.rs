@@ -605,7 +605,7 @@ fn wrappers() -> Vec<Entry> {
         }),
         entries_of("compile", two(), move |x| {
             let avals: Vec<_> = x.iter().map(|x| x.aval().clone()).collect();
-            compile_flat(&avals, cubic)?.node(x)
+            compile_flat(&avals, cubic)?.node(x.to_vec())
         }),
         entries_of("custom_function", two(), move |x| by_vjp.call(x, cubic)),
         entries_of("custom_function", two(), move |x| by_jvp.call(x, cubic)),

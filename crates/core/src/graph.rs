@@ -3,6 +3,7 @@
 use crate::array::{Array, Node, Recipe};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// The identity of a node while something holds it.
 pub(crate) type NodeId = usize;
@@ -32,7 +33,77 @@ impl Step {
 /// Nodes in an order in which inputs come first, with the place of each.
 pub(crate) struct Walk {
     pub(crate) steps: Vec<Step>,
-    pub(crate) place: FxHashMap<NodeId, u32>,
+    places: Places,
+}
+
+impl Walk {
+    /// The number of the step that this array is an output of.
+    pub(crate) fn place(&self, array: &Array) -> Option<usize> {
+        self.places.get(&array.node).map(|place| place as usize)
+    }
+}
+
+/// A walk's note in a node: the walk's number and the node's place.
+#[derive(Default)]
+pub(crate) struct Mark {
+    walk: AtomicU64,
+    place: AtomicU32,
+}
+
+/// Whether a walk has the marks.
+static MARKING: AtomicBool = AtomicBool::new(false);
+static WALKS: AtomicU64 = AtomicU64::new(0);
+
+/// The place of each node.
+///
+/// It stands in the node itself, where looking it up costs next to nothing. Only one walk at a time can write there;
+/// another one, of another thread or inside of a rule that the first has called, takes a map.
+pub(crate) enum Places {
+    /// The walk's number, which no other has.
+    Marks(u64),
+    Map(FxHashMap<NodeId, u32>),
+}
+
+impl Places {
+    pub(crate) fn new(capacity: usize) -> Self {
+        // Acquire and release: one walk's marks are written before the next one's. A mark that is seen late bears
+        // another walk's number and is none.
+        if MARKING.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            Places::Marks(WALKS.fetch_add(1, Ordering::Relaxed) + 1)
+        } else {
+            Places::Map(FxHashMap::with_capacity_and_hasher(capacity, rustc_hash::FxBuildHasher))
+        }
+    }
+
+    pub(crate) fn get(&self, node: &Arc<Node>) -> Option<u32> {
+        match self {
+            Places::Marks(walk) => {
+                let mark = &node.mark;
+                (mark.walk.load(Ordering::Relaxed) == *walk).then(|| mark.place.load(Ordering::Relaxed))
+            }
+            Places::Map(map) => map.get(&(Arc::as_ptr(node) as usize)).copied(),
+        }
+    }
+
+    pub(crate) fn set(&mut self, node: &Arc<Node>, place: u32) {
+        match self {
+            Places::Marks(walk) => {
+                node.mark.place.store(place, Ordering::Relaxed);
+                node.mark.walk.store(*walk, Ordering::Relaxed);
+            }
+            Places::Map(map) => {
+                map.insert(Arc::as_ptr(node) as usize, place);
+            }
+        }
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        if let Places::Marks(_) = self {
+            MARKING.store(false, Ordering::Release);
+        }
+    }
 }
 
 /// Lists everything that `roots` are made from, inputs first, in a deterministic order.
@@ -41,35 +112,40 @@ pub(crate) struct Walk {
 /// listed without one. `visit(node)` says whether an input is listed at all.
 pub(crate) fn walk(roots: &[Array], visit: impl Fn(&Node) -> bool, enter: impl Fn(&Node) -> bool) -> Walk {
     const OPEN: u32 = u32::MAX;
-    // A graph has at least as many nodes as its longest chain: growing the map step by step costs more than the rest.
+    // A graph has at least as many nodes as its longest chain: growing step by step costs more than the rest.
     let least = roots.iter().map(|r| r.node.pending.depth as usize).max().unwrap_or(0).min(1 << 16);
-    let place = FxHashMap::with_capacity_and_hasher(2 * least + 8, rustc_hash::FxBuildHasher);
-    let mut out = Walk { steps: Vec::with_capacity(2 * least + 8), place };
+    let mut out = Walk { steps: Vec::with_capacity(2 * least + 8), places: Places::new(2 * least + 8) };
     // A frame is a node whose inputs are being listed, with the number of the next input.
     let mut stack: Vec<(Arc<Node>, Option<Recipe>, usize)> = Vec::new();
     for root in roots {
-        if !visit(&root.node) || out.place.contains_key(&id(root)) {
+        if !visit(&root.node) || out.places.get(&root.node).is_some() {
             continue;
         }
         let recipe = if enter(&root.node) { root.node.recipe() } else { None };
-        out.place.insert(id(root), OPEN);
+        out.places.set(&root.node, OPEN);
         stack.push((root.node.clone(), recipe, 0));
         while let Some((_, recipe, next)) = stack.last_mut() {
-            let input = recipe.as_ref().and_then(|r| r.inputs.get(*next)).cloned();
+            let input = recipe.as_ref().and_then(|r| r.inputs.get(*next));
             *next += 1;
             if let Some(input) = input {
-                if visit(&input.node) && !out.place.contains_key(&id(&input)) {
+                if visit(&input.node) && out.places.get(&input.node).is_none() {
                     let recipe = if enter(&input.node) { input.node.recipe() } else { None };
-                    out.place.insert(id(&input), OPEN);
-                    stack.push((input.node, recipe, 0));
+                    out.places.set(&input.node, OPEN);
+                    let node = input.node.clone();
+                    stack.push((node, recipe, 0));
                 }
             } else if let Some((node, recipe, _)) = stack.pop() {
-                out.place.insert(Arc::as_ptr(&node) as usize, out.steps.len() as u32);
+                out.places.set(&node, out.steps.len() as u32);
                 out.steps.push(Step { node, recipe });
             }
         }
     }
     out
+}
+
+/// The place of an array whose walk leaves nothing out.
+fn listed(graph: &Walk, array: &Array) -> usize {
+    graph.place(array).expect("every input is listed")
 }
 
 /// The unevaluated graph behind some arrays as text, one node a line, inputs before what uses them.
@@ -101,7 +177,7 @@ pub fn graph_text(arrays: &[Array]) -> String {
                     .inputs
                     .iter()
                     .map(|x| {
-                        let place = graph.place[&id(x)];
+                        let place = listed(&graph, x);
                         if x.node.avals.len() > 1 {
                             format!("%{place}.{}", x.index)
                         } else {
@@ -144,7 +220,7 @@ pub fn graph_dot_named(arrays: &[Array], names: &[(&str, Array)]) -> String {
     for (i, step) in graph.steps.iter().enumerate() {
         let mut lines: Vec<String> = names
             .iter()
-            .filter(|(_, x)| graph.place[&id(x)] as usize == i)
+            .filter(|(_, x)| listed(&graph, x) == i)
             .map(|(name, x)| match step.node.avals.len() {
                 1 => (*name).to_owned(),
                 _ => format!("{name} = output {}", x.index),
@@ -164,12 +240,12 @@ pub fn graph_dot_named(arrays: &[Array], names: &[(&str, Array)]) -> String {
         lines.extend(step.node.avals.iter().map(|a| format!("{} {}", a.dtype, ShapeText(&a.shape))));
         let lines: Vec<String> = lines.iter().map(|l| dot_escaped(l)).collect();
         let shape = if step.recipe.is_some() { "box" } else { "ellipse" };
-        let asked = arrays.iter().any(|x| graph.place[&id(x)] as usize == i);
+        let asked = arrays.iter().any(|x| listed(&graph, x) == i);
         let frame = if asked { ", peripheries=2" } else { "" };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "n{i} [label=\"{}\", shape={shape}{frame}];", lines.join("\\n"));
         for x in step.recipe.iter().flat_map(|r| &r.inputs) {
-            let from = graph.place[&id(x)];
+            let from = listed(&graph, x);
             let label = match x.node.avals.len() {
                 1 => String::new(),
                 _ => format!(" [label=\"output {}\"]", x.index),

@@ -8,7 +8,7 @@
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::{Derivative, MaybeArrays, Primitive, Structured};
+use crate::primitive::{Derivative, Elementwise, MaybeArrays, Primitive, Structured};
 use crate::trace::TraceGuard;
 use crate::transforms::pullback;
 
@@ -80,12 +80,8 @@ pub(crate) fn vjp(
             let Some(ct) = &cotangents[0] else { return Ok(vec![None; x.len()]) };
             let ct = conj(ct)?;
             let mut out = Vec::with_capacity(x.len());
-            for (i, xi) in x.iter().enumerate() {
-                let term = if wanted[i] { rule.partial(i, &ct, x, &y[0])? } else { None };
-                out.push(match term {
-                    Some(term) => Some(conj(&ops::sum_to(&term, xi.shape())?)?),
-                    None => None,
-                });
+            for (i, &wanted) in wanted.iter().enumerate() {
+                out.push(if wanted { pull_elementwise(rule, i, &ct, x, &y[0])? } else { None });
             }
             Ok(out)
         }
@@ -115,6 +111,19 @@ pub(crate) fn vjp(
         Derivative::Zero => Ok(vec![None; x.len()]),
         Derivative::None(why) => Err(Error::not_differentiable(primitive.name(), why)),
     }
+}
+
+/// The cotangent of input `i` of an elementwise operation, for the conjugate of its output's.
+pub(crate) fn pull_elementwise(
+    rule: &dyn Elementwise,
+    i: usize,
+    ct: &Array,
+    x: &[Array],
+    y: &Array,
+) -> Result<Option<Array>> {
+    let Some(term) = rule.partial(i, ct, x, y)? else { return Ok(None) };
+    let term = if term.shape() == x[i].shape() { term } else { ops::sum_to(&term, x[i].shape())? };
+    if term.dtype().is_complex() { ops::try_conjugate(&term).map(Some) } else { Ok(Some(term)) }
 }
 
 /// The pullback of a primitive that only has a jvp: its tangent map, a linear graph over fresh leaves, walked
@@ -164,7 +173,7 @@ pub(crate) fn add(a: Option<Array>, b: Array) -> Result<Array> {
     }
 }
 
-fn conj(x: &Array) -> Result<Array> {
+pub(crate) fn conj(x: &Array) -> Result<Array> {
     if x.dtype().is_complex() { ops::try_conjugate(x) } else { Ok(x.clone()) }
 }
 

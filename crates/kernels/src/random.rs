@@ -6,9 +6,13 @@
 //! instruction set.
 
 pub mod stream;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 use crate::pool::parallel_ranges;
 use crate::simd::vectorize;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Level, level};
 use std::mem::MaybeUninit;
 
 /// Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", 2011).
@@ -61,6 +65,13 @@ trait Finish: Copy + Sync {
         None
     }
     fn finish(self, word: u32, second: u32) -> Self::Out;
+    /// A block of words.
+    #[inline(always)]
+    fn block(self, words: &[u32; BLOCK], second: &[u32; BLOCK], out: &mut [MaybeUninit<Self::Out>; BLOCK]) {
+        for ((out, &word), &second) in out.iter_mut().zip(words).zip(second) {
+            out.write(self.finish(word, second));
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -104,6 +115,25 @@ impl Finish for Normal {
     fn finish(self, word: u32, _: u32) -> f32 {
         let u = Uniform { most: BELOW_ONE }.finish(word, 0);
         self.factor * stream::erfinv(2.0 * u - BELOW_ONE)
+    }
+}
+
+/// [`Normal`], to the bit, where the machine has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct WideNormal(Normal);
+
+#[cfg(target_arch = "x86_64")]
+impl Finish for WideNormal {
+    type Out = f32;
+    #[inline(always)]
+    fn finish(self, word: u32, second: u32) -> f32 {
+        self.0.finish(word, second)
+    }
+    #[inline(always)]
+    fn block(self, words: &[u32; BLOCK], _: &[u32; BLOCK], out: &mut [MaybeUninit<f32>; BLOCK]) {
+        // SAFETY: `normal` uses this type on machines with AVX-512 only.
+        unsafe { wide::normals(self.0.factor, words, out) }
     }
 }
 
@@ -153,10 +183,12 @@ vectorize! {
                 }
             }
             for (words, more, out) in [(&a, &c, low), (&b, &d, high)] {
-                for ((done, &word), &second) in done.iter_mut().zip(words).zip(more) {
-                    done.write(finish.finish(word, second));
+                if let Ok(out) = (&mut *out).try_into() {
+                    finish.block(words, more, out);
+                } else {
+                    finish.block(words, more, &mut done);
+                    out.copy_from_slice(&done[..out.len()]);
                 }
-                out.copy_from_slice(&done[..out.len()]);
             }
         }
     }
@@ -228,5 +260,10 @@ pub fn uniform_f64(key: [u32; 2], out: &mut [MaybeUninit<f64>]) {
 
 /// Fills `out` with `factor · erfinv(u)` for uniform `u` between -1 and 1: normal numbers of variance `factor² / 2`.
 pub fn normal(key: [u32; 2], factor: f32, out: &mut [MaybeUninit<f32>]) {
+    #[cfg(target_arch = "x86_64")]
+    if level() == Level::Avx512 {
+        draw(WideNormal(Normal { factor }), key, out);
+        return;
+    }
     draw(Normal { factor }, key, out);
 }

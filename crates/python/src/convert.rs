@@ -216,7 +216,8 @@ pub(crate) enum Operand {
 impl Operand {
     /// The operand behind a Python object; `None` when it is not one.
     pub(crate) fn of(obj: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        if let Ok(array) = obj.cast::<PyArray>() {
+        // The type has no subclasses: a comparison of pointers.
+        if let Ok(array) = obj.cast_exact::<PyArray>() {
             return Ok(Some(Operand::Array(array.get().get())));
         }
         if let Some(scalar) = Scalar::of(obj)? {
@@ -276,7 +277,6 @@ pub(crate) struct Value(pub(crate) Operand);
 impl FromPyObject<'_, '_> for Value {
     type Error = PyErr;
     fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        let obj = obj.to_owned();
         match Operand::of(&obj)? {
             Some(operand) => Ok(Self(operand)),
             None if obj.is_none() => {
@@ -385,18 +385,16 @@ impl FromPyObject<'_, '_> for Ints {
                 )));
             }
         }
-        let values = obj
-            .try_iter()?
-            .map(|item| {
-                let item = item?;
-                int(&item).map_err(|_| {
-                    PyTypeError::new_err(format!(
-                        "expected a sequence of ints, but it holds {}",
-                        describe(&item)
-                    ))
-                })
+        let each = |item: Bound<'_, PyAny>| {
+            int(&item).map_err(|_| {
+                PyTypeError::new_err(format!("expected a sequence of ints, but it holds {}", describe(&item)))
             })
-            .collect::<PyResult<_>>()?;
+        };
+        // A tuple needs no iterator.
+        let values = match obj.cast_exact::<PyTuple>() {
+            Ok(tuple) => tuple.iter().map(each).collect::<PyResult<_>>()?,
+            Err(_) => obj.try_iter()?.map(|item| each(item?)).collect::<PyResult<_>>()?,
+        };
         Ok(Self { values, single: false })
     }
 }

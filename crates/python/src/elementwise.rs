@@ -8,7 +8,7 @@ use crate::array::PyArray;
 use crate::convert::{Operand, Value, pair};
 use crate::errors::OrRaise;
 use covector_core::RowFn;
-use covector_core::ops::{Listed, listed};
+use covector_core::ops::{self, Listed, listed};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -58,6 +58,12 @@ fn run(row: &Listed, arguments: [Option<Operand>; 2]) -> PyResult<PyArray> {
     };
     match (&row.function, arguments) {
         (RowFn::One(f), [Some(a), None]) => f(&a.alone()?).or_raise().map(PyArray::new),
+        // As the operator does.
+        (RowFn::Two(_), [Some(Operand::Array(a)), Some(Operand::Scalar(b))])
+            if row.name == "power" && b.squares(a.dtype()) =>
+        {
+            ops::try_square(&a).or_raise().map(PyArray::new)
+        }
         (RowFn::Two(f), [Some(a), Some(b)]) => {
             let (a, b) = pair(a, b)?;
             f(&a, &b).or_raise().map(PyArray::new)
@@ -120,11 +126,25 @@ unsafe fn call(
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: Python calls with its lock held.
         let py = unsafe { Python::assume_attached() };
+        let row = &table()[row];
+        let count = count as usize;
+        if names.is_null() && count + usize::from(this.is_some()) == row.arity() {
+            // Most calls: by place, and nothing else.
+            let mut out = [None, None];
+            let given = this.into_iter().chain((0..count).map(|k| {
+                // SAFETY: the vector has one object per positional argument.
+                unsafe { *args.add(k) }
+            }));
+            for (out, object) in out.iter_mut().zip(given) {
+                // SAFETY: arguments, and the object a method is called on, live through the call.
+                *out = Some(unsafe { Borrowed::from_ptr(py, object) }.extract::<Value>()?.0);
+            }
+            return Ok(Bound::new(py, run(row, out)?)?.into_any().into_ptr());
+        }
         // SAFETY: `names` is null or a tuple that lives through the call.
         let names = unsafe { Bound::from_borrowed_ptr_or_opt(py, names) }.map(|n| n.cast_into::<PyTuple>());
         let names = names.transpose()?;
         let extra = names.as_ref().map_or(0, |n| n.len());
-        let count = count as usize;
         let all: smallvec::SmallVec<[Bound<'_, PyAny>; 3]> = (0..count + extra)
             // SAFETY: the vector has one borrowed object per positional argument and then one per name.
             .map(|k| unsafe { Bound::from_borrowed_ptr(py, *args.add(k)) })
@@ -135,7 +155,6 @@ unsafe fn call(
             Some(this) => Some(unsafe { Bound::from_borrowed_ptr(py, this) }.extract::<Value>()?.0),
             None => None,
         };
-        let row = &table()[row];
         let out = run(row, arguments(row, first, positional, names.as_ref(), named)?)?;
         Ok::<_, PyErr>(Bound::new(py, out)?.into_any().into_ptr())
     }));

@@ -10,6 +10,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PyInt, PyList, PySlice, PyTuple};
+use smallvec::{SmallVec, smallvec};
 
 /// A bound of a slice: clamped to what an axis can have, as Python does.
 fn bound(slice: &Bound<'_, PySlice>, name: &Bound<'_, pyo3::types::PyString>) -> PyResult<Option<isize>> {
@@ -84,10 +85,10 @@ fn one(obj: &Bound<'_, PyAny>) -> PyResult<Index> {
 }
 
 /// The indices between the brackets.
-fn parse(obj: &Bound<'_, PyAny>) -> PyResult<Vec<Index>> {
+fn parse(obj: &Bound<'_, PyAny>) -> PyResult<SmallVec<[Index; 4]>> {
     match obj.cast::<PyTuple>() {
         Ok(tuple) => tuple.iter().map(|item| one(&item)).collect(),
-        Err(_) => Ok(vec![one(obj)?]),
+        Err(_) => Ok(smallvec![one(obj)?]),
     }
 }
 
@@ -157,7 +158,7 @@ impl ArrayAt {
 #[pymethods]
 impl ArrayAt {
     fn __getitem__(&self, indices: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(Self { array: self.array.clone(), indices: Some(parse(indices)?) })
+        Ok(Self { array: self.array.clone(), indices: Some(parse(indices)?.into_vec()) })
     }
 
     /// The array with `value` added to the part.

@@ -102,6 +102,18 @@ operators! {
     __rshift__ __rrshift__ __irshift__: "right_shift" ops::try_right_shift;
 }
 
+/// `x` to the power of `other`. The most common power of all, a literal 2, is a product: correctly rounded, where the
+/// general function may be off by a digit, and a small part of its work, also in the derivative.
+fn power<'py>(x: &PyArray, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(scalar) = Scalar::of(other)?
+        && scalar.squares(x.peek(Array::dtype))
+    {
+        let out = ops::try_square(&x.get()).or_raise()?;
+        return Ok(Bound::new(other.py(), PyArray::new(out))?.into_any());
+    }
+    binary(x, other, "power", ops::try_power, false)
+}
+
 fn no_modulus(modulus: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     match modulus {
         None => Ok(()),
@@ -135,7 +147,7 @@ impl PyArray {
         modulus: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         no_modulus(modulus)?;
-        binary(self, other, "power", ops::try_power, false)
+        power(self, other)
     }
     fn __rpow__<'py>(
         &self,
@@ -147,6 +159,12 @@ impl PyArray {
     }
     fn __ipow__(&self, other: &Bound<'_, PyAny>, modulus: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         no_modulus(modulus)?;
+        if let Some(scalar) = Scalar::of(other)?
+            && scalar.squares(self.peek(Array::dtype))
+        {
+            self.set(ops::try_square(&self.get()).or_raise()?);
+            return Ok(());
+        }
         in_place(self, other, "power", ops::try_power)
     }
 

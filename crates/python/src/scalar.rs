@@ -81,6 +81,16 @@ impl Scalar {
         }
     }
 
+    /// Whether an array of type `dtype` to the power of this number is its square, in the same type.
+    pub(crate) fn squares(self, dtype: Dtype) -> bool {
+        let two = match self {
+            Int(v) => v == 2,
+            Float(v) => v == 2.0,
+            _ => false,
+        };
+        two && dtype != Dtype::Bool && self.beside(dtype) == dtype
+    }
+
     /// Refuses an integer that an integer type cannot hold.
     pub(crate) fn check(self, dtype: Dtype) -> PyResult<()> {
         let (low, high) = match dtype {

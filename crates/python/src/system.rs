@@ -24,6 +24,8 @@ pub(crate) fn arrays_in(op: &str, trees: &Bound<'_, PyTuple>) -> PyResult<Vec<Ar
         }
         if let Ok(array) = item.cast::<PyArray>() {
             found.push(array.get().get());
+        } else if let Ok(dict) = item.cast_exact::<PyDict>() {
+            waiting.extend(dict.iter().map(|(_, x)| (x, depth + 1)));
         } else if let Ok(list) = item.cast::<PyList>() {
             waiting.extend(list.iter().map(|x| (x, depth + 1)));
         } else if let Ok(tuple) = item.cast::<PyTuple>() {

@@ -5,9 +5,10 @@ use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::index::{Gather, Scatter, ScatterAlong, TakeAlong};
 use crate::prim::shape::{Dims, Window};
-use crate::shape::{Shape, ShapeText, Strides, broadcast_shapes, normalize_axis};
+use crate::shape::{Shape, ShapeText, broadcast_shapes, normalize_axis};
 use covector_kernels::{Dtype, Scatter as Kind};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
+use std::borrow::Cow;
 
 /// Applies the gather primitive; all indices get one shape.
 pub(crate) fn gather(src: &Array, indices: &[Array], axes: Dims, slice: Shape) -> Result<Array> {
@@ -232,8 +233,8 @@ impl Plan {
         }
         let all = Index::Slice(None, None, 1);
         let rest = x.ndim() - used;
-        let mut full: Vec<Index> = Vec::new();
-        for index in &indices {
+        let mut full: SmallVec<[Index; 4]> = SmallVec::new();
+        for index in &*indices {
             match index {
                 Index::Ellipsis => full.extend(std::iter::repeat_n(all.clone(), rest)),
                 other => full.push(other.clone()),
@@ -244,12 +245,7 @@ impl Plan {
         }
         // Beside an index array an integer is an index array, too, as in NumPy.
         let advanced = full.iter().any(|i| matches!(i, Index::Array(_)));
-        let mut plan = Plan {
-            window: Window { starts: Dims::new(), strides: Strides::new(), extents: Shape::new() },
-            shape: Shape::new(),
-            arrays: Vec::new(),
-            place: 0,
-        };
+        let mut plan = Plan { window: Window::default(), shape: Shape::new(), arrays: Vec::new(), place: 0 };
         let mut axis = 0;
         let mut groups: Vec<usize> = Vec::new(); // positions in `full` of advanced indices
         for (position, index) in full.iter().enumerate() {
@@ -327,8 +323,8 @@ impl Plan {
         slice.iter().enumerate().filter(|(k, _)| !axes.contains(k)).map(|(_, &n)| n).collect()
     }
 
-    fn read(&self, x: &Array) -> Result<Array> {
-        let part = ops::slice_window(x, self.window.clone())?;
+    fn read(mut self, x: &Array) -> Result<Array> {
+        let part = ops::slice_window(x, std::mem::take(&mut self.window))?;
         let part = ops::reshape_to(&part, &self.shape)?;
         if self.arrays.is_empty() {
             return Ok(part);
@@ -469,7 +465,10 @@ impl DivCeil for isize {
 }
 
 /// Boolean index arrays as the integer arrays of the places where they are true. Needs their values.
-fn expand_booleans(op: &'static str, x: &Array, indices: &[Index]) -> Result<Vec<Index>> {
+fn expand_booleans<'a>(op: &'static str, x: &Array, indices: &'a [Index]) -> Result<Cow<'a, [Index]>> {
+    if !indices.iter().any(|i| matches!(i, Index::Array(a) if a.dtype() == Dtype::Bool)) {
+        return Ok(Cow::Borrowed(indices));
+    }
     let mut out = Vec::with_capacity(indices.len());
     let mut axis = 0;
     let trailing = |k: usize| -> usize {
@@ -520,5 +519,5 @@ fn expand_booleans(op: &'static str, x: &Array, indices: &[Index]) -> Result<Vec
             }
         }
     }
-    Ok(out)
+    Ok(Cow::Owned(out))
 }

@@ -9,8 +9,10 @@ use crate::prim::shape::Dims;
 use crate::primitive::{Avals, Fuse, Op, TileFn};
 use crate::shape::{Shape, Strides};
 use covector_kernels::{Dtype, Reduce};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 use smallvec::SmallVec;
+use std::collections::hash_map::Entry;
+use std::hash::Hasher;
 
 /// A chain of several elements may have this many inputs; each needs a tile of its own.
 pub(crate) const MAX_INPUTS: usize = 32;
@@ -81,6 +83,37 @@ pub(crate) enum Proto {
     Call { op: Op, inputs: SmallVec<[Val; 3]>, avals: Avals, first_root: u32, pass: Option<Pass> },
 }
 
+/// Keys that were seen, with the number each was first seen with. They lie one behind the other in one vector.
+#[derive(Default)]
+struct Known {
+    words: Vec<u64>,
+    /// By hash: where the key lies, and its number.
+    first: FxHashMap<u64, (std::ops::Range<usize>, u32)>,
+}
+
+impl Known {
+    /// The number of an equal key; otherwise the key is new and has this number.
+    fn find(&mut self, number: u32, write: impl FnOnce(&mut Vec<u64>)) -> Option<u32> {
+        let start = self.words.len();
+        write(&mut self.words);
+        let mut hasher = FxHasher::default();
+        self.words[start..].iter().for_each(|&w| hasher.write_u64(w));
+        match self.first.entry(hasher.finish()) {
+            Entry::Vacant(entry) => {
+                entry.insert((start..self.words.len(), number));
+                None
+            }
+            Entry::Occupied(entry) => {
+                let (range, same) = entry.get().clone();
+                let equal = self.words[range] == self.words[start..];
+                self.words.truncate(start);
+                // Of two keys with one hash the second is not remembered: equal steps of it are not merged.
+                equal.then_some(same)
+            }
+        }
+    }
+}
+
 struct Planner<'a> {
     linear: &'a Linear,
     roots: Vec<Root>,
@@ -114,7 +147,7 @@ impl Plan {
         let mut first: Vec<u32> = Vec::with_capacity(linear.steps.len());
         let mut values: Vec<Val> = Vec::with_capacity(linear.steps.len());
         // Steps with equal operations on equal values are one step.
-        let mut known: FxHashMap<Vec<u64>, u32> = FxHashMap::default();
+        let mut known = Known::default();
         for (i, step) in linear.steps.iter().enumerate() {
             let inputs: SmallVec<[Val; 3]> = linear
                 .inputs(i)
@@ -125,18 +158,18 @@ impl Plan {
                 })
                 .collect();
             first.push(values.len() as u32);
-            let mut key = Vec::new();
-            write_op(&step.recipe.op, &step.recipe.inputs, &mut key);
-            for v in &inputs {
-                v.write(&mut key);
-            }
-            if let Some(&same) = known.get(&key) {
+            let found = known.find(values.len() as u32, |key| {
+                write_op(&step.recipe.op, &step.recipe.inputs, key);
+                for v in &inputs {
+                    v.write(key);
+                }
+            });
+            if let Some(same) = found {
                 let same = same as usize;
                 for k in 0..step.node.avals.len() {
                     values.push(values[same + k].clone());
                 }
             } else {
-                known.insert(key, values.len() as u32);
                 planner.step(i, inputs, &mut values);
             }
             if step.kept {

@@ -4,7 +4,7 @@ use crate::array::{Array, Node, Recipe};
 use crate::buffer::Data;
 use crate::error::Result;
 use crate::eval::no_value;
-use crate::graph;
+use crate::graph::{self, Places};
 use crate::primitive::{Fuse, Op, Param, Params};
 use rustc_hash::{FxHashMap, FxHasher};
 use std::hash::Hasher;
@@ -19,99 +19,110 @@ pub(crate) enum Ref {
     Step(u32, u32),
 }
 
-pub(crate) struct LinearStep {
+/// A node of a [`Listing`].
+pub(crate) struct Listed {
     pub(crate) node: Arc<Node>,
-    pub(crate) recipe: Recipe,
-    /// Its inputs in `Linear::refs`.
-    pub(crate) refs: std::ops::Range<u32>,
+    /// Its inputs in `Listing::refs`.
+    refs: std::ops::Range<u32>,
+    /// The word of the key that says whether it is kept.
+    word: u32,
     /// Whether something outside of the graph holds the node, so that its values must be stored.
-    pub(crate) kept: bool,
+    kept: bool,
 }
 
-/// A pending graph, inputs first.
-pub(crate) struct Linear {
-    pub(crate) steps: Vec<LinearStep>,
+/// A pending graph, inputs first, with its structural key: all that a known plan needs. Recipes stay in their nodes,
+/// where they cost nothing.
+pub(crate) struct Listing {
+    pub(crate) nodes: Vec<Listed>,
     pub(crate) leaves: Vec<Data>,
     /// Which array each leaf is: its node and its number among the node's outputs.
     pub(crate) leaf_ids: Vec<(graph::NodeId, u32)>,
-    pub(crate) refs: Vec<Ref>,
+    refs: Vec<Ref>,
     /// Equal for graphs that one plan serves: primitives, parameters, connections, layouts of the leaves, and
     /// what is kept; not values.
     pub(crate) key: Vec<u64>,
 }
 
-impl Linear {
-    /// Lists what the arrays that have no values yet are made from.
-    pub(crate) fn new(arrays: &[Array]) -> Result<Self> {
-        let graph = graph::walk(arrays, |n| n.data().is_none(), |_| true);
-        let mut out = Self {
-            steps: Vec::with_capacity(graph.steps.len()),
-            leaves: Vec::new(),
-            leaf_ids: Vec::new(),
-            refs: Vec::with_capacity(graph.steps.len() * 2),
-            key: Vec::with_capacity(graph.steps.len() * 6),
-        };
-        let mut leaf_of: FxHashMap<(graph::NodeId, u32), u32> = FxHashMap::default();
-        // In-graph references to each node beside the list's own: a recipe's, and the list's copy of the recipe.
-        let mut held = vec![1u32; graph.steps.len()];
-        let mut moved = vec![u32::MAX; graph.steps.len()];
-        for (place, step) in graph.steps.into_iter().enumerate() {
-            let Some(recipe) = step.recipe else {
-                // Filled by another thread since the walk looked, or a placeholder.
-                if step.node.data().is_none() {
-                    return Err(no_value());
-                }
-                continue;
-            };
-            let from = out.refs.len() as u32;
-            for x in &recipe.inputs {
-                let place = graph.place.get(&graph::id(x)).map(|&p| p as usize);
-                let inside = place.filter(|&p| moved[p] != u32::MAX);
-                out.refs.push(match inside {
-                    Some(p) => {
-                        held[p] += 2;
-                        Ref::Step(moved[p], x.index)
-                    }
-                    None => {
-                        let next = out.leaves.len() as u32;
-                        let leaf = *leaf_of.entry((graph::id(x), x.index)).or_insert(next);
-                        if leaf == next {
-                            out.leaves.push(x.data_if_ready().cloned().ok_or_else(no_value)?);
-                            out.leaf_ids.push((graph::id(x), x.index));
-                        }
-                        Ref::Leaf(leaf)
-                    }
-                });
-            }
-            moved[place] = out.steps.len() as u32;
-            let refs = from..out.refs.len() as u32;
-            out.steps.push(LinearStep { node: step.node, recipe, refs, kept: false });
-        }
-        for array in arrays {
-            if let Some(&p) = graph.place.get(&graph::id(array))
-                && moved[p as usize] != u32::MAX
-            {
-                out.steps[moved[p as usize] as usize].kept = true;
-            }
-        }
-        for (place, &step) in moved.iter().enumerate() {
-            if step != u32::MAX {
-                let step = &mut out.steps[step as usize];
-                step.kept |= Arc::strong_count(&step.node) as u32 > held[place] || step.node.is_live();
-            }
-        }
-        out.make_key();
-        Ok(out)
-    }
+/// A node with its recipe.
+pub(crate) struct LinearStep {
+    pub(crate) node: Arc<Node>,
+    pub(crate) recipe: Recipe,
+    /// Its inputs in `Linear::refs`.
+    pub(crate) refs: std::ops::Range<u32>,
+    /// As in the listing.
+    pub(crate) kept: bool,
+}
 
+/// What the planner reads.
+pub(crate) struct Linear {
+    pub(crate) steps: Vec<LinearStep>,
+    pub(crate) leaves: Vec<Data>,
+    pub(crate) refs: Vec<Ref>,
+}
+
+impl Linear {
     pub(crate) fn inputs(&self, step: usize) -> &[Ref] {
         let refs = &self.steps[step].refs;
         &self.refs[refs.start as usize..refs.end as usize]
     }
+}
 
-    fn make_key(&mut self) {
-        let mut key = std::mem::take(&mut self.key);
-        for leaf in &self.leaves {
+/// The place of a node whose inputs are being listed, or that turned out to have values.
+const OPEN: u32 = u32::MAX;
+
+impl Listing {
+    /// Lists what the arrays that have no values yet are made from.
+    pub(crate) fn new(arrays: &[Array]) -> Result<Self> {
+        // As in `graph::walk`, whose order this is.
+        let least = arrays.iter().map(|a| a.node.pending.depth as usize).max().unwrap_or(0).min(1 << 16);
+        let mut places = Places::new(2 * least + 8);
+        let mut out = Self {
+            nodes: Vec::with_capacity(2 * least + 8),
+            leaves: Vec::new(),
+            leaf_ids: Vec::new(),
+            refs: Vec::with_capacity(4 * least + 16),
+            key: Vec::with_capacity(12 * least + 48),
+        };
+        let mut leaf_of: FxHashMap<(graph::NodeId, u32), u32> = FxHashMap::default();
+        // References to each node from here and from recipes in the graph.
+        let mut held: Vec<u32> = Vec::with_capacity(2 * least + 8);
+        // Nodes to look at, and whether their inputs are listed by now.
+        let mut waiting: Vec<(Arc<Node>, bool)> = Vec::new();
+        for array in arrays.iter().rev().filter(|a| !a.is_available()) {
+            waiting.push((array.node.clone(), false));
+        }
+        while let Some((node, ready)) = waiting.pop() {
+            if ready {
+                out.list(node, &mut places, &mut leaf_of, &mut held)?;
+                continue;
+            }
+            if places.get(&node).is_some() {
+                continue;
+            }
+            places.set(&node, OPEN);
+            waiting.push((node.clone(), true));
+            node.peek_recipe(|recipe| {
+                for x in recipe.inputs.iter().rev() {
+                    if !x.is_available() && places.get(&x.node).is_none() {
+                        waiting.push((x.node.clone(), false));
+                    }
+                }
+                None::<()>
+            });
+        }
+        for array in arrays {
+            if let Some(p) = places.get(&array.node)
+                && let Some(listed) = out.nodes.get_mut(p as usize)
+            {
+                listed.kept = true;
+            }
+        }
+        for (listed, held) in out.nodes.iter_mut().zip(held) {
+            listed.kept |= Arc::strong_count(&listed.node) as u32 > held || listed.node.is_live();
+            out.key[listed.word as usize] |= u64::from(listed.kept);
+        }
+        for leaf in &out.leaves {
+            let key = &mut out.key;
             key.push(leaf.dtype() as u64 | (leaf.shape().len() as u64) << 8 | 1 << 63);
             key.extend(leaf.shape().iter().map(|&n| n as u64));
             if !leaf.view().is_row_major() {
@@ -119,17 +130,64 @@ impl Linear {
                 key.extend(leaf.strides().iter().map(|&s| s as u64));
             }
         }
-        for (i, step) in self.steps.iter().enumerate() {
-            write_op(&step.recipe.op, &step.recipe.inputs, &mut key);
-            for input in self.inputs(i) {
-                key.push(match *input {
-                    Ref::Leaf(l) => u64::from(l) << 1 | 1 << 62,
-                    Ref::Step(s, o) => u64::from(s) << 16 | u64::from(o),
-                });
+        Ok(out)
+    }
+
+    /// Appends a node whose inputs are listed.
+    fn list(
+        &mut self,
+        node: Arc<Node>,
+        places: &mut Places,
+        leaf_of: &mut FxHashMap<(graph::NodeId, u32), u32>,
+        held: &mut Vec<u32>,
+    ) -> Result<()> {
+        let Self { nodes, leaves, leaf_ids, refs, key } = self;
+        let from = refs.len() as u32;
+        let written = node.peek_recipe(|recipe| {
+            write_op(&recipe.op, &recipe.inputs, key);
+            for x in &recipe.inputs {
+                let place = places.get(&x.node).filter(|&p| p != OPEN);
+                if let Some(p) = place {
+                    held[p as usize] += 1;
+                    refs.push(Ref::Step(p, x.index));
+                    key.push(u64::from(p) << 16 | u64::from(x.index));
+                    continue;
+                }
+                let next = leaves.len() as u32;
+                let leaf = *leaf_of.entry((graph::id(x), x.index)).or_insert(next);
+                if leaf == next {
+                    let Some(data) = x.data_if_ready() else { return Some(Err(no_value())) };
+                    leaves.push(data.clone());
+                    leaf_ids.push((graph::id(x), x.index));
+                }
+                refs.push(Ref::Leaf(leaf));
+                key.push(u64::from(leaf) << 1 | 1 << 62);
             }
-            key.push(u64::from(step.kept) | (step.node.avals.len() as u64) << 1 | 1 << 61);
+            Some(Ok(()))
+        });
+        match written {
+            Some(result) => result?,
+            // Computed by another thread meanwhile. Otherwise it is a placeholder.
+            None if node.data().is_some() => return Ok(()),
+            None => return Err(no_value()),
         }
-        self.key = key;
+        let word = key.len() as u32;
+        key.push((node.avals.len() as u64) << 1 | 1 << 61);
+        held.push(1);
+        places.set(&node, nodes.len() as u32);
+        nodes.push(Listed { node, refs: from..refs.len() as u32, word, kept: false });
+        Ok(())
+    }
+
+    /// The list for the planner; `None` if another thread has computed one of the nodes since, which takes its recipe.
+    pub(crate) fn linear(&self) -> Option<Linear> {
+        let step = |listed: &Listed| {
+            let Listed { node, refs, kept, .. } = listed;
+            let recipe = node.recipe()?;
+            Some(LinearStep { node: node.clone(), recipe, refs: refs.clone(), kept: *kept })
+        };
+        let steps = self.nodes.iter().map(step).collect::<Option<_>>()?;
+        Some(Linear { steps, leaves: self.leaves.clone(), refs: self.refs.clone() })
     }
 
     pub(crate) fn hash(&self) -> u64 {

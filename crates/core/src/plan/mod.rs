@@ -17,10 +17,10 @@ mod turn;
 use crate::array::Array;
 use crate::error::Result;
 use crate::eval::no_value;
-use crate::primitive::Fuse;
+use crate::primitive::{Fuse, Values};
 use crate::profile::{self, EventKind};
 use emit::Plan;
-use linear::{Linear, identities};
+use linear::{Listing, identities};
 pub(crate) use prepared::Prepared;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::smallvec;
@@ -54,9 +54,19 @@ pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
     if let Some(call) = planned_call(arrays) {
         return run_planned(arrays, &call);
     }
-    let linear = Linear::new(arrays)?;
-    let plan = find(&linear);
-    plan.run(linear)
+    let (listing, plan) = planned(arrays)?;
+    plan.run(listing)
+}
+
+/// The list of what makes the arrays, and the plan for it.
+fn planned(arrays: &[Array]) -> Result<(Listing, Arc<Plan>)> {
+    loop {
+        let listing = Listing::new(arrays)?;
+        if let Some(plan) = find(&listing) {
+            return Ok((listing, plan));
+        }
+        // Another thread has computed a part of it meanwhile: the next list is shorter.
+    }
 }
 
 /// The one call of a compiled function that all the arrays are outputs of, if its inputs have values.
@@ -71,8 +81,10 @@ fn planned_call(arrays: &[Array]) -> Option<Array> {
         }
     }
     let call = call.filter(|call| !call.is_available() && !call.is_tracer())?;
-    let recipe = call.node.recipe()?;
-    (recipe.op.is_planned() && recipe.inputs.iter().all(Array::is_available)).then_some(call)
+    let ready = call.node.peek_recipe(|recipe| {
+        Some(recipe.op.is_planned() && recipe.inputs.iter().all(Array::is_available))
+    })?;
+    ready.then_some(call)
 }
 
 /// The array itself, or what it is an alias of.
@@ -80,22 +92,31 @@ fn source(array: &Array) -> Option<Array> {
     if array.is_tracer() {
         return None;
     }
-    let recipe = array.node.recipe()?;
-    match recipe.op.fuse(&recipe.inputs) {
-        Fuse::Forward { first } if array.node.avals.len() == 1 => recipe.inputs.get(first).cloned(),
-        _ => Some(array.clone()),
-    }
+    array.node.peek_recipe(|recipe| {
+        let alone = array.node.avals.len() == 1;
+        Some(match recipe.op.fuse(&recipe.inputs) {
+            Fuse::Forward { first } if alone => recipe.inputs.get(first)?.clone(),
+            _ => array.clone(),
+        })
+    })
 }
 
 /// Evaluates such a call, without a plan around it.
 fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
     let Some(recipe) = call.node.recipe() else { return Ok(()) };
-    let inputs = recipe.inputs.iter().map(|x| x.data_if_ready().cloned().ok_or_else(no_value));
-    let outs = recipe.op.eval(inputs.collect::<Result<_>>()?, &call.node.avals)?;
-    let sources: Vec<Option<Array>> = arrays.iter().map(source).collect();
-    for (array, source) in arrays.iter().zip(sources) {
+    let mut inputs = Values::with_capacity(recipe.inputs.len());
+    for x in &recipe.inputs {
+        inputs.push(x.data_if_ready().cloned().ok_or_else(no_value)?);
+    }
+    let outs = recipe.op.eval(inputs, &call.node.avals)?;
+    drop(recipe);
+    for array in arrays {
         // Some have values already, perhaps from another thread.
-        if let Some(source) = source.filter(|s| !array.is_available() && !Arc::ptr_eq(&s.node, &array.node)) {
+        if !array.is_available()
+            && !Arc::ptr_eq(&array.node, &call.node)
+            && let Some(source) = source(array)
+            && Arc::ptr_eq(&source.node, &call.node)
+        {
             array.node.fill(smallvec![outs[source.index as usize].clone()]);
         }
     }
@@ -106,27 +127,28 @@ fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
     Ok(())
 }
 
-fn find(linear: &Linear) -> Arc<Plan> {
-    let hash = linear.hash();
+fn find(listing: &Listing) -> Option<Arc<Plan>> {
+    let hash = listing.hash();
     {
         let cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(cached) = cache.as_ref().and_then(|c| c.plans.get(&hash))
-            && cached.key[..] == linear.key[..]
+            && cached.key[..] == listing.key[..]
         {
-            return cached.plan.clone();
+            return Some(cached.plan.clone());
         }
     }
     let planning = profile::span(EventKind::Plan, "plan");
-    let plan = Arc::new(Plan::new(linear));
+    let linear = listing.linear()?;
+    let plan = Arc::new(Plan::new(&linear));
     drop(planning);
     if linear.steps.len() <= MAX_STEPS {
-        keep(linear, hash, plan.clone());
+        keep(&listing.key, identities(&linear), hash, plan.clone());
     }
-    plan
+    Some(plan)
 }
 
-fn keep(linear: &Linear, hash: u64, plan: Arc<Plan>) {
-    let cached = Cached { key: linear.key.clone().into(), plan, identities: identities(linear) };
+fn keep(key: &[u64], identities: Vec<usize>, hash: u64, plan: Arc<Plan>) {
+    let cached = Cached { key: key.into(), plan, identities };
     // Dropped without the lock: an operation may hold graphs, and what they hold may come back here.
     let mut dropped = Vec::new();
     let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
@@ -181,6 +203,5 @@ pub(crate) fn forgotten(identity: usize) {
 /// assert!(text.contains("chain (2,): multiply, exp, add"), "{text}");
 /// ```
 pub fn plan_text(arrays: &[Array]) -> Result<String> {
-    let linear = Linear::new(arrays)?;
-    Ok(find(&linear).to_string())
+    Ok(planned(arrays)?.1.to_string())
 }

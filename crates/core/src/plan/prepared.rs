@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::eval::no_value;
 use crate::graph;
 use crate::plan::emit::{Operand, Plan};
-use crate::plan::linear::Linear;
+use crate::plan::linear::Listing;
 use crate::primitive::Values;
 use crate::profile::{self, EventKind};
 use rustc_hash::FxHashMap;
@@ -34,16 +34,22 @@ enum Out {
 impl Prepared {
     /// Plans what makes `outputs` from `inputs`, which have values; all other values are constants.
     pub(crate) fn new(inputs: &[Array], outputs: &[Array]) -> Result<Self> {
-        let linear = Linear::new(outputs)?;
+        let (listing, linear) = loop {
+            let listing = Listing::new(outputs)?;
+            // Otherwise another thread has computed a constant meanwhile.
+            if let Some(linear) = listing.linear() {
+                break (listing, linear);
+            }
+        };
         let planning = profile::span(EventKind::Plan, "plan");
         let plan = Plan::new(&linear);
         drop(planning);
         let input: FxHashMap<(graph::NodeId, u32), u32> =
             inputs.iter().enumerate().map(|(i, x)| ((graph::id(x), x.index), i as u32)).collect();
-        let leaves = linear
+        let leaves = listing
             .leaf_ids
             .iter()
-            .zip(&linear.leaves)
+            .zip(&listing.leaves)
             .map(|(id, data)| input.get(id).map_or_else(|| Leaf::Constant(data.clone()), |&i| Leaf::Input(i)))
             .collect();
         let step: FxHashMap<graph::NodeId, u32> =
@@ -67,14 +73,12 @@ impl Prepared {
 
     /// The outputs for inputs of the layouts it was prepared for.
     pub(crate) fn run(&self, inputs: Values) -> Result<Values> {
-        let handed: SmallVec<[Option<Data>; 2]> = self
-            .outs
-            .iter()
-            .map(|out| match out {
-                Out::Input(i) => Some(inputs[*i as usize].clone()),
-                _ => None,
-            })
-            .collect();
+        let handed = |out: &Out| match out {
+            Out::Input(i) => Some(inputs[*i as usize].clone()),
+            _ => None,
+        };
+        let handed: Vec<Data> = self.outs.iter().filter_map(handed).collect();
+        let mut handed = handed.into_iter();
         // By value: an input that nobody else holds lends its memory after its last use.
         let mut inputs: SmallVec<[Option<Data>; 8]> = inputs.into_iter().map(Some).collect();
         let leaves = self.leaves.iter().map(|leaf| match leaf {
@@ -82,11 +86,14 @@ impl Prepared {
             Leaf::Constant(data) => data.clone(),
         });
         let slots = self.plan.execute(leaves)?;
-        let outs = self.outs.iter().zip(handed).map(|(out, handed)| match out {
-            Out::Input(_) => handed.expect("set above"),
-            Out::Constant(data) => data.clone(),
-            Out::Made(operand) => operand.data(&slots),
-        });
-        Ok(outs.collect())
+        let mut outs = Values::with_capacity(self.outs.len());
+        for out in &self.outs {
+            outs.push(match out {
+                Out::Input(_) => handed.next().expect("one for each"),
+                Out::Constant(data) => data.clone(),
+                Out::Made(operand) => operand.data(&slots),
+            });
+        }
+        Ok(outs)
     }
 }

@@ -4,7 +4,7 @@ use crate::array::Outs;
 use crate::buffer::Data;
 use crate::error::Result;
 use crate::plan::emit::{Instr, Operand, Output, Plan, Slot, Work};
-use crate::plan::linear::Linear;
+use crate::plan::linear::Listing;
 use crate::primitive::Values;
 use crate::profile;
 use covector_kernels::{Out, View};
@@ -29,14 +29,16 @@ impl Operand {
 }
 
 impl Plan {
-    /// Computes the kept steps of `linear`, whose key is the plan's, and stores them in their nodes.
-    pub(crate) fn run(&self, linear: Linear) -> Result<()> {
-        let Linear { steps, leaves, .. } = linear;
+    /// Computes the kept steps of `listing`, whose key is the plan's, and stores them in their nodes.
+    pub(crate) fn run(&self, listing: Listing) -> Result<()> {
+        let Listing { mut nodes, leaves, .. } = listing;
         let slots = self.execute(leaves.into_iter())?;
         for (step, outs) in &self.results {
             let data: Outs<Data> = outs.iter().map(|o| o.data(&slots)).collect();
-            steps[*step as usize].node.fill(data);
+            nodes[*step as usize].node.fill(data);
         }
+        // From the back: what a node is made from is still held by the list, and nothing has to be queued.
+        while nodes.pop().is_some() {}
         Ok(())
     }
 

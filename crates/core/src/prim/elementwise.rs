@@ -126,11 +126,12 @@ impl Primitive for Row {
         let mut shape = Shape::from_slice(inputs[0].shape());
         if let Some(b) = inputs.get(1)
             && b.shape() != &shape[..]
+            && !b.shape().is_empty()
         {
             shape = broadcast_shapes(self.name, &shape, b.shape())?;
         }
         let dtype = if self.gives_bool { Dtype::Bool } else { dtype };
-        Ok(smallvec![Aval { dtype, shape }])
+        Ok(Avals::from_buf([Aval { dtype, shape }]))
     }
 
     fn derivative(&self) -> Derivative<'_> {

@@ -226,7 +226,7 @@ impl Linear for Broadcast {
 }
 
 /// Every `strides[k]`-th element on axis `k`, from `starts[k]`; strides may be negative.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Window {
     /// The first position on each axis.
     pub starts: Dims,

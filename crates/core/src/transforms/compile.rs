@@ -95,14 +95,15 @@ impl Compiled {
     pub fn call(&self, inputs: &[Array]) -> Result<Vec<Array>> {
         let expected = &self.graph.graph.inputs()[..self.graph.graph.inputs().len() - self.draws.len()];
         check("compile", expected, inputs)?;
-        let mut all = inputs.to_vec();
+        let mut all = Vec::with_capacity(inputs.len() + self.draws.len());
+        all.extend_from_slice(inputs);
         for draw in &self.draws {
             all.push(draw.again()?);
         }
         let mut outs = if !self.closed || all.iter().any(Array::is_tracer) {
             self.graph.graph.run(&all)?
         } else {
-            apart(self.node(&all)?)
+            apart(self.checked(all))
         };
         if self.sets_state
             && let Some(state) = outs.pop()
@@ -113,8 +114,21 @@ impl Compiled {
     }
 
     /// A call as a node of its own, also on tracers, where [`Compiled::call`] would put the graph in place.
-    pub(crate) fn node(&self, inputs: &[Array]) -> Result<Vec<Array>> {
-        Array::apply_multi(CompiledCall { graph: self.graph.clone() }, inputs.into())
+    pub(crate) fn node(&self, inputs: Vec<Array>) -> Result<Vec<Array>> {
+        check("compiled", self.graph.graph.inputs(), &inputs)?;
+        Ok(self.checked(inputs))
+    }
+
+    /// [`Compiled::node`] for inputs that are known to be as they should.
+    fn checked(&self, inputs: Vec<Array>) -> Vec<Array> {
+        let avals: Avals = self.graph.graph.outputs().iter().map(|x| x.aval().clone()).collect();
+        let n = avals.len() as u32;
+        if n == 0 {
+            return Vec::new();
+        }
+        let call = CompiledCall { graph: self.graph.clone() };
+        let first = Array::build(call.into(), inputs.into(), avals, None);
+        (0..n).map(|index| Array { node: first.node.clone(), index }).collect()
     }
 }
 

@@ -65,8 +65,8 @@ fn replay(guard: &TraceGuard, outputs: &[Array], leaves: &[Array], values: &[Arr
     let graph = graph::walk(outputs, |n| n.traces.as_ref().is_some_and(|t| t.contains(trace)), |_| true);
     let at = |done: &[Vec<Array>], x: &Array| match seeds.get(&(graph::id(x), x.index)) {
         Some(&value) => value.clone(),
-        None => match graph.place.get(&graph::id(x)) {
-            Some(&p) => done[p as usize][x.index as usize].clone(),
+        None => match graph.place(x) {
+            Some(p) => done[p][x.index as usize].clone(),
             None => x.clone(),
         },
     };

@@ -10,6 +10,7 @@ use crate::shape::ShapeText;
 use crate::trace::TraceGuard;
 use crate::transforms::sums::{Sum, Sums};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 /// Reverse mode: the cotangents of `leaves` for the cotangents of `outputs`, over what depends on the trace.
 ///
@@ -25,9 +26,9 @@ pub(crate) fn pullback(
     let mut cts: Vec<Sums> =
         graph.steps.iter().map(|s| s.node.avals.iter().map(|_| Sum::default()).collect()).collect();
     let give = |cts: &mut Vec<Sums>, to: &Array, ct: Array| -> Result<()> {
-        if let Some(&place) = graph.place.get(&graph::id(to)) {
+        if let Some(place) = graph.place(to) {
             debug_assert_eq!(ct.aval(), to.aval(), "cotangent of another shape or type");
-            cts[place as usize][to.index as usize].add(ct)?;
+            cts[place][to.index as usize].add(ct)?;
         }
         Ok(())
     };
@@ -40,37 +41,47 @@ pub(crate) fn pullback(
     let mut found: FxHashMap<graph::NodeId, MaybeArrays> = FxHashMap::default();
     for (i, step) in graph.steps.iter().enumerate().rev() {
         let mut sums = std::mem::take(&mut cts[i]);
-        if let Some(recipe) = &step.recipe
+        if step.node.avals[0].shape.len() == 2
+            && let Some(recipe) = &step.recipe
             && recipe.op.name() == "transpose"
-            && step.node.avals[0].shape.len() == 2
-            && let Some(&place) = graph.place.get(&graph::id(&recipe.inputs[0]))
+            && let Some(place) = graph.place(&recipe.inputs[0])
             && let Some(products) = sums[0].only_products()
         {
-            cts[place as usize][recipe.inputs[0].index as usize].transposed(products);
+            cts[place][recipe.inputs[0].index as usize].transposed(products);
             continue;
         }
         let sums = sums.into_iter().zip(&step.node.avals);
-        let ct: MaybeArrays = sums.map(|(sum, aval)| sum.whole(aval)).collect::<Result<_>>()?;
+        let ct: SmallVec<[Option<Array>; 1]> =
+            sums.map(|(sum, aval)| sum.whole(aval)).collect::<Result<_>>()?;
         let Some(recipe) = &step.recipe else {
-            found.insert(std::sync::Arc::as_ptr(&step.node) as usize, ct);
+            found.insert(std::sync::Arc::as_ptr(&step.node) as usize, ct.into_vec());
             continue;
         };
-        let wanted: Vec<bool> =
+        let wanted: SmallVec<[bool; 4]> =
             recipe.inputs.iter().map(|x| x.depends_on(trace) && x.dtype().is_inexact()).collect();
         if ct.iter().all(Option::is_none) {
             continue;
         }
         if !wanted.contains(&true) {
             // An alias of something outside the trace: a leaf.
-            found.insert(std::sync::Arc::as_ptr(&step.node) as usize, ct);
+            found.insert(std::sync::Arc::as_ptr(&step.node) as usize, ct.into_vec());
             continue;
         }
-        let slot =
-            |x: &Array| graph.place.get(&graph::id(x)).map(|&place| (place as usize, x.index as usize));
+        let slot = |x: &Array| graph.place(x).map(|place| (place, x.index as usize));
         match (recipe.op.derivative(), &ct[..]) {
             (Derivative::Linear(rule), [Some(ct)]) if rule.window().is_some() => {
                 if let (Some((place, k)), Some(window)) = (slot(&recipe.inputs[0]), rule.window()) {
                     cts[place][k].put(window, ct.clone());
+                }
+                continue;
+            }
+            // Most nodes; the same as below without lists of one.
+            (Derivative::Elementwise(rule), [Some(ct)]) => {
+                let (ct, y) = (rules::conj(ct)?, step.output(0));
+                for (i, x) in recipe.inputs.iter().enumerate().filter(|&(i, _)| wanted[i]) {
+                    if let Some(term) = rules::pull_elementwise(rule, i, &ct, &recipe.inputs, &y)? {
+                        give(&mut cts, x, term)?;
+                    }
                 }
                 continue;
             }
@@ -104,9 +115,7 @@ pub(crate) fn pushforward(
 ) -> Result<MaybeArrays> {
     let trace = guard.trace();
     let graph = graph::walk(outputs, |n| n.traces.as_ref().is_some_and(|t| t.contains(trace)), |_| true);
-    let at = |ts: &[MaybeArrays], x: &Array| {
-        graph.place.get(&graph::id(x)).and_then(|&p| ts[p as usize][x.index as usize].clone())
-    };
+    let at = |ts: &[MaybeArrays], x: &Array| graph.place(x).and_then(|p| ts[p][x.index as usize].clone());
     let seeds: FxHashMap<graph::NodeId, &Option<Array>> =
         leaves.iter().zip(tangents).map(|(l, t)| (graph::id(l), t)).collect();
     let mut ts: Vec<MaybeArrays> = Vec::with_capacity(graph.steps.len());
@@ -142,8 +151,8 @@ pub(crate) fn batch(
 ) -> Result<Vec<(Array, bool)>> {
     let trace = guard.trace();
     let graph = graph::walk(outputs, |n| n.traces.as_ref().is_some_and(|t| t.contains(trace)), |_| true);
-    let at = |done: &[Vec<(Array, bool)>], x: &Array| match graph.place.get(&graph::id(x)) {
-        Some(&p) => done[p as usize][x.index as usize].clone(),
+    let at = |done: &[Vec<(Array, bool)>], x: &Array| match graph.place(x) {
+        Some(p) => done[p][x.index as usize].clone(),
         None => (x.clone(), false),
     };
     let seeds: FxHashMap<graph::NodeId, usize> =

@@ -10,7 +10,7 @@ use crate::math::horner;
 ///
 /// The tables and [`LOG`] are those of the `logf` in Arm's Optimized Routines (Copyright (c) 2017-2018, Arm Limited; MIT
 /// licence), which C libraries use, so that its results are theirs.
-const INVERSE: [u64; 16] = [
+pub(super) const INVERSE: [u64; 16] = [
     0x3ff6_61ec_79f8_f3be,
     0x3ff5_71ed_4aaf_883d,
     0x3ff4_9539_f0f0_10b0,
@@ -28,7 +28,7 @@ const INVERSE: [u64; 16] = [
     0x3fe8_86e6_0378_41ed,
     0x3fe7_67dc_f553_4862,
 ];
-const LOG_C: [u64; 16] = [
+pub(super) const LOG_C: [u64; 16] = [
     0xbfd5_7bf7_808c_aade,
     0xbfd2_bef0_a7c0_6ddb,
     0xbfd0_1eae_7f51_3a67,
@@ -47,7 +47,7 @@ const LOG_C: [u64; 16] = [
     0x3fd4_0430_57b6_ee09,
 ];
 /// Coefficients of `r²`, `r³` and `r⁴` of `log(1 + r)`.
-const LOG: [u64; 3] = [0xbfdf_fffe_f20a_4123, 0x3fd5_575b_0be0_0b6a, 0xbfd0_0ea3_48b8_8334];
+pub(super) const LOG: [u64; 3] = [0xbfdf_fffe_f20a_4123, 0x3fd5_575b_0be0_0b6a, 0xbfd0_0ea3_48b8_8334];
 
 /// The entry of a table that bits 19 to 22 name, by a tree of choices: gathering from memory takes several times as long.
 #[inline(always)]
@@ -86,7 +86,7 @@ pub fn log(x: f32) -> f32 {
 
 /// Coefficients of N. Juffa's single-precision approximation of the inverse error function, in powers of `log(1 - x²)`:
 /// for small magnitudes of it, then for great ones.
-const ERFINV: [[f32; 10]; 2] = [
+pub(super) const ERFINV: [[f32; 10]; 2] = [
     [
         8.862_269e-1,
         -2.320_154_8e-1,

@@ -47,19 +47,20 @@ impl Optimizer for Adam {
     }
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
-        let m = average(self.betas[0], &slots[0], grad)?;
-        let v = average(self.betas[1], &slots[1], &squared(grad)?)?;
+        let m = average(now, self.betas[0], &slots[0], grad)?;
+        let v = average(now, self.betas[1], &slots[1], &squared(grad)?)?;
         let (mut rate, mut root) = (now.rate.clone(), ops::try_sqrt(&v)?);
         if self.bias_correction {
             // 1 − βᵗ, in the type that steps are counted in.
             let correction = |beta: f64| -> Result<Array> {
-                Ok(1.0 - ops::try_power(&ops::constant_like(&now.step, beta), &now.step)?)
+                let left = ops::try_power(&now.number(beta, &now.step), &now.step)?;
+                ops::try_subtract(&now.number(1.0, &left), &left)
             };
             rate = ops::try_divide(&rate, &correction(self.betas[0])?.astype(rate.dtype()))?;
             let scale = ops::try_rsqrt(&correction(self.betas[1])?)?;
             root = ops::try_multiply(&root, &scale.astype(root.dtype()))?;
         }
-        let change = ops::try_divide(&ops::try_multiply(&rate, &m)?, &(root + self.eps))?;
+        let change = ops::try_divide(&ops::try_multiply(&rate, &m)?, &added(now, &root, self.eps)?)?;
         Ok((ops::try_subtract(param, &change)?, vec![m, v]))
     }
 }
@@ -111,7 +112,16 @@ impl Optimizer for AdamW {
 
 /// `param · (1 − rate · decay)`.
 fn decayed(now: &Now, param: &Array, decay: f64) -> Result<Array> {
-    if decay == 0.0 { Ok(param.clone()) } else { ops::try_multiply(param, &(1.0 - &now.rate * decay)) }
+    if decay == 0.0 {
+        return Ok(param.clone());
+    }
+    let loss = ops::try_multiply(&now.rate, &now.number(decay, &now.rate))?;
+    ops::try_multiply(param, &ops::try_subtract(&now.number(1.0, &loss), &loss)?)
+}
+
+/// `x + eps`.
+fn added(now: &Now, x: &Array, eps: f64) -> Result<Array> {
+    ops::try_add(x, &now.number(eps, x))
 }
 
 /// [`Adam`] with the largest recent gradient in place of the root mean square: `w − rate · m / (v + eps)` with
@@ -148,10 +158,10 @@ impl Optimizer for Adamax {
     }
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
-        let m = average(self.betas[0], &slots[0], grad)?;
+        let m = average(now, self.betas[0], &slots[0], grad)?;
         let size = ops::try_abs(grad)?.astype(grad.dtype());
         let v = ops::try_maximum(&(&slots[1] * self.betas[1]), &size)?;
-        let direction = ops::try_divide(&m, &(&v + self.eps))?;
+        let direction = ops::try_divide(&m, &added(now, &v, self.eps)?)?;
         Ok((descend(now, param, &direction)?, vec![m, v]))
     }
 }
@@ -190,8 +200,11 @@ impl Optimizer for RmsProp {
     }
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
-        let v = average(self.alpha, &slots[0], &squared(grad)?)?;
-        let change = ops::try_divide(&ops::try_multiply(&now.rate, grad)?, &(ops::try_sqrt(&v)? + self.eps))?;
+        let v = average(now, self.alpha, &slots[0], &squared(grad)?)?;
+        let change = ops::try_divide(
+            &ops::try_multiply(&now.rate, grad)?,
+            &added(now, &ops::try_sqrt(&v)?, self.eps)?,
+        )?;
         Ok((ops::try_subtract(param, &change)?, vec![v]))
     }
 }
@@ -227,7 +240,10 @@ impl Optimizer for Adagrad {
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
         let v = ops::try_add(&slots[0], &squared(grad)?)?;
-        let change = ops::try_divide(&ops::try_multiply(&now.rate, grad)?, &(ops::try_sqrt(&v)? + self.eps))?;
+        let change = ops::try_divide(
+            &ops::try_multiply(&now.rate, grad)?,
+            &added(now, &ops::try_sqrt(&v)?, self.eps)?,
+        )?;
         Ok((ops::try_subtract(param, &change)?, vec![v]))
     }
 }
@@ -266,11 +282,13 @@ impl Optimizer for AdaDelta {
     }
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
-        let v = average(self.rho, &slots[0], &squared(grad)?)?;
-        let unit =
-            ops::try_divide(&ops::try_sqrt(&(&slots[1] + self.eps))?, &ops::try_sqrt(&(&v + self.eps))?)?;
+        let v = average(now, self.rho, &slots[0], &squared(grad)?)?;
+        let unit = ops::try_divide(
+            &ops::try_sqrt(&added(now, &slots[1], self.eps)?)?,
+            &ops::try_sqrt(&added(now, &v, self.eps)?)?,
+        )?;
         let delta = ops::try_multiply(&unit, grad)?;
-        let u = average(self.rho, &slots[1], &squared(&delta)?)?;
+        let u = average(now, self.rho, &slots[1], &squared(&delta)?)?;
         Ok((descend(now, param, &delta)?, vec![v, u]))
     }
 }
@@ -308,8 +326,8 @@ impl Optimizer for Lion {
     }
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {
-        let direction = ops::try_sign(&average(self.betas[0], &slots[0], grad)?)?;
-        let m = average(self.betas[1], &slots[0], grad)?;
+        let direction = ops::try_sign(&average(now, self.betas[0], &slots[0], grad)?)?;
+        let m = average(now, self.betas[1], &slots[0], grad)?;
         Ok((descend(now, &decayed(now, param, self.weight_decay)?, &direction)?, vec![m]))
     }
 }

@@ -29,6 +29,7 @@ pub use sgd::Sgd;
 use covector_core::shape::ShapeText;
 use covector_core::{Array, Dtype, Error, Result, Tree, ops};
 use covector_derive::Tree;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// What an optimizer remembers between steps.
@@ -48,6 +49,8 @@ pub struct Now {
     pub rate: Array,
     /// The number of this step, from 1, as a floating-point number.
     pub step: Array,
+    /// What [`Now::number`] has made.
+    numbers: RefCell<Vec<(u64, Array)>>,
 }
 
 impl Now {
@@ -55,7 +58,20 @@ impl Now {
     pub fn new(rate: &Array, step: &Array, dtype: Dtype) -> Self {
         // Steps are counted in at least float32: float16 ends at 65,504.
         let wide = if dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
-        Self { rate: rate.astype(dtype), step: step.astype(wide) }
+        Self { rate: rate.astype(dtype), step: step.astype(wide), numbers: RefCell::default() }
+    }
+
+    /// A setting as an array of the type of `like`, the same array for every leaf: so what is computed of settings alone
+    /// is one computation for all leaves.
+    pub fn number(&self, value: f64, like: &Array) -> Array {
+        let mut numbers = self.numbers.borrow_mut();
+        let found = numbers.iter().find(|(bits, x)| *bits == value.to_bits() && x.dtype() == like.dtype());
+        if let Some((_, number)) = found {
+            return number.clone();
+        }
+        let number = ops::constant_like(like, value);
+        numbers.push((value.to_bits(), number.clone()));
+        number
     }
 }
 
@@ -232,8 +248,9 @@ fn squared(grad: &Array) -> Result<Array> {
 }
 
 /// `decay · old + (1 − decay) · new`.
-fn average(decay: f64, old: &Array, new: &Array) -> Result<Array> {
-    ops::try_add(&(old * decay), &(new * (1.0 - decay)))
+fn average(now: &Now, decay: f64, old: &Array, new: &Array) -> Result<Array> {
+    let old = ops::try_multiply(old, &now.number(decay, old))?;
+    ops::try_add(&old, &ops::try_multiply(new, &now.number(1.0 - decay, new))?)
 }
 
 /// `param − rate · direction`.

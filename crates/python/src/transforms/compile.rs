@@ -11,6 +11,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -188,6 +189,26 @@ impl Entry {
             && same(py, self.captured.as_ref(), given.captured.as_ref())
     }
 
+    /// [`Entry::fits`] for arguments that are not taken apart yet. `None` says that they may fit all the same.
+    fn takes(
+        &self,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+        captured: Option<&Bound<'_, PyAny>>,
+    ) -> Option<Vec<Array>> {
+        let mut leaves = Vec::with_capacity(self.avals.len());
+        let kwargs = kwargs.filter(|k| !k.is_empty()).map(Bound::as_any);
+        let pairs = [(&self.kwargs, kwargs), (&self.captured, captured)];
+        let fits = self.args.takes(args.as_any(), &mut leaves)
+            && pairs.into_iter().all(|(tree, given)| match (tree, given) {
+                (None, None) => true,
+                (Some(tree), Some(given)) => tree.takes(given, &mut leaves),
+                _ => false,
+            })
+            && self.avals.iter().eq(leaves.iter().map(Array::aval));
+        fits.then_some(leaves)
+    }
+
     /// What is different, in words.
     fn differences(&self, py: Python<'_>, given: &Given) -> Vec<String> {
         let mut found = self.args.differences(py, "args", &given.args);
@@ -234,14 +255,21 @@ impl Compile {
         if DISABLED.load(Ordering::Relaxed) {
             return fun.call(args, kwargs);
         }
-        let given = Given::new(args, kwargs, self.inputs.as_ref().map(|i| i.bind(py)))?;
+        let captured = self.inputs.as_ref().map(|i| i.bind(py));
         // A copy of the list: comparing may run Python code, which must not find the lock held.
-        let known: Vec<Arc<Entry>> = self.lock().entries.clone();
-        let found = known.iter().rev().find(|e| e.fits(py, &given)).cloned();
-        let leaves = given.leaves.clone();
-        let entry = match found {
-            Some(entry) => entry,
-            None => self.trace(fun, given, known.last())?,
+        let known: SmallVec<[Arc<Entry>; 4]> = self.lock().entries.iter().cloned().collect();
+        let taken = known.iter().rev().find_map(|e| Some((e.clone(), e.takes(args, kwargs, captured)?)));
+        let (entry, leaves) = match taken {
+            Some(found) => found,
+            None => {
+                let given = Given::new(args, kwargs, captured)?;
+                let leaves = given.leaves.clone();
+                let entry = match known.iter().rev().find(|e| e.fits(py, &given)) {
+                    Some(entry) => entry.clone(),
+                    None => self.trace(fun, given, known.last())?,
+                };
+                (entry, leaves)
+            }
         };
         drop(known);
         let outs = entry.compiled.call(&leaves).or_raise()?;

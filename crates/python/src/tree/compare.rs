@@ -8,6 +8,7 @@ use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyList, PyString, PyTuple};
+use smallvec::{SmallVec, smallvec};
 use std::collections::HashSet;
 
 /// Whether two values that are no arrays are the same to a compiled function: of one type and equal.
@@ -117,6 +118,54 @@ impl Tree {
                         _ => true,
                     }
             })
+    }
+
+    /// Whether a compiled function that was traced for this tree may take `root`: as [`Tree::same`], without making a
+    /// tree of `root`. Its arrays are pushed onto `leaves`. `false` where containers of other types stand in it, too:
+    /// only the tree tells them apart.
+    pub(crate) fn takes(&self, root: &Bound<'_, PyAny>, leaves: &mut Vec<Array>) -> bool {
+        let py = root.py();
+        let mut work: SmallVec<[Bound<'_, PyAny>; 16]> = smallvec![root.clone()];
+        for step in &self.steps {
+            let Some(object) = work.pop() else { return false };
+            let first = work.len();
+            match step {
+                Step::Array => match object.cast::<PyArray>() {
+                    Ok(array) => leaves.push(array.get().get()),
+                    Err(_) => return false,
+                },
+                Step::Static(value) => {
+                    if !same_static(value.bind(py), &object) {
+                        return false;
+                    }
+                }
+                Step::List(n) => match object.cast_exact::<PyList>() {
+                    Ok(list) if list.len() == *n => work.extend(list.iter()),
+                    _ => return false,
+                },
+                Step::Tuple(n) => match object.cast_exact::<PyTuple>() {
+                    Ok(tuple) if tuple.len() == *n => work.extend(tuple.iter()),
+                    _ => return false,
+                },
+                Step::Dict(keys) => {
+                    let Ok(dict) = object.cast_exact::<PyDict>() else { return false };
+                    if dict.len() != keys.len() {
+                        return false;
+                    }
+                    for ((key, value), have) in dict.iter().zip(keys) {
+                        // Keys are nearly always the same objects. Others may run Python code to compare, which this
+                        // iteration must not meet.
+                        if !key.is(have) {
+                            return false;
+                        }
+                        work.push(value);
+                    }
+                }
+                Step::Custom(_) => return false,
+            }
+            work[first..].reverse();
+        }
+        work.is_empty()
     }
 
     /// What another tree has otherwise, in words, apart from the arrays.
