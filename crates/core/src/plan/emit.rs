@@ -9,6 +9,8 @@ use crate::plan::build::{ChainOp, Layout, Pass, Proto, Root, Source, Val};
 use crate::plan::cost::flops;
 use crate::plan::linear::Linear;
 use crate::plan::merge::merge_chains;
+use crate::plan::shared::share_matrices;
+use crate::plan::sink::sink;
 use crate::plan::turn::turn_products;
 use crate::prim::elementwise::is_half;
 use crate::primitive::{Avals, Op, TileFn};
@@ -82,6 +84,8 @@ pub(crate) fn emit(
         .map(|(step, &from)| from as usize..from as usize + step.node.avals.len())
         .collect();
     turn_products(&mut protos, &mut roots, &mut values, kept.iter());
+    share_matrices(&mut protos, &mut roots, &mut values);
+    sink(&mut protos, &mut roots);
     let mut units = group(&protos, &roots);
     merge_chains(&mut units, &mut protos, &mut roots);
     let memory = memory_of(&units, &protos, &roots);

@@ -12,6 +12,8 @@ mod linear;
 mod merge;
 mod prepared;
 mod run;
+mod shared;
+mod sink;
 mod turn;
 
 use crate::array::Array;
