@@ -58,3 +58,61 @@ fn memory_that_is_not_there_is_an_error() {
     let wired = buffer::set_wired_limit(5);
     assert_eq!(buffer::set_wired_limit(wired), 5);
 }
+
+/// What evaluating the arrays takes at most, in multiples of `unit` bytes.
+fn taken(arrays: &[Array], unit: usize) -> f64 {
+    let before = buffer::active_memory();
+    buffer::reset_peak_memory();
+    eval(arrays).unwrap();
+    (buffer::peak_memory() - before) as f64 / unit as f64
+}
+
+#[test]
+fn a_chain_takes_the_memory_of_what_it_reads_last() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let x = ops::reshape(&filled(1 << 20), &[512, 512]);
+    x.try_eval().unwrap();
+    let scaled = &x * 1e-6;
+    scaled.try_eval().unwrap();
+    let product = || ops::matmul(&scaled, &scaled);
+    let z = product().to_vec::<f32>();
+    let near = |y: &Array, f: &dyn Fn(f32) -> f32| {
+        let far = y.to_vec::<f32>().iter().zip(&z).map(|(y, &z)| (y - f(z)).abs()).fold(0.0, f32::max);
+        assert!(far < 1e-5, "{far}");
+    };
+    let y = ops::tanh(&product()) * 2.0;
+    assert!(taken(std::slice::from_ref(&y), 1 << 20) < 1.1);
+    near(&y, &|z| z.tanh() * 2.0);
+    // Not where somebody holds what it reads, nor where it is read again when the result is there.
+    let held = product();
+    let y = ops::tanh(&held) * 2.0;
+    assert!(taken(&[y.clone(), held.clone()], 1 << 20) > 1.9);
+    near(&y, &|z| z.tanh() * 2.0);
+    near(&held, &|z| z);
+    let (first, second) = {
+        let z = product();
+        let first = ops::tanh(&z) * 2.0;
+        (first.clone(), ops::exp(&first) * &z)
+    };
+    eval(&[second.clone(), first.clone()]).unwrap();
+    near(&first, &|z| z.tanh() * 2.0);
+    near(&second, &|z| (z.tanh() * 2.0).exp() * z);
+}
+
+#[test]
+fn a_layers_gradient_does_not_wait_for_the_first_layers() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let w: Vec<Array> = (0..8).map(|_| ops::reshape(&filled(1 << 16), &[128, 128]) * 1e-6).collect();
+    let x = ops::reshape(&filled(1 << 20), &[2048, 128]) * 1e-6;
+    eval(&w).unwrap();
+    x.try_eval().unwrap();
+    let loss =
+        |w: &Vec<Array>| w.iter().fold(x.clone(), |h, w| ops::tanh(&ops::matmul(&h, w))).square().mean();
+    let (value, grads) = covector_core::transforms::value_and_grad(loss)(&w).unwrap();
+    let mut outs: Vec<Array> = w.iter().zip(&grads).map(|(w, g)| w - g * 0.1).collect();
+    drop(grads);
+    outs.push(value);
+    // Eight activations, a cotangent on its way, and new weights of half their size.
+    let most = taken(&outs, 1 << 20);
+    assert!(most < 10.5, "{most}");
+}

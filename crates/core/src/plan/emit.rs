@@ -9,6 +9,7 @@ use crate::plan::build::{ChainOp, Layout, Pass, Proto, Root, Source, Val};
 use crate::plan::cost::flops;
 use crate::plan::linear::Linear;
 use crate::plan::merge::merge_chains;
+use crate::plan::order::order;
 use crate::plan::shared::share_matrices;
 use crate::plan::sink::sink;
 use crate::plan::turn::turn_products;
@@ -52,6 +53,8 @@ pub(crate) enum Work {
 
 pub(crate) struct Instr {
     pub(crate) work: Work,
+    /// Outputs that take the memory of an input, by number, if nobody else has it.
+    pub(crate) over: SmallVec<[(u32, u32); 1]>,
     /// Slots that nothing needs after this instruction.
     pub(crate) free: Vec<Slot>,
     /// What it does, in words.
@@ -89,6 +92,7 @@ pub(crate) fn emit(
     let mut units = group(&protos, &roots);
     merge_chains(&mut units, &mut protos, &mut roots);
     let memory = memory_of(&units, &protos, &roots);
+    let units = order(units, &protos, &roots, &memory);
     // Slots: leaves keep their numbers, everything else in memory gets the next.
     let mut slots = linear.leaves.len() as u32;
     let slot_of: Vec<Slot> = roots
@@ -121,7 +125,8 @@ pub(crate) fn emit(
         }
         let (label, flops) =
             (emitter.label(unit).into(), flops(&unit.members, emitter.protos, emitter.roots));
-        instrs.push(Instr { work, free: Vec::new(), label, flops });
+        let over = emitter.over(unit);
+        instrs.push(Instr { work, over, free: Vec::new(), label, flops });
     }
     let mut results = Vec::new();
     for (i, step) in linear.steps.iter().enumerate() {
@@ -138,7 +143,25 @@ pub(crate) fn emit(
             instrs[*k as usize].free.push(slot as Slot);
         }
     }
+    instrs.iter_mut().for_each(Instr::pair);
     Plan { instrs, slots: slots as usize, results }
+}
+
+impl Instr {
+    /// Of the outputs that could take an input's memory, leaves those whose input is not needed afterwards, one for each.
+    fn pair(&mut self) {
+        let (Work::Chain { inputs, .. } | Work::Band { inputs, .. }) = &self.work else { return };
+        let mut taken: SmallVec<[(u32, u32); 1]> = SmallVec::new();
+        for &(out, input) in &self.over {
+            let slot = inputs[input as usize].slot;
+            let alone = inputs.iter().filter(|o| o.slot == slot).count() == 1;
+            let free = !taken.iter().any(|&(o, i)| o == out || i == input);
+            if alone && free && self.free.contains(&slot) {
+                taken.push((out, input));
+            }
+        }
+        self.over = taken;
+    }
 }
 
 /// Which roots need memory of their own, and not only a tile or a shelf.
@@ -258,6 +281,29 @@ impl Emitter<'_> {
             builder.output(reg);
         }
         (builder.finish(), made)
+    }
+
+    /// Which outputs of a chain can take which inputs' memory: each element of the input is read for the last time before
+    /// the same element of the output is written. Of two outputs for an input the later comes first.
+    fn over(&self, unit: &Unit) -> SmallVec<[(u32, u32); 1]> {
+        let [member] = unit.members[..] else { return SmallVec::new() };
+        let Proto::Chain { ops, externals, .. } = &self.protos[member as usize] else {
+            return SmallVec::new();
+        };
+        let mut pairs = SmallVec::new();
+        let stored = ops.iter().enumerate().filter(|(_, op)| self.roots[op.root as usize].stored);
+        for (out, (k, op)) in stored.enumerate() {
+            let made = &self.roots[op.root as usize].aval;
+            for (input, v) in externals.iter().enumerate() {
+                let read = |op: &ChainOp| op.from.iter().any(|f| f.root == v.root && f.layout == v.layout);
+                let last = ops.iter().rposition(read);
+                if v.layout.is_none() && self.roots[v.root as usize].aval == *made && last < Some(k) {
+                    pairs.push((out as u32, input as u32));
+                }
+            }
+        }
+        pairs.reverse();
+        pairs
     }
 
     /// What a unit does, in words.

@@ -10,6 +10,7 @@ mod cost;
 mod emit;
 mod linear;
 mod merge;
+mod order;
 mod prepared;
 mod run;
 mod shared;

@@ -3,7 +3,7 @@
 //! Chains are gathered in the order of the graph, and a derivative's factors depend on values of the forward pass alone:
 //! `1 - tanh²` is ready as soon as `tanh` is, and so joins the chain that makes it. From there it would be stored for the
 //! backward pass, beside `tanh` itself. Done by its reader it is a few operations on what is read there anyway, which
-//! saves the memory and the way there and back.
+//! saves the memory and the way there and back. A few cheap operations that both chains need are done by both.
 
 use crate::plan::build::{ChainOp, MAX_CHAIN, MAX_INPUTS, Proto, Root, Source, Val};
 use crate::plan::shared::renumber;
@@ -11,9 +11,20 @@ use rustc_hash::FxHashSet;
 
 /// Chains longer than this are left as they are: they are made of single numbers.
 const MAX_OPS: usize = 256;
+/// Operations that take no longer than to read a value from the cache, and how many of them are done twice.
+const CHEAP: [&str; 9] =
+    ["add", "subtract", "multiply", "negative", "square", "maximum", "minimum", "abs", "where"];
+const MAX_COPIED: usize = 4;
+
+/// What goes to another chain: operations that are moved, in order; those that are done there, too; and where to.
+struct Move {
+    moved: Vec<usize>,
+    copied: Vec<usize>,
+    into: usize,
+}
 
 /// Moves operations to the chains that read them.
-pub(crate) fn sink(protos: &mut Vec<Proto>, roots: &mut [Root]) {
+pub(crate) fn sink(protos: &mut Vec<Proto>, roots: &mut Vec<Root>) {
     // The instructions that read each root.
     let mut readers: Vec<Vec<u32>> = vec![Vec::new(); roots.len()];
     for (p, proto) in protos.iter().enumerate() {
@@ -32,9 +43,9 @@ pub(crate) fn sink(protos: &mut Vec<Proto>, roots: &mut [Root]) {
         let mut k = ops.len();
         while k > 0 {
             k -= 1;
-            if let Some((moved, into)) = movable(p, k, protos, roots, &readers) {
-                transfer(p, into, &moved, protos, roots, &mut readers);
-                k -= moved.len() - 1;
+            if let Some(what) = movable(p, k, protos, roots, &readers) {
+                transfer(p, &what, protos, roots, &mut readers);
+                k -= what.moved.len() - 1;
             }
         }
     }
@@ -45,14 +56,8 @@ pub(crate) fn sink(protos: &mut Vec<Proto>, roots: &mut [Root]) {
     }
 }
 
-/// The operations that go with operation `k` of chain `p`, and where they go.
-fn movable(
-    p: usize,
-    k: usize,
-    protos: &[Proto],
-    roots: &[Root],
-    readers: &[Vec<u32>],
-) -> Option<(Vec<usize>, usize)> {
+/// What goes with operation `k` of chain `p`, if it can go.
+fn movable(p: usize, k: usize, protos: &[Proto], roots: &[Root], readers: &[Vec<u32>]) -> Option<Move> {
     let Proto::Chain { shape, ops, .. } = &protos[p] else { return None };
     let root = &roots[ops[k].root as usize];
     let &[into] = &readers[ops[k].root as usize][..] else { return None };
@@ -89,10 +94,19 @@ fn movable(
         v.shape(roots).iter().product::<usize>() * aval.dtype.size()
     };
     let mut needed: Vec<&Val> = Vec::new();
-    for v in moved.iter().flat_map(|&i| &ops[i].from) {
+    let mut copied: Vec<usize> = Vec::new();
+    let mut todo: Vec<&Val> = moved.iter().flat_map(|&i| &ops[i].from).collect();
+    while let Some(v) = todo.pop() {
         match number(v) {
-            Some(j) if moved.contains(&j) => continue,
-            Some(j) if !roots[ops[j].root as usize].stored => return None,
+            Some(j) if moved.contains(&j) || copied.contains(&j) => continue,
+            Some(j) if !roots[ops[j].root as usize].stored => {
+                if copied.len() == MAX_COPIED || !CHEAP.contains(&ops[j].name) {
+                    return None;
+                }
+                copied.push(j);
+                todo.extend(&ops[j].from);
+                continue;
+            }
             _ => {}
         }
         let same = |e: &&Val| e.root == v.root && e.layout == v.layout;
@@ -100,23 +114,20 @@ fn movable(
             needed.push(v);
         }
     }
-    let fits = ops2.len() + moved.len() <= MAX_CHAIN && externals.len() + needed.len() <= MAX_INPUTS;
+    let fits =
+        ops2.len() + moved.len() + copied.len() <= MAX_CHAIN && externals.len() + needed.len() <= MAX_INPUTS;
     let result = root.aval.shape.iter().product::<usize>() * root.aval.dtype.size();
     // Single numbers and rows that are the same for many cost nothing.
     let cost: usize = needed.iter().map(|v| size(v)).filter(|&bytes| bytes > result / 8).sum();
     moved.sort_unstable();
-    (fits && cost <= result).then_some((moved, into as usize))
+    copied.sort_unstable();
+    (fits && cost <= result).then_some(Move { moved, copied, into: into as usize })
 }
 
-/// Moves these operations, of which the last is the one that `into` reads.
-fn transfer(
-    p: usize,
-    into: usize,
-    moved: &[usize],
-    protos: &mut [Proto],
-    roots: &mut [Root],
-    readers: &mut [Vec<u32>],
-) {
+/// Moves and copies operations; the last that is moved is the one that the other chain reads.
+fn transfer(p: usize, what: &Move, protos: &mut [Proto], roots: &mut Vec<Root>, readers: &mut Vec<Vec<u32>>) {
+    let Move { moved, copied, into } = what;
+    let into = *into;
     let (front, back) = protos.split_at_mut(into);
     let (
         Proto::Chain { ops, externals, .. },
@@ -129,10 +140,28 @@ fn transfer(
     roots[result as usize].stored = false;
     readers[result as usize].clear();
     later_externals.retain(|v| v.root != result);
-    let (gone, kept): (Vec<_>, Vec<_>) =
-        std::mem::take(ops).into_iter().enumerate().partition(|(i, _)| moved.contains(i));
-    *ops = kept.into_iter().map(|(_, op)| op).collect();
-    let gone: Vec<ChainOp> = gone.into_iter().map(|(_, op)| op).collect();
+    let mut gone: Vec<ChainOp> = Vec::with_capacity(moved.len() + copied.len());
+    let mut kept: Vec<ChainOp> = Vec::with_capacity(ops.len());
+    // The copy of each root that has one.
+    let mut copy: Vec<(u32, u32)> = Vec::new();
+    for (i, op) in std::mem::take(ops).into_iter().enumerate() {
+        if copied.contains(&i) {
+            let root = roots.len() as u32;
+            let aval = roots[op.root as usize].aval.clone();
+            // Its place in the chain is set below.
+            roots.push(Root { source: roots[op.root as usize].source, aval, stored: false, kept: false });
+            readers.push(Vec::new());
+            copy.push((op.root, root));
+            gone.push(ChainOp { tile: op.tile, name: op.name, from: op.from.clone(), root });
+        }
+        if moved.contains(&i) { gone.push(op) } else { kept.push(op) }
+    }
+    *ops = kept;
+    for v in gone.iter_mut().flat_map(|op| &mut op.from).filter(|v| v.layout.is_none()) {
+        if let Some(&(_, root)) = copy.iter().find(|c| c.0 == v.root) {
+            v.root = root;
+        }
+    }
     let own: FxHashSet<u32> = gone.iter().map(|op| op.root).collect();
     for v in gone.iter().flat_map(|op| &op.from).filter(|v| v.layout.is_some() || !own.contains(&v.root)) {
         if !later_externals.iter().any(|e| e.root == v.root && e.layout == v.layout) {
