@@ -116,3 +116,68 @@ fn a_layers_gradient_does_not_wait_for_the_first_layers() {
     let most = taken(&outs, 1 << 20);
     assert!(most < 10.5, "{most}");
 }
+
+/// A megabyte of numbers around one.
+fn ones() -> Array {
+    let x = ops::reshape(&(filled(1 << 20) * 1e-9 + 1.0), &[4, 1 << 16]);
+    x.try_eval().unwrap();
+    x
+}
+
+#[test]
+fn what_only_the_graph_holds_is_written_over() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let f = |x: &Array| ops::tanh(x) * 2.0;
+    let compiled = covector_core::transforms::compile(f);
+    let due = 2.0 * 1f32.tanh();
+    for call in [&f as &dyn Fn(&Array) -> Array, &|x| compiled(x).unwrap()] {
+        call(&ones()).try_eval().unwrap();
+        let x = ones();
+        let y = call(&x);
+        drop(x);
+        assert!(taken(std::slice::from_ref(&y), 1 << 20) < 0.1);
+        assert!((y.max().item::<f32>() - due).abs() < 1e-3);
+        // Not what somebody holds, by another name or as a part of it.
+        let x = ones();
+        let part = ops::reshape(&x, &[2, 1 << 17]);
+        part.try_eval().unwrap();
+        let y = call(&x);
+        drop(x);
+        assert!(taken(&[y], 1 << 20) > 0.9);
+        assert!((part.max().item::<f32>() - 1.0).abs() < 1e-3);
+    }
+}
+
+#[test]
+fn a_failure_stays_the_same_failure() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let f = |x: &Array| ops::take(&(ops::tanh(x) * 2.0), &Array::new([7i32]), 0);
+    let compiled = covector_core::transforms::compile(f);
+    for y in [f(&ones()), compiled(&ones()).unwrap()] {
+        let first = y.try_eval().unwrap_err().to_string();
+        assert!(first.contains('7'), "{first}");
+        assert_eq!(y.try_eval().unwrap_err().to_string(), first);
+        assert_eq!((&y + 1.0).try_eval().unwrap_err().to_string(), first);
+    }
+}
+
+#[test]
+fn threads_may_ask_for_one_array_at_once() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let f = |x: &Array| ops::tanh(x) * 2.0;
+    let compiled = covector_core::transforms::compile(f);
+    for turn in 0..40 {
+        let y = if turn % 2 == 0 { f(&ones()) } else { compiled(&ones()).unwrap() };
+        let z = ops::exp(&y);
+        std::thread::scope(|scope| {
+            for k in 0..3 {
+                let (y, z) = (&y, &z);
+                scope.spawn(move || {
+                    let (x, due) =
+                        if k == 0 { (z, (2.0 * 1f32.tanh()).exp()) } else { (y, 2.0 * 1f32.tanh()) };
+                    assert!((x.to_vec::<f32>()[5] - due).abs() < 1e-3);
+                });
+            }
+        });
+    }
+}

@@ -4,6 +4,7 @@
 //! its tiles, what nobody outside of a band reads in its scratch memory; everything else gets a slot, which is given
 //! back after its last use.
 
+use crate::buffer::Data;
 use crate::plan::band::{Reach, Unit, broadcast_strides, group, lie, prefix};
 use crate::plan::build::{ChainOp, Layout, Pass, Proto, Root, Source, Val};
 use crate::plan::cost::flops;
@@ -24,6 +25,9 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
+
+/// Bytes of a leaf from which on its memory is used again.
+const LARGE: usize = 1 << 16;
 
 /// Memory during a run, numbered: first the leaves, then what instructions make.
 pub(crate) type Slot = u32;
@@ -67,6 +71,8 @@ pub(crate) struct Instr {
 pub(crate) struct Plan {
     pub(crate) instrs: Vec<Instr>,
     pub(crate) slots: usize,
+    /// Whether an instruction takes the memory of a leaf, if nobody else has it.
+    pub(crate) lends: bool,
     /// Kept steps, with their outputs.
     pub(crate) results: Vec<(u32, SmallVec<[Operand; 1]>)>,
 }
@@ -144,10 +150,26 @@ pub(crate) fn emit(
         }
     }
     instrs.iter_mut().for_each(Instr::pair);
-    Plan { instrs, slots: slots as usize, results }
+    let leaves = &linear.leaves;
+    let lends = instrs.iter().any(|instr| instr.over_inputs().any(|slot| large(leaves.get(slot as usize))));
+    Plan { instrs, slots: slots as usize, results, lends }
+}
+
+/// Whether a leaf is worth having its memory used again.
+fn large(leaf: Option<&Data>) -> bool {
+    leaf.is_some_and(|leaf| leaf.size() * leaf.dtype().size() >= LARGE)
 }
 
 impl Instr {
+    /// The slots whose memory outputs take.
+    fn over_inputs(&self) -> impl Iterator<Item = Slot> {
+        let inputs = match &self.work {
+            Work::Chain { inputs, .. } | Work::Band { inputs, .. } => &inputs[..],
+            Work::Call { .. } => &[],
+        };
+        self.over.iter().map(|pair| inputs[pair.1 as usize].slot)
+    }
+
     /// Of the outputs that could take an input's memory, leaves those whose input is not needed afterwards, one for each.
     fn pair(&mut self) {
         let (Work::Chain { inputs, .. } | Work::Band { inputs, .. }) = &self.work else { return };

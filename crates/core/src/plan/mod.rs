@@ -7,6 +7,7 @@
 mod band;
 mod build;
 mod cost;
+mod donate;
 mod emit;
 mod linear;
 mod merge;
@@ -17,11 +18,12 @@ mod shared;
 mod sink;
 mod turn;
 
-use crate::array::Array;
-use crate::error::Result;
+use crate::array::{Array, Recipe};
+use crate::error::{Error, Result};
 use crate::eval::no_value;
 use crate::primitive::Fuse;
 use crate::profile::{self, EventKind};
+use donate::Turn;
 use emit::Plan;
 use linear::{Linear, identities};
 pub(crate) use prepared::Prepared;
@@ -57,7 +59,14 @@ pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
     if let Some(call) = planned_call(arrays) {
         return run_planned(arrays, &call);
     }
-    let linear = Linear::new(arrays)?;
+    let linear = match Linear::new(arrays) {
+        Err(Error::NoValue { .. }) => {
+            // Or another thread is making the values.
+            donate::wait();
+            Linear::new(arrays)?
+        }
+        linear => linear?,
+    };
     let plan = find(&linear);
     plan.run(linear)
 }
@@ -92,9 +101,20 @@ fn source(array: &Array) -> Option<Array> {
 
 /// Evaluates such a call, without a plan around it.
 fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
-    let Some(recipe) = call.node.recipe() else { return Ok(()) };
-    let inputs = recipe.inputs.iter().map(|x| x.data_if_ready().cloned().ok_or_else(no_value));
-    let outs = recipe.op.eval(inputs.collect::<Result<_>>()?, &call.node.avals)?;
+    let turn = Turn::take().filter(|_| !call.node.is_live());
+    let recipe = if turn.is_some() { call.node.take_recipe() } else { call.node.recipe() };
+    let Some(Recipe { op, inputs }) = recipe else {
+        // Another thread was faster.
+        drop(turn);
+        donate::wait();
+        return if call.is_available() { evaluate(arrays) } else { Err(no_value()) };
+    };
+    let outs = inputs.into_iter().map(donate::own).collect::<Result<_>>();
+    let outs = outs.and_then(|inputs| op.eval(inputs, &call.node.avals));
+    if let (Err(error), Some(_)) = (&outs, &turn) {
+        donate::fail(&call.node, error);
+    }
+    let outs = outs?;
     let sources: Vec<Option<Array>> = arrays.iter().map(source).collect();
     for (array, source) in arrays.iter().zip(sources) {
         // Some have values already, perhaps from another thread.

@@ -3,6 +3,7 @@
 use crate::array::Outs;
 use crate::buffer::Data;
 use crate::error::Result;
+use crate::plan::donate::{self, Turn};
 use crate::plan::emit::{Instr, Operand, Output, Plan, Slot, Work};
 use crate::plan::linear::Linear;
 use crate::primitive::Values;
@@ -31,8 +32,19 @@ impl Operand {
 impl Plan {
     /// Computes the kept steps of `linear`, whose key is the plan's, and stores them in their nodes.
     pub(crate) fn run(&self, linear: Linear) -> Result<()> {
-        let Linear { steps, leaves, .. } = linear;
-        let slots = self.execute(leaves.into_iter())?;
+        let Linear { mut steps, leaves, .. } = linear;
+        let turn = if self.lends { Turn::take() } else { None };
+        if turn.is_some() {
+            for step in steps.iter_mut().filter(|step| !step.node.is_live()) {
+                step.recipe.inputs.clear();
+                drop(step.node.take_recipe());
+            }
+        }
+        let slots = self.execute(leaves.into_iter());
+        if let (Err(error), Some(_)) = (&slots, &turn) {
+            self.results.iter().for_each(|(step, _)| donate::fail(&steps[*step as usize].node, error));
+        }
+        let slots = slots?;
         for (step, outs) in &self.results {
             let data: Outs<Data> = outs.iter().map(|o| o.data(&slots)).collect();
             steps[*step as usize].node.fill(data);
