@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
 
-/// Bytes of a leaf from which on its memory is used again.
+/// Bytes from which on memory is used again at once.
 const LARGE: usize = 1 << 16;
 
 /// Memory during a run, numbered: first the leaves, then what instructions make.
@@ -305,21 +305,38 @@ impl Emitter<'_> {
         (builder.finish(), made)
     }
 
-    /// Which outputs of a chain can take which inputs' memory: each element of the input is read for the last time before
-    /// the same element of the output is written. Of two outputs for an input the later comes first.
+    /// Which outputs of a chain can take which inputs' memory: those that depend on all operations that read the input,
+    /// so that each element is read for the last time before it is written, whatever order the operations run in. Of two
+    /// outputs for an input the later comes first.
     fn over(&self, unit: &Unit) -> SmallVec<[(u32, u32); 1]> {
-        let [member] = unit.members[..] else { return SmallVec::new() };
-        let Proto::Chain { ops, externals, .. } = &self.protos[member as usize] else {
-            return SmallVec::new();
-        };
         let mut pairs = SmallVec::new();
+        let [member] = unit.members[..] else { return pairs };
+        let Proto::Chain { ops, externals, .. } = &self.protos[member as usize] else { return pairs };
         let stored = ops.iter().enumerate().filter(|(_, op)| self.roots[op.root as usize].stored);
         for (out, (k, op)) in stored.enumerate() {
             let made = &self.roots[op.root as usize].aval;
+            if made.shape.iter().product::<usize>() * made.dtype.size() < LARGE {
+                continue;
+            }
+            let mut before = vec![false; k + 1];
+            before[k] = true;
+            for i in (0..=k).rev() {
+                if before[i] {
+                    for v in &ops[i].from {
+                        if let Source::Chain { instr, op } = self.roots[v.root as usize].source
+                            && instr == member
+                            && v.layout.is_none()
+                        {
+                            before[op as usize] = true;
+                        }
+                    }
+                }
+            }
+            before[k] = false;
             for (input, v) in externals.iter().enumerate() {
                 let read = |op: &ChainOp| op.from.iter().any(|f| f.root == v.root && f.layout == v.layout);
-                let last = ops.iter().rposition(read);
-                if v.layout.is_none() && self.roots[v.root as usize].aval == *made && last < Some(k) {
+                let first = ops.iter().enumerate().all(|(i, op)| !read(op) || before.get(i) == Some(&true));
+                if v.layout.is_none() && self.roots[v.root as usize].aval == *made && first {
                     pairs.push((out as u32, input as u32));
                 }
             }
