@@ -82,6 +82,21 @@ impl Node {
         self.lock().as_ref().and_then(f)
     }
 
+    /// Takes the recipe away, for whoever makes the values. The node must get them, or another recipe.
+    pub(crate) fn take_recipe(&self) -> Option<Recipe> {
+        self.lock().take()
+    }
+
+    /// Gives it a recipe.
+    pub(crate) fn put_recipe(&self, recipe: Recipe) {
+        *self.lock() = Some(recipe);
+    }
+
+    /// Takes the values of a node that nobody else has.
+    pub(crate) fn take_data(&mut self) -> Option<Outs<Data>> {
+        self.data.take()
+    }
+
     /// Stores computed values; the recipe goes unless a live trace may still differentiate through it.
     pub(crate) fn fill(&self, data: Outs<Data>) {
         debug_assert!(

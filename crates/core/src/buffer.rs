@@ -336,6 +336,21 @@ impl Data {
         unsafe { Out::new(ptr, self.dtype, &self.shape) }
     }
 
+    /// What a plan's instruction fills: memory that it allocated, or that of one of its own inputs, from [`Data::lend`],
+    /// which is read element by element before it is written.
+    pub(crate) fn out_planned(&mut self) -> Out<'_> {
+        debug_assert!(Arc::strong_count(&self.buffer) <= 2, "writing to shared memory");
+        let ptr = self.buffer.start().wrapping_add(self.offset);
+        // SAFETY: row-major memory of this shape and type; nobody but the instruction at hand, which reads an element
+        // for the last time before it writes it, uses it.
+        unsafe { Out::new(ptr, self.dtype, &self.shape) }
+    }
+
+    /// The same memory for a result that may overwrite it, if this value alone holds it.
+    pub(crate) fn lend(&self) -> Option<Self> {
+        self.is_unique().then(|| self.clone())
+    }
+
     /// Whether this value alone holds its memory and all of its elements are row-major, so that it can be reused.
     pub fn is_unique(&self) -> bool {
         Arc::strong_count(&self.buffer) == 1

@@ -58,3 +58,142 @@ fn memory_that_is_not_there_is_an_error() {
     let wired = buffer::set_wired_limit(5);
     assert_eq!(buffer::set_wired_limit(wired), 5);
 }
+
+/// What evaluating the arrays takes at most, in multiples of `unit` bytes.
+fn taken(arrays: &[Array], unit: usize) -> f64 {
+    let before = buffer::active_memory();
+    buffer::reset_peak_memory();
+    eval(arrays).unwrap();
+    (buffer::peak_memory() - before) as f64 / unit as f64
+}
+
+#[test]
+fn a_chain_takes_the_memory_of_what_it_reads_last() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let x = ops::reshape(&filled(1 << 20), &[512, 512]);
+    x.try_eval().unwrap();
+    let scaled = &x * 1e-6;
+    scaled.try_eval().unwrap();
+    let product = || ops::matmul(&scaled, &scaled);
+    let z = product().to_vec::<f32>();
+    let near = |y: &Array, f: &dyn Fn(f32) -> f32| {
+        let far = y
+            .to_vec::<f32>()
+            .iter()
+            .zip(&z)
+            .map(|(y, &z)| (y - f(z)).abs() / (1.0 + y.abs()))
+            .fold(0.0, f32::max);
+        assert!(far < 1e-5, "{far}");
+    };
+    let y = ops::tanh(&product()) * 2.0;
+    assert!(taken(std::slice::from_ref(&y), 1 << 20) < 1.1);
+    near(&y, &|z| z.tanh() * 2.0);
+    // Not where somebody holds what it reads, nor where it is read again when the result is there.
+    let held = product();
+    let y = ops::tanh(&held) * 2.0;
+    assert!(taken(&[y.clone(), held.clone()], 1 << 20) > 1.9);
+    near(&y, &|z| z.tanh() * 2.0);
+    near(&held, &|z| z);
+    let (first, second) = {
+        let z = product();
+        let first = ops::tanh(&z) * 2.0;
+        (first.clone(), ops::exp(&first) * &z)
+    };
+    eval(&[second.clone(), first.clone()]).unwrap();
+    near(&first, &|z| z.tanh() * 2.0);
+    near(&second, &|z| (z.tanh() * 2.0).exp() * z);
+    // The first result does not wait for all that reads the product, in whatever order machine code may do it; often
+    // enough that it is made.
+    for _ in 0..20 {
+        let z = product();
+        let (square, first) = (z.square(), (&z + 1.0) * 2.0);
+        let second = ops::erf(&ops::sin(&z)) + &square;
+        drop((z, square));
+        eval(&[first.clone(), second.clone()]).unwrap();
+        near(&first, &|z| (z + 1.0) * 2.0);
+        near(&(&second - ops::erf(&ops::sin(&product()))), &|z| z * z);
+    }
+}
+
+#[test]
+fn a_layers_gradient_does_not_wait_for_the_first_layers() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let w: Vec<Array> = (0..8).map(|_| ops::reshape(&filled(1 << 16), &[128, 128]) * 1e-6).collect();
+    let x = ops::reshape(&filled(1 << 20), &[2048, 128]) * 1e-6;
+    eval(&w).unwrap();
+    x.try_eval().unwrap();
+    let loss =
+        |w: &Vec<Array>| w.iter().fold(x.clone(), |h, w| ops::tanh(&ops::matmul(&h, w))).square().mean();
+    let (value, grads) = covector_core::transforms::value_and_grad(loss)(&w).unwrap();
+    let mut outs: Vec<Array> = w.iter().zip(&grads).map(|(w, g)| w - g * 0.1).collect();
+    drop(grads);
+    outs.push(value);
+    // Eight activations, a cotangent on its way, and new weights of half their size.
+    let most = taken(&outs, 1 << 20);
+    assert!(most < 10.5, "{most}");
+}
+
+/// A megabyte of numbers around one.
+fn ones() -> Array {
+    let x = ops::reshape(&(filled(1 << 20) * 1e-9 + 1.0), &[4, 1 << 16]);
+    x.try_eval().unwrap();
+    x
+}
+
+#[test]
+fn what_only_the_graph_holds_is_written_over() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let f = |x: &Array| ops::tanh(x) * 2.0;
+    let compiled = covector_core::transforms::compile(f);
+    let due = 2.0 * 1f32.tanh();
+    for call in [&f as &dyn Fn(&Array) -> Array, &|x| compiled(x).unwrap()] {
+        call(&ones()).try_eval().unwrap();
+        let x = ones();
+        let y = call(&x);
+        drop(x);
+        assert!(taken(std::slice::from_ref(&y), 1 << 20) < 0.1);
+        assert!((y.max().item::<f32>() - due).abs() < 1e-3);
+        // Not what somebody holds, by another name or as a part of it.
+        let x = ones();
+        let part = ops::reshape(&x, &[2, 1 << 17]);
+        part.try_eval().unwrap();
+        let y = call(&x);
+        drop(x);
+        assert!(taken(&[y], 1 << 20) > 0.9);
+        assert!((part.max().item::<f32>() - 1.0).abs() < 1e-3);
+    }
+}
+
+#[test]
+fn a_failure_stays_the_same_failure() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let f = |x: &Array| ops::take(&(ops::tanh(x) * 2.0), &Array::new([7i32]), 0);
+    let compiled = covector_core::transforms::compile(f);
+    for y in [f(&ones()), compiled(&ones()).unwrap()] {
+        let first = y.try_eval().unwrap_err().to_string();
+        assert!(first.contains('7'), "{first}");
+        assert_eq!(y.try_eval().unwrap_err().to_string(), first);
+        assert_eq!((&y + 1.0).try_eval().unwrap_err().to_string(), first);
+    }
+}
+
+#[test]
+fn threads_may_ask_for_one_array_at_once() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let f = |x: &Array| ops::tanh(x) * 2.0;
+    let compiled = covector_core::transforms::compile(f);
+    for turn in 0..40 {
+        let y = if turn % 2 == 0 { f(&ones()) } else { compiled(&ones()).unwrap() };
+        let z = ops::exp(&y);
+        std::thread::scope(|scope| {
+            for k in 0..3 {
+                let (y, z) = (&y, &z);
+                scope.spawn(move || {
+                    let (x, due) =
+                        if k == 0 { (z, (2.0 * 1f32.tanh()).exp()) } else { (y, 2.0 * 1f32.tanh()) };
+                    assert!((x.to_vec::<f32>()[5] - due).abs() < 1e-3);
+                });
+            }
+        });
+    }
+}

@@ -25,7 +25,7 @@ use std::cell::RefCell;
 /// so little time that starting them costs more: from 96 to 384 KiB a softmax cross-entropy takes a third less.
 const BLOCK_BYTES: usize = 384 << 10;
 /// Elements times operations that are worth a part of their own.
-const PART_WORK: usize = 1 << 16;
+const PART_WORK: usize = 1 << 15;
 /// The most parts.
 const MAX_PARTS: usize = 16;
 

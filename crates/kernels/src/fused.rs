@@ -338,7 +338,7 @@ impl Program {
             return;
         }
         // A part should take some tens of microseconds: less is not worth waking a thread for.
-        let least = (1 << 16) / (self.steps.len() + 2);
+        let least = (1 << 14) / (self.steps.len() + 2);
         parallel_ranges(n, least, &|part| self.run_range(shape, inputs, outputs, part.start, part.end));
     }
 

@@ -6,6 +6,8 @@ mod blocked;
 mod kernel;
 mod vector;
 
+use crate::block::Memory;
+use crate::copy::copy_into;
 use crate::dtype::{C64, Dtype};
 use crate::loader::{Axes, Odometer};
 use crate::map::cast;
@@ -106,6 +108,22 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
             // SAFETY: the views vouch for their elements, `out` has room for the product.
             return unsafe { product.run(out.ptr().cast(), true) };
         }
+        if m <= FEW_ROWS && a.shape()[..rank - 2] == *batch {
+            // Else they are copied, which costs less than to bring `b` to the processor for a few rows at a time.
+            let rows = Memory::<T>::new(all * k);
+            // SAFETY: fresh memory for as many elements.
+            unsafe { copy_into(a, rows.ptr().cast(), &row_major(a.shape())) };
+            let product = Product {
+                m: all,
+                n,
+                k,
+                a: (rows.ptr().cast_const(), (k as isize, 1)),
+                b: (b.ptr().cast(), sb),
+                row: n,
+            };
+            // SAFETY: as above; the copies live through the call.
+            return unsafe { product.run(out.ptr().cast(), true) };
+        }
     }
     let count: usize = batch.iter().product();
     let some = |range: std::ops::Range<usize>, spread: bool| {
@@ -129,6 +147,9 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
     let step = count.div_ceil(parts);
     parallel(count.div_ceil(step), &|i| some(i * step..((i + 1) * step).min(count), false));
 }
+
+/// Products of so few rows are put together if their right matrix is the same.
+const FEW_ROWS: usize = 64;
 
 /// Multiplications that are worth a part of their own: some tens of microseconds.
 const PART: usize = 1 << 20;

@@ -83,6 +83,11 @@ pub fn parallel(parts: usize, task: &(dyn Fn(usize) + Sync)) {
     }
 }
 
+/// Whether the job in this state has parts that nobody has claimed.
+fn has_parts(state: u64) -> bool {
+    (state >> 16 & 0xffff) > (state & 0xffff)
+}
+
 /// Claims one part of the job and runs it; false when none is left.
 fn help() -> bool {
     let mut state = STATE.load(Acquire);
@@ -142,17 +147,18 @@ fn work(me: &'static Worker) {
             while help() {}
             since = Instant::now();
         }
-        for _ in 0..64 {
+        // A pause takes some ten nanoseconds or more, the clock about as long: a look at the job costs less.
+        let waiting = (0..64).all(|_| {
             std::hint::spin_loop();
-        }
-        if since.elapsed() < SPIN {
+            !has_parts(STATE.load(Relaxed))
+        });
+        if !waiting || since.elapsed() < SPIN {
             continue;
         }
         me.asleep.store(true, SeqCst);
         std::sync::atomic::fence(SeqCst);
         // A job may have been published between the last look and the flag.
-        let state = STATE.load(SeqCst);
-        if (state >> 16 & 0xffff) <= (state & 0xffff) {
+        if !has_parts(STATE.load(SeqCst)) {
             while me.asleep.load(SeqCst) {
                 std::thread::park();
             }

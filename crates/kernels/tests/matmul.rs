@@ -158,6 +158,28 @@ fn batches_are_products_one_by_one() {
 }
 
 #[test]
+fn rows_of_a_batch_with_one_matrix_may_lie_anywhere() {
+    let mut rng = Rng(15);
+    for (count, m, k, n) in [(9, 5, 7, 3), (40, 32, 24, 70), (3, 80, 20, 30), (6, 1, 33, 40)] {
+        // The batch is the second axis of the memory.
+        let data: Vec<f32> = (0..m * count * k).map(|_| f32::sample(&mut rng)).collect();
+        let strides = vec![k as isize, (count * k) as isize, 1];
+        let a = Array { data, offset: 0, shape: vec![count, m, k], strides };
+        let b = matrix::<f32>(k, n, 1, &mut rng);
+        let strides = vec![0, 1, k as isize];
+        let shared = Array { data: b.data.clone(), offset: 0, shape: vec![1, k, n], strides };
+        let mut out = Array::<f32>::zeros(&[count, m, n]);
+        matmul(a.view(), shared.view(), out.out());
+        for i in 0..count {
+            let rows = indices(&[m, k]).iter().map(|at| a.at(&[i, at[0], at[1]])).collect();
+            let mut one = Array::<f32>::zeros(&[m, n]);
+            matmul(Array::from(&[m, k], rows).view(), b.view(), one.out());
+            assert_close(&out.data[i * m * n..][..m * n], &one.data, "one of the batch");
+        }
+    }
+}
+
+#[test]
 fn sums_of_nothing_are_zero_and_nan_passes() {
     let a = Array::<f32>::zeros(&[3, 0]);
     let b = Array::<f32>::zeros(&[0, 4]);

@@ -414,6 +414,16 @@ impl Proto {
         }
     }
 
+    /// Changes all that it reads.
+    pub(crate) fn values_mut(&mut self, change: impl FnMut(&mut Val)) {
+        match self {
+            Proto::Chain { ops, externals, .. } => {
+                externals.iter_mut().chain(ops.iter_mut().flat_map(|op| &mut op.from)).for_each(change);
+            }
+            Proto::Call { inputs, .. } => inputs.iter_mut().for_each(change),
+        }
+    }
+
     /// What kind of pass a call is; `None` for a chain, and for a call that can only run alone.
     pub(crate) fn pass(&self) -> Option<&Pass> {
         match self {

@@ -184,7 +184,8 @@ impl Plan {
 }
 
 impl Val {
-    fn write(&self, key: &mut Vec<u64>) {
+    /// Writes what tells it from others.
+    pub(crate) fn write(&self, key: &mut Vec<u64>) {
         key.push(u64::from(self.root) << 1 | u64::from(self.layout.is_some()));
         if let Some(l) = &self.layout {
             key.push(l.shift as u64);

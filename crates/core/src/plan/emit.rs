@@ -4,11 +4,15 @@
 //! its tiles, what nobody outside of a band reads in its scratch memory; everything else gets a slot, which is given
 //! back after its last use.
 
+use crate::buffer::Data;
 use crate::plan::band::{Reach, Unit, broadcast_strides, group, lie, prefix};
 use crate::plan::build::{ChainOp, Layout, Pass, Proto, Root, Source, Val};
 use crate::plan::cost::flops;
 use crate::plan::linear::Linear;
 use crate::plan::merge::merge_chains;
+use crate::plan::order::order;
+use crate::plan::shared::share_matrices;
+use crate::plan::sink::sink;
 use crate::plan::turn::turn_products;
 use crate::prim::elementwise::is_half;
 use crate::primitive::{Avals, Op, TileFn};
@@ -21,6 +25,9 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
+
+/// Bytes from which on memory is used again at once.
+const LARGE: usize = 1 << 16;
 
 /// Memory during a run, numbered: first the leaves, then what instructions make.
 pub(crate) type Slot = u32;
@@ -50,6 +57,8 @@ pub(crate) enum Work {
 
 pub(crate) struct Instr {
     pub(crate) work: Work,
+    /// Outputs that take the memory of an input, by number, if nobody else has it.
+    pub(crate) over: SmallVec<[(u32, u32); 1]>,
     /// Slots that nothing needs after this instruction.
     pub(crate) free: Vec<Slot>,
     /// What it does, in words.
@@ -62,6 +71,8 @@ pub(crate) struct Instr {
 pub(crate) struct Plan {
     pub(crate) instrs: Vec<Instr>,
     pub(crate) slots: usize,
+    /// Whether an instruction takes the memory of a leaf, if nobody else has it.
+    pub(crate) lends: bool,
     /// Kept steps, with their outputs.
     pub(crate) results: Vec<(u32, SmallVec<[Operand; 1]>)>,
 }
@@ -82,9 +93,12 @@ pub(crate) fn emit(
         .map(|(step, &from)| from as usize..from as usize + step.node.avals.len())
         .collect();
     turn_products(&mut protos, &mut roots, &mut values, kept.iter());
+    share_matrices(&mut protos, &mut roots, &mut values);
+    sink(&mut protos, &mut roots);
     let mut units = group(&protos, &roots);
     merge_chains(&mut units, &mut protos, &mut roots);
     let memory = memory_of(&units, &protos, &roots);
+    let units = order(units, &protos, &roots, &memory);
     // Slots: leaves keep their numbers, everything else in memory gets the next.
     let mut slots = linear.leaves.len() as u32;
     let slot_of: Vec<Slot> = roots
@@ -117,7 +131,8 @@ pub(crate) fn emit(
         }
         let (label, flops) =
             (emitter.label(unit).into(), flops(&unit.members, emitter.protos, emitter.roots));
-        instrs.push(Instr { work, free: Vec::new(), label, flops });
+        let over = emitter.over(unit);
+        instrs.push(Instr { work, over, free: Vec::new(), label, flops });
     }
     let mut results = Vec::new();
     for (i, step) in linear.steps.iter().enumerate() {
@@ -134,7 +149,41 @@ pub(crate) fn emit(
             instrs[*k as usize].free.push(slot as Slot);
         }
     }
-    Plan { instrs, slots: slots as usize, results }
+    instrs.iter_mut().for_each(Instr::pair);
+    let leaves = &linear.leaves;
+    let lends = instrs.iter().any(|instr| instr.over_inputs().any(|slot| large(leaves.get(slot as usize))));
+    Plan { instrs, slots: slots as usize, results, lends }
+}
+
+/// Whether a leaf is worth having its memory used again.
+fn large(leaf: Option<&Data>) -> bool {
+    leaf.is_some_and(|leaf| leaf.size() * leaf.dtype().size() >= LARGE)
+}
+
+impl Instr {
+    /// The slots whose memory outputs take.
+    fn over_inputs(&self) -> impl Iterator<Item = Slot> {
+        let inputs = match &self.work {
+            Work::Chain { inputs, .. } | Work::Band { inputs, .. } => &inputs[..],
+            Work::Call { .. } => &[],
+        };
+        self.over.iter().map(|pair| inputs[pair.1 as usize].slot)
+    }
+
+    /// Of the outputs that could take an input's memory, leaves those whose input is not needed afterwards, one for each.
+    fn pair(&mut self) {
+        let (Work::Chain { inputs, .. } | Work::Band { inputs, .. }) = &self.work else { return };
+        let mut taken: SmallVec<[(u32, u32); 1]> = SmallVec::new();
+        for &(out, input) in &self.over {
+            let slot = inputs[input as usize].slot;
+            let alone = inputs.iter().filter(|o| o.slot == slot).count() == 1;
+            let free = !taken.iter().any(|&(o, i)| o == out || i == input);
+            if alone && free && self.free.contains(&slot) {
+                taken.push((out, input));
+            }
+        }
+        self.over = taken;
+    }
 }
 
 /// Which roots need memory of their own, and not only a tile or a shelf.
@@ -254,6 +303,46 @@ impl Emitter<'_> {
             builder.output(reg);
         }
         (builder.finish(), made)
+    }
+
+    /// Which outputs of a chain can take which inputs' memory: those that depend on all operations that read the input,
+    /// so that each element is read for the last time before it is written, whatever order the operations run in. Of two
+    /// outputs for an input the later comes first.
+    fn over(&self, unit: &Unit) -> SmallVec<[(u32, u32); 1]> {
+        let mut pairs = SmallVec::new();
+        let [member] = unit.members[..] else { return pairs };
+        let Proto::Chain { ops, externals, .. } = &self.protos[member as usize] else { return pairs };
+        let stored = ops.iter().enumerate().filter(|(_, op)| self.roots[op.root as usize].stored);
+        for (out, (k, op)) in stored.enumerate() {
+            let made = &self.roots[op.root as usize].aval;
+            if made.shape.iter().product::<usize>() * made.dtype.size() < LARGE {
+                continue;
+            }
+            let mut before = vec![false; k + 1];
+            before[k] = true;
+            for i in (0..=k).rev() {
+                if before[i] {
+                    for v in &ops[i].from {
+                        if let Source::Chain { instr, op } = self.roots[v.root as usize].source
+                            && instr == member
+                            && v.layout.is_none()
+                        {
+                            before[op as usize] = true;
+                        }
+                    }
+                }
+            }
+            before[k] = false;
+            for (input, v) in externals.iter().enumerate() {
+                let read = |op: &ChainOp| op.from.iter().any(|f| f.root == v.root && f.layout == v.layout);
+                let first = ops.iter().enumerate().all(|(i, op)| !read(op) || before.get(i) == Some(&true));
+                if v.layout.is_none() && self.roots[v.root as usize].aval == *made && first {
+                    pairs.push((out as u32, input as u32));
+                }
+            }
+        }
+        pairs.reverse();
+        pairs
     }
 
     /// What a unit does, in words.

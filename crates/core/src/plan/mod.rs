@@ -7,18 +7,23 @@
 mod band;
 mod build;
 mod cost;
+mod donate;
 mod emit;
 mod linear;
 mod merge;
+mod order;
 mod prepared;
 mod run;
+mod shared;
+mod sink;
 mod turn;
 
-use crate::array::Array;
-use crate::error::Result;
+use crate::array::{Array, Recipe};
+use crate::error::{Error, Result};
 use crate::eval::no_value;
 use crate::primitive::{Fuse, Values};
 use crate::profile::{self, EventKind};
+use donate::Turn;
 use emit::Plan;
 use linear::{Listing, identities};
 pub(crate) use prepared::Prepared;
@@ -54,7 +59,14 @@ pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
     if let Some(call) = planned_call(arrays) {
         return run_planned(arrays, &call);
     }
-    let (listing, plan) = planned(arrays)?;
+    let (listing, plan) = match planned(arrays) {
+        Err(Error::NoValue { .. }) => {
+            // Or another thread is making the values.
+            donate::wait();
+            planned(arrays)?
+        }
+        found => found?,
+    };
     plan.run(listing)
 }
 
@@ -103,13 +115,20 @@ fn source(array: &Array) -> Option<Array> {
 
 /// Evaluates such a call, without a plan around it.
 fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
-    let Some(recipe) = call.node.recipe() else { return Ok(()) };
-    let mut inputs = Values::with_capacity(recipe.inputs.len());
-    for x in &recipe.inputs {
-        inputs.push(x.data_if_ready().cloned().ok_or_else(no_value)?);
+    let turn = Turn::take().filter(|_| !call.node.is_live());
+    let recipe = if turn.is_some() { call.node.take_recipe() } else { call.node.recipe() };
+    let Some(Recipe { op, inputs }) = recipe else {
+        // Another thread was faster.
+        drop(turn);
+        donate::wait();
+        return if call.is_available() { evaluate(arrays) } else { Err(no_value()) };
+    };
+    let outs = inputs.into_iter().map(donate::own).collect::<Result<Values>>();
+    let outs = outs.and_then(|inputs| op.eval(inputs, &call.node.avals));
+    if let (Err(error), Some(_)) = (&outs, &turn) {
+        donate::fail(&call.node, error);
     }
-    let outs = recipe.op.eval(inputs, &call.node.avals)?;
-    drop(recipe);
+    let outs = outs?;
     for array in arrays {
         // Some have values already, perhaps from another thread.
         if !array.is_available()

@@ -3,6 +3,7 @@
 use crate::array::Outs;
 use crate::buffer::Data;
 use crate::error::Result;
+use crate::plan::donate::{self, Turn};
 use crate::plan::emit::{Instr, Operand, Output, Plan, Slot, Work};
 use crate::plan::linear::Listing;
 use crate::primitive::Values;
@@ -32,7 +33,17 @@ impl Plan {
     /// Computes the kept steps of `listing`, whose key is the plan's, and stores them in their nodes.
     pub(crate) fn run(&self, listing: Listing) -> Result<()> {
         let Listing { mut nodes, leaves, .. } = listing;
-        let slots = self.execute(leaves.into_iter())?;
+        let turn = if self.lends { Turn::take() } else { None };
+        if turn.is_some() {
+            for listed in nodes.iter().filter(|listed| !listed.node.is_live()) {
+                drop(listed.node.take_recipe());
+            }
+        }
+        let slots = self.execute(leaves.into_iter());
+        if let (Err(error), Some(_)) = (&slots, &turn) {
+            self.results.iter().for_each(|(step, _)| donate::fail(&nodes[*step as usize].node, error));
+        }
+        let slots = slots?;
         for (step, outs) in &self.results {
             let data: Outs<Data> = outs.iter().map(|o| o.data(&slots)).collect();
             nodes[*step as usize].node.fill(data);
@@ -69,10 +80,10 @@ impl Instr {
     fn run(&self, slots: &mut [Option<Data>]) -> Result<()> {
         match &self.work {
             Work::Chain { program, shape, inputs, outs } => {
-                made(outs, inputs, slots, |views, outs| program.run(shape, views, outs))
+                made(outs, inputs, &self.over, slots, |views, outs| program.run(shape, views, outs))
             }
             Work::Band { band, inputs, outs } => {
-                made(outs, inputs, slots, |views, outs| band.run(views, outs))
+                made(outs, inputs, &self.over, slots, |views, outs| band.run(views, outs))
             }
             Work::Call { op, inputs, avals, first } => {
                 let mut values = Values::new();
@@ -97,20 +108,26 @@ impl Instr {
     }
 }
 
-/// Allocates outputs, lets `work` fill them, and puts them in their slots.
+/// Allocates outputs, or takes the memory of inputs for them, lets `work` fill them, and puts them in their slots.
 fn made(
     outs: &[Output],
     inputs: &[Operand],
+    over: &[(u32, u32)],
     slots: &mut [Option<Data>],
     work: impl FnOnce(&[View<'_>], &[Out<'_>]),
 ) -> Result<()> {
     let mut made: SmallVec<[Data; 4]> = SmallVec::new();
-    for out in outs {
-        made.push(Data::alloc("eval", out.dtype, &out.shape)?);
+    for (k, out) in outs.iter().enumerate() {
+        let input = over.iter().find(|pair| pair.0 as usize == k).map(|pair| &inputs[pair.1 as usize]);
+        let lent = input.and_then(|input| slots[input.slot as usize].as_ref()?.lend());
+        made.push(match lent {
+            Some(data) => data,
+            None => Data::alloc("eval", out.dtype, &out.shape)?,
+        });
     }
     {
         let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|o| o.view(slots)).collect();
-        let outs: SmallVec<[Out<'_>; 4]> = made.iter_mut().map(Data::out).collect();
+        let outs: SmallVec<[Out<'_>; 4]> = made.iter_mut().map(Data::out_planned).collect();
         work(&views, &outs);
     }
     for (out, data) in outs.iter().zip(made) {

@@ -48,13 +48,7 @@ pub(crate) fn turn_products<'a>(
         }
     };
     for proto in protos.iter_mut() {
-        match proto {
-            Proto::Chain { ops, externals, .. } => {
-                externals.iter_mut().for_each(straighten);
-                ops.iter_mut().flat_map(|op| &mut op.from).for_each(straighten);
-            }
-            Proto::Call { inputs, .. } => inputs.iter_mut().for_each(straighten),
-        }
+        proto.values_mut(straighten);
     }
     values.iter_mut().for_each(straighten);
     for proto in protos.iter_mut() {
