@@ -4,8 +4,8 @@
 
 Run it in an environment that has covector and NumPy, such as the one that `peers.py` makes below target/. The
 picture has a row for each kernel (a file that ends in `.json` becomes a trace for Perfetto instead); the plan
-has a line for each, which says which operations run together. The workload is the transformer's training step,
-unless another is named.
+has a line for each, which says which operations run together. The workload is the transformer's training
+step, unless another is named.
 """
 
 from __future__ import annotations

@@ -460,7 +460,10 @@ def test_signatures_are_there_to_be_read():
     assert "stream" in inspect.signature(mx.exp).parameters
 
 
-@pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16, mx.int32, mx.uint8, mx.complex64, mx.bool_])
+SQUARED = (mx.float32, mx.float16, mx.bfloat16, mx.int32, mx.uint8, mx.complex64, mx.bool_)
+
+
+@pytest.mark.parametrize("dtype", SQUARED)
 def test_a_literal_square_is_a_product_of_the_same_type(dtype):
     a = mx.array([-3, 0, 2, 7]).astype(dtype)
     for two in (2, 2.0):
@@ -470,7 +473,8 @@ def test_a_literal_square_is_a_product_of_the_same_type(dtype):
         assert mx.allclose(got.astype(mx.complex64), want.astype(mx.complex64), rtol=1e-5).item()
         b = mx.array(a)
         b **= two
-        assert b.tolist() == got.tolist() and b.dtype == got.dtype
+        assert b.tolist() == got.tolist()
+        assert b.dtype == got.dtype
 
 
 def test_the_derivative_of_a_literal_square():

@@ -5,20 +5,21 @@
 //! back after its last use.
 
 use crate::buffer::Data;
-use crate::plan::band::{Reach, Unit, broadcast_strides, group, lie, prefix};
-use crate::plan::build::{ChainOp, Layout, Pass, Proto, Root, Source, Val};
+use crate::plan::band::{Reach, Unit, group};
+use crate::plan::build::{ChainOp, Layout, Proto, Root, Source, Val};
 use crate::plan::cost::flops;
 use crate::plan::linear::Linear;
 use crate::plan::merge::merge_chains;
 use crate::plan::order::order;
 use crate::plan::shared::share_matrices;
+use crate::plan::shelves::BandMaker;
 use crate::plan::sink::sink;
 use crate::plan::turn::turn_products;
 use crate::prim::elementwise::is_half;
 use crate::primitive::{Avals, Op, TileFn};
 use crate::shape::{Shape, ShapeText};
 use covector_kernels::Dtype;
-use covector_kernels::band::{self, Band, Place, Stage, Target};
+use covector_kernels::band::Band;
 use covector_kernels::cast::{narrow_tile, widen_tile};
 use covector_kernels::fused::{Builder, Code, Program, Reg};
 use rustc_hash::FxHashMap;
@@ -211,19 +212,19 @@ fn memory_of(units: &[Unit], protos: &[Proto], roots: &[Root]) -> Vec<bool> {
     memory
 }
 
-struct Emitter<'a> {
-    protos: &'a [Proto],
-    roots: &'a [Root],
-    /// The slots of roots in memory.
-    slot_of: Vec<Slot>,
+pub(crate) struct Emitter<'a> {
+    pub(crate) protos: &'a [Proto],
+    pub(crate) roots: &'a [Root],
+    /// The slots of roots in memory; `Slot::MAX` for others.
+    pub(crate) slot_of: Vec<Slot>,
 }
 
 impl Emitter<'_> {
-    fn operand(&self, v: &Val) -> Operand {
+    pub(crate) fn operand(&self, v: &Val) -> Operand {
         Operand { slot: self.slot_of[v.root as usize], layout: v.layout.clone() }
     }
 
-    fn output(&self, root: u32) -> Output {
+    pub(crate) fn output(&self, root: u32) -> Output {
         let aval = &self.roots[root as usize].aval;
         Output { slot: self.slot_of[root as usize], dtype: aval.dtype, shape: aval.shape.clone() }
     }
@@ -248,18 +249,11 @@ impl Emitter<'_> {
                 }
             };
         }
-        BandMaker {
-            emitter: self,
-            unit,
-            inputs: Vec::new(),
-            outs: Vec::new(),
-            shelf: Shelves::new(self, unit),
-        }
-        .make()
+        BandMaker::new(self, unit).make()
     }
 
     /// The tile program of a chain, with the roots that are its outputs.
-    fn program(&self, chain: u32, ops: &[ChainOp], externals: &[Val]) -> (Program, Vec<u32>) {
+    pub(crate) fn program(&self, chain: u32, ops: &[ChainOp], externals: &[Val]) -> (Program, Vec<u32>) {
         let mut builder = Builder::default();
         let inputs: Vec<Reg> =
             externals.iter().map(|v| builder.input(self.roots[v.root as usize].aval.dtype)).collect();
@@ -408,195 +402,6 @@ fn code(name: &str) -> Option<Code> {
         "astype" => Code::FromBool,
         _ => return None,
     })
-}
-
-/// The shelves of a band: scratch memory that is used again after its last reader.
-struct Shelves {
-    /// The shelf of each root that has one.
-    of: FxHashMap<u32, usize>,
-    /// Bytes for each row.
-    bytes: Vec<usize>,
-}
-
-impl Shelves {
-    fn new(emitter: &Emitter<'_>, unit: &Unit) -> Self {
-        let mut out = Self { of: FxHashMap::default(), bytes: Vec::new() };
-        let mut last: FxHashMap<u32, u32> = FxHashMap::default();
-        for &m in &unit.members {
-            emitter.protos[m as usize].inputs().iter().for_each(|v| {
-                last.insert(v.root, m);
-            });
-        }
-        let mut free: Vec<usize> = Vec::new();
-        for &m in &unit.members {
-            let made = emitter.made(m);
-            for root in made.iter().copied().filter(|&r| emitter.slot_of[r as usize] == Slot::MAX) {
-                let aval = &emitter.roots[root as usize].aval;
-                let bytes = aval.shape.iter().product::<usize>() / unit.rows * aval.dtype.size();
-                let shelf = match free.iter().position(|&s| out.bytes[s] == bytes) {
-                    Some(i) => free.swap_remove(i),
-                    None => {
-                        out.bytes.push(bytes);
-                        out.bytes.len() - 1
-                    }
-                };
-                out.of.insert(root, shelf);
-            }
-            let mut done: SmallVec<[u32; 8]> = SmallVec::new();
-            for v in emitter.protos[m as usize].inputs() {
-                if last.get(&v.root) == Some(&m) && !done.contains(&v.root) {
-                    done.push(v.root);
-                    free.extend(out.of.get(&v.root));
-                }
-            }
-        }
-        out
-    }
-}
-
-impl Emitter<'_> {
-    /// The roots that an instruction stores.
-    fn made(&self, m: u32) -> SmallVec<[u32; 4]> {
-        match &self.protos[m as usize] {
-            Proto::Chain { ops, .. } => {
-                ops.iter().map(|o| o.root).filter(|&r| self.roots[r as usize].stored).collect()
-            }
-            Proto::Call { avals, first_root, .. } => (*first_root..first_root + avals.len() as u32).collect(),
-        }
-    }
-}
-
-struct BandMaker<'a> {
-    emitter: &'a Emitter<'a>,
-    unit: &'a Unit,
-    inputs: Vec<Val>,
-    outs: Vec<u32>,
-    shelf: Shelves,
-}
-
-impl BandMaker<'_> {
-    fn make(mut self) -> Work {
-        let emitter = self.emitter;
-        let mut stages = Vec::with_capacity(self.unit.members.len());
-        for &m in &self.unit.members {
-            stages.push(match &emitter.protos[m as usize] {
-                Proto::Chain { shape, ops, externals } => {
-                    let (program, made) = emitter.program(m, ops, externals);
-                    Stage::Chain {
-                        program,
-                        shape: shape.to_vec(),
-                        inputs: externals.iter().map(|v| self.source(v)).collect(),
-                        outputs: made.iter().map(|&r| self.target(r)).collect(),
-                    }
-                }
-                proto @ Proto::Call { first_root, .. } => self.pass(proto, *first_root),
-            });
-        }
-        Work::Band {
-            band: Band::new(self.unit.rows, stages, self.shelf.bytes),
-            inputs: self.inputs.iter().map(|v| emitter.operand(v)).collect(),
-            outs: self.outs.iter().map(|&r| emitter.output(r)).collect(),
-        }
-    }
-
-    fn pass(&mut self, proto: &Proto, root: u32) -> Stage {
-        let rows = self.unit.rows;
-        let sources: SmallVec<[band::Source; 2]> =
-            proto.inputs().iter().enumerate().map(|(i, v)| self.rows(proto, i, v)).collect();
-        let mut sources = sources.into_iter();
-        let mut next = || sources.next().expect("as many as the pass needs");
-        let outer = proto.space().and_then(|s| prefix(s, rows)).expect("the grouping found the rows");
-        let aval = &self.emitter.roots[root as usize].aval;
-        let over = (proto.reach(rows) == Some(Reach::Over)).then(|| {
-            let Place::Output(output) = self.place(root) else {
-                unreachable!("sums over rows are in memory")
-            };
-            band::Sum { output, size: aval.shape.iter().product(), dtype: aval.dtype }
-        });
-        match proto.pass().expect("other calls run alone") {
-            Pass::Reduce { kind, axes, .. } => {
-                let mut axes: Vec<usize> =
-                    axes.iter().filter(|&&a| a >= outer).map(|&a| a - outer + 1).collect();
-                match over {
-                    Some(sum) => {
-                        axes.insert(0, 0);
-                        Stage::Over { kind: *kind, input: next(), axes, sum }
-                    }
-                    None => Stage::Within { kind: *kind, input: next(), axes, output: self.target(root) },
-                }
-            }
-            Pass::Product { .. } => {
-                Stage::Product { rows: next(), matrix: next(), output: self.target(root) }
-            }
-            Pass::ProductOver { .. } => Stage::ProductOver {
-                left: next(),
-                right: next(),
-                sum: over.expect("products over rows are sums"),
-            },
-        }
-    }
-
-    /// What a pass reads, with the rows as one first axis.
-    fn rows(&mut self, proto: &Proto, i: usize, v: &Val) -> band::Source {
-        let rows = self.unit.rows;
-        let mut source = self.source(v);
-        if matches!(source.place, Place::Input(_)) {
-            // The view that comes at run time begins there already.
-            source.shift = 0;
-        }
-        let Some((layout, shape)) = proto.operand(i, v, self.emitter.roots) else { return source };
-        let outer = prefix(&shape, rows).expect("the grouping found the rows");
-        let strides = broadcast_strides(&layout, &shape);
-        // The outer axes as one; those of extent 1 may have any stride.
-        let step = (0..outer).rev().find(|&k| shape[k] != 1).map_or(0, |k| strides[k]);
-        source.shape = std::iter::once(rows).chain(shape[outer..].iter().copied()).collect();
-        source.strides = std::iter::once(step).chain(strides[outer..].iter().copied()).collect();
-        source
-    }
-
-    /// Where a root that the band makes is.
-    fn place(&mut self, root: u32) -> Place {
-        if let Some(&shelf) = self.shelf.of.get(&root) {
-            return Place::Shelf(shelf);
-        }
-        Place::Output(self.outs.iter().position(|&r| r == root).unwrap_or_else(|| {
-            self.outs.push(root);
-            self.outs.len() - 1
-        }))
-    }
-
-    /// Elements of a root for each row.
-    fn row(&self, root: u32) -> usize {
-        self.emitter.roots[root as usize].aval.shape.iter().product::<usize>() / self.unit.rows
-    }
-
-    fn target(&mut self, root: u32) -> Target {
-        let dtype = self.emitter.roots[root as usize].aval.dtype;
-        Target { place: self.place(root), dtype, row: self.row(root) }
-    }
-
-    fn source(&mut self, v: &Val) -> band::Source {
-        let root = &self.emitter.roots[v.root as usize];
-        let inside = root.maker().is_some_and(|m| self.unit.members.contains(&m));
-        let place = if inside {
-            self.place(v.root)
-        } else {
-            let known = self.inputs.iter().position(|x| x.root == v.root && x.layout == v.layout);
-            Place::Input(known.unwrap_or_else(|| {
-                self.inputs.push(v.clone());
-                self.inputs.len() - 1
-            }))
-        };
-        let l = lie(v, self.emitter.roots);
-        band::Source {
-            place,
-            dtype: root.aval.dtype,
-            row: self.row(v.root),
-            shape: l.shape.to_vec(),
-            strides: l.strides.to_vec(),
-            shift: l.shift,
-        }
-    }
 }
 
 impl fmt::Display for Plan {

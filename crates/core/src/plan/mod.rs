@@ -15,6 +15,7 @@ mod order;
 mod prepared;
 mod run;
 mod shared;
+mod shelves;
 mod sink;
 mod turn;
 
