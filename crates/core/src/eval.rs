@@ -27,7 +27,8 @@ pub(crate) fn bound_laziness(array: &Array) {
 ///
 /// # Errors
 /// [`Error::NoValue`] inside `vmap` or `compile`; an index out of bounds; memory that could not be had. After
-/// a failure no node is left half done: each has its values or its recipe.
+/// a failure no node is left half done: each has its values or its recipe; where the evaluation had begun to write over
+/// arguments that nothing else held, the recipe is to fail in the same way.
 pub fn eval(arrays: &[Array]) -> Result<()> {
     if arrays.iter().all(Array::is_available) {
         arrays.iter().for_each(|a| a.node.settle());
