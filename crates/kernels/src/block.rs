@@ -116,7 +116,7 @@ pub fn physical_memory() -> Option<usize> {
 
 /// Three calls of the C library that the standard library is linked to anyway; a crate for them would be one more.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod linux {
+pub(crate) mod linux {
     use super::HUGE;
     use std::ffi::{c_int, c_void};
     use std::ptr::NonNull;
@@ -126,7 +126,7 @@ mod linux {
     const HUGEPAGE: c_int = 14;
 
     unsafe extern "C" {
-        fn mmap(
+        pub(crate) fn mmap(
             addr: *mut c_void,
             len: usize,
             prot: c_int,
@@ -134,7 +134,7 @@ mod linux {
             fd: c_int,
             offset: i64,
         ) -> *mut c_void;
-        fn munmap(addr: *mut c_void, len: usize) -> c_int;
+        pub(crate) fn munmap(addr: *mut c_void, len: usize) -> c_int;
         fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> c_int;
     }
 

@@ -3,7 +3,8 @@
 //! The same pages are mapped twice, once to write and once to run: no page is ever both, and adding code to a page needs
 //! no call of the system. Where the system gives no such memory, chains are interpreted.
 
-use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
+use crate::block::linux::{mmap, munmap};
+use std::ffi::{c_char, c_int, c_long, c_uint};
 use std::sync::{Arc, Mutex};
 
 /// Bytes of a chunk; longer code gets a chunk of its own.
@@ -14,15 +15,6 @@ const ALIGN: usize = 64;
 unsafe extern "C" {
     fn memfd_create(name: *const c_char, flags: c_uint) -> c_int;
     fn ftruncate(fd: c_int, len: c_long) -> c_int;
-    fn mmap(
-        addr: *mut c_void,
-        len: usize,
-        prot: c_int,
-        flags: c_int,
-        fd: c_int,
-        offset: c_long,
-    ) -> *mut c_void;
-    fn munmap(addr: *mut c_void, len: usize) -> c_int;
     fn close(fd: c_int) -> c_int;
 }
 
