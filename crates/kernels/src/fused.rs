@@ -130,6 +130,10 @@ pub type Reg = u32;
 /// An operation of a program, as it was given.
 pub(crate) struct Op {
     pub(crate) tile: TileFn,
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_os = "linux")),
+        expect(dead_code, reason = "only machine code looks at it")
+    )]
     pub(crate) code: Option<Code>,
     from: [Reg; 3],
     count: u8,

@@ -90,6 +90,10 @@ pub struct Out<'a> {
     ptr: *mut u8,
     dtype: Dtype,
     shape: &'a [usize],
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_os = "linux")),
+        expect(dead_code, reason = "only machine code looks at it")
+    )]
     near: bool,
     _memory: PhantomData<&'a mut u8>,
 }
@@ -116,6 +120,10 @@ impl<'a> Out<'a> {
         Self { near: true, ..self }
     }
 
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_os = "linux")),
+        expect(dead_code, reason = "only machine code asks")
+    )]
     pub(crate) fn is_read_soon(&self) -> bool {
         self.near
     }
