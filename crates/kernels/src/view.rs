@@ -90,10 +90,6 @@ pub struct Out<'a> {
     ptr: *mut u8,
     dtype: Dtype,
     shape: &'a [usize],
-    #[cfg_attr(
-        not(all(target_arch = "x86_64", target_os = "linux")),
-        expect(dead_code, reason = "only machine code looks at it")
-    )]
     near: bool,
     _memory: PhantomData<&'a mut u8>,
 }
