@@ -167,12 +167,13 @@ fn drive(
             }
         }
     }
-    // Whole lines of outputs that are too large to stay in a cache.
+    // Whole lines of outputs that are too large to stay in a cache. What is written over an input is in one already.
     let lines = space.inputs.is_empty() || row.is_multiple_of(64);
     let streams = |o: &Out<'_>| {
         let bytes = o.dtype().size();
         let first = o.ptr() as usize + start * bytes;
-        stream::worthwhile(size * bytes) && !o.is_read_soon() && first.is_multiple_of(64)
+        let over = inputs.iter().any(|x| x.ptr() == o.ptr().cast_const());
+        stream::worthwhile(size * bytes) && !o.is_read_soon() && !over && first.is_multiple_of(64)
     };
     let stream = match single || !lines {
         true => 0,
