@@ -13,6 +13,7 @@ use crate::trace::{self, TraceSet};
 use covector_kernels::{Dtype, Element};
 use smallvec::{SmallVec, smallvec};
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// What is known of an array without computing it: its element type and shape (JAX calls this the abstract value).
@@ -58,6 +59,8 @@ pub(crate) struct Node {
     /// The traces this node is part of: it depends on a leaf of each.
     pub(crate) traces: Option<Arc<TraceSet>>,
     pub(crate) pending: Pending,
+    /// Whether it gets its values before long, so that what is made from it counts no pending work behind it.
+    due: AtomicBool,
     /// Where the walk that has the marks lists the node.
     pub(crate) mark: Mark,
 }
@@ -118,6 +121,11 @@ impl Node {
                 bury(recipe);
             }
         }
+    }
+
+    /// Says that the node gets its values before long.
+    pub(crate) fn set_due(&self) {
+        self.due.store(true, Ordering::Relaxed);
     }
 
     /// Whether the node depends on a leaf of a trace that is still going on.
@@ -199,6 +207,7 @@ impl Array {
             recipe: Mutex::new(None),
             traces: None,
             pending: Pending::default(),
+            due: AtomicBool::new(false),
             mark: Mark::default(),
         })
     }
@@ -228,6 +237,7 @@ impl Array {
             recipe: Mutex::new(None),
             traces,
             pending: Pending::default(),
+            due: AtomicBool::new(false),
             mark: Mark::default(),
         })
     }
@@ -267,7 +277,7 @@ impl Array {
         for x in &inputs {
             if let Some(data) = x.node.data() {
                 leaves += data.iter().map(|d| (d.size() * d.dtype().size()) as u64).sum::<u64>() >> 10;
-            } else {
+            } else if !x.node.due.load(Ordering::Relaxed) {
                 pending.depth = pending.depth.max(x.node.pending.depth);
                 pending.kib = pending.kib.max(x.node.pending.kib);
             }
@@ -280,6 +290,7 @@ impl Array {
             recipe: Mutex::new(Some(Recipe { op, inputs })),
             traces,
             pending,
+            due: AtomicBool::new(false),
             mark: Mark::default(),
         });
         crate::eval::bound_laziness(&array);
