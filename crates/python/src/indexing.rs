@@ -94,6 +94,9 @@ fn parse(obj: &Bound<'_, PyAny>) -> PyResult<SmallVec<[Index; 4]>> {
 
 /// `array[indices]`.
 pub(crate) fn read(array: &Array, indices: &Bound<'_, PyAny>) -> PyResult<Array> {
+    if let Ok(int) = indices.cast_exact::<PyInt>() {
+        return array.try_index(&[Index::At(int.extract()?)]).or_raise();
+    }
     array.try_index(&parse(indices)?).or_raise()
 }
 

@@ -154,7 +154,10 @@ impl Listing {
                     continue;
                 }
                 let next = leaves.len() as u32;
-                let leaf = *leaf_of.entry((graph::id(x), x.index)).or_insert(next);
+                let leaf = match x.node.literal {
+                    true => next,
+                    false => *leaf_of.entry((graph::id(x), x.index)).or_insert(next),
+                };
                 if leaf == next {
                     let Some(data) = x.data_if_ready() else { return Some(Err(no_value())) };
                     leaves.push(data.clone());
