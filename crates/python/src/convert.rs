@@ -303,7 +303,16 @@ impl Value {
 }
 
 /// Two operands as arrays: a weak one adapts to one that is not.
+#[inline]
 pub(crate) fn pair(a: Operand, b: Operand) -> PyResult<(Array, Array)> {
+    match (a, b) {
+        (Operand::Array(a), Operand::Array(b)) => Ok((a, b)),
+        (Operand::Array(a), Operand::Scalar(b)) => b.array_beside(a.dtype()).map(|b| (a, b)),
+        (a, b) => any_pair(a, b),
+    }
+}
+
+fn any_pair(a: Operand, b: Operand) -> PyResult<(Array, Array)> {
     match (a.strong(), b.strong()) {
         (Some(dtype), None) => Ok((a.alone()?, b.beside(dtype)?)),
         (None, Some(dtype)) => Ok((a.beside(dtype)?, b.alone()?)),
@@ -387,6 +396,21 @@ impl FromPyObject<'_, '_> for Ints {
         if let Ok(value) = obj.cast_exact::<PyInt>() {
             return Ok(Self { values: smallvec![value.extract()?], single: true });
         }
+        if let Ok(tuple) = obj.cast_exact::<PyTuple>() {
+            let mut values = SmallVec::new();
+            for item in tuple.iter_borrowed() {
+                let Ok(value) = item.extract::<isize>() else { return Self::any(obj) };
+                values.push(value);
+            }
+            return Ok(Self { values, single: false });
+        }
+        Self::any(obj)
+    }
+}
+
+impl Ints {
+    /// From whatever stands for them, or the error that says what does not.
+    fn any(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         let obj = obj.to_owned();
         let sequence = obj.is_instance_of::<PyTuple>() || obj.is_instance_of::<PyList>();
         if !sequence {
@@ -405,22 +429,10 @@ impl FromPyObject<'_, '_> for Ints {
                 PyTypeError::new_err(format!("expected a sequence of ints, but it holds {}", describe(&item)))
             })
         };
-        // A tuple needs no iterator.
-        let values = match obj.cast_exact::<PyTuple>() {
-            Ok(tuple) => {
-                let mut values = SmallVec::new();
-                for item in tuple.iter_borrowed() {
-                    values.push(each(item.to_owned())?);
-                }
-                values
-            }
-            Err(_) => obj.try_iter()?.map(|item| each(item?)).collect::<PyResult<_>>()?,
-        };
+        let values = obj.try_iter()?.map(|item| each(item?)).collect::<PyResult<_>>()?;
         Ok(Self { values, single: false })
     }
-}
 
-impl Ints {
     /// The values as extents.
     pub(crate) fn shape(&self, op: &str) -> PyResult<Vec<usize>> {
         self.values
