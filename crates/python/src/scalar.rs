@@ -145,15 +145,14 @@ impl Scalar {
         };
         let key = (bits, dtype, kind);
         // The high bits of a product depend on all bits of the number.
-        let place = (bits ^ dtype as u64 ^ kind << 8).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - LITERAL_BITS);
-        LITERALS.with_borrow_mut(|literals| {
-            match &literals[place as usize] {
-                Some((have, array)) if *have == key => Ok(array.clone()),
-                _ => {
-                    let array = self.fresh_literal(dtype)?;
-                    literals[place as usize] = Some((key, array.clone()));
-                    Ok(array)
-                }
+        let place =
+            (bits ^ dtype as u64 ^ kind << 8).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - LITERAL_BITS);
+        LITERALS.with_borrow_mut(|literals| match &literals[place as usize] {
+            Some((have, array)) if *have == key => Ok(array.clone()),
+            _ => {
+                let array = self.fresh_literal(dtype)?;
+                literals[place as usize] = Some((key, array.clone()));
+                Ok(array)
             }
         })
     }

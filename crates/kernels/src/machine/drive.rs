@@ -81,7 +81,6 @@ impl Space {
     fn stride(&self, axis: usize, i: usize) -> isize {
         self.strides.get(axis * self.inputs.len() + i).copied().unwrap_or(0)
     }
-
 }
 
 /// Where a sweep is: the index on each axis, and the offset of each of the irregular inputs. Kept, because the divisions
