@@ -16,9 +16,7 @@ use std::time::{Duration, Instant};
 /// How long a worker looks for the next job before it sleeps.
 const SPIN: Duration = Duration::from_micros(60);
 
-/// The job at hand. `state` holds an epoch, the number of parts, and how many were claimed from the end and from the
-/// front, 16 bits each. The caller claims from the front and workers from the end, so that a part's memory is most often
-/// in the caches of the thread that had it in the job before.
+/// The job at hand. `state` holds an epoch, the number of parts, and the next part to claim.
 static STATE: AtomicU64 = AtomicU64::new(0);
 static TASK: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 static DONE: AtomicUsize = AtomicUsize::new(0);
@@ -69,10 +67,10 @@ pub fn parallel(parts: usize, task: &(dyn Fn(usize) + Sync)) {
         TASK[0].store(raw[0], Relaxed);
         TASK[1].store(raw[1], Relaxed);
         DONE.store(0, Relaxed);
-        let epoch = (STATE.load(Relaxed) >> 48).wrapping_add(1);
-        STATE.store(epoch << 48 | (parts as u64) << 32, Release);
+        let epoch = (STATE.load(Relaxed) >> 32).wrapping_add(1);
+        STATE.store(epoch << 32 | (parts as u64) << 16, Release);
     });
-    while help(Front) {}
+    while help() {}
     let mut turns = 0u32;
     while DONE.load(Acquire) < parts {
         turns += 1;
@@ -87,29 +85,18 @@ pub fn parallel(parts: usize, task: &(dyn Fn(usize) + Sync)) {
 
 /// Whether the job in this state has parts that nobody has claimed.
 fn has_parts(state: u64) -> bool {
-    (state >> 32 & 0xffff) > (state >> 16 & 0xffff) + (state & 0xffff)
+    (state >> 16 & 0xffff) > (state & 0xffff)
 }
-
-/// From which end parts are claimed.
-#[derive(Clone, Copy)]
-enum End {
-    Front,
-    Back,
-}
-use End::{Back, Front};
 
 /// Claims one part of the job and runs it; false when none is left.
-fn help(end: End) -> bool {
+fn help() -> bool {
     let mut state = STATE.load(Acquire);
     loop {
-        if !has_parts(state) {
+        let (parts, next) = (state >> 16 & 0xffff, state & 0xffff);
+        if next >= parts {
             return false;
         }
-        let (next, claimed) = match end {
-            Front => (state & 0xffff, state + 1),
-            Back => ((state >> 32 & 0xffff) - 1 - (state >> 16 & 0xffff), state + (1 << 16)),
-        };
-        match STATE.compare_exchange_weak(state, claimed, AcqRel, Acquire) {
+        match STATE.compare_exchange_weak(state, state + 1, AcqRel, Acquire) {
             Err(now) => state = now,
             Ok(_) => {
                 let raw = [TASK[0].load(Relaxed), TASK[1].load(Relaxed)];
@@ -156,8 +143,8 @@ fn wake(wanted: usize, publish: impl FnOnce()) {
 fn work(me: &'static Worker) {
     let mut since = Instant::now();
     loop {
-        if help(Back) {
-            while help(Back) {}
+        if help() {
+            while help() {}
             since = Instant::now();
         }
         // A pause takes some ten nanoseconds or more, the clock about as long: a look at the job costs less.
