@@ -317,7 +317,8 @@ def test_view_reads_bits():
 
 
 def test_numbers_beside_arrays_keep_their_kind():
-    # Equal or of the same bits, beside arrays of several types, one after the other: none stands in for another.
+    # Equal or of the same bits, beside arrays of several types, one after the other: none stands in for
+    # another.
     bits_of_one = 4607182418800017408
     numbers = [0, 0.0, -0.0, 1, 1.0, True, bits_of_one]
     for _ in range(2):

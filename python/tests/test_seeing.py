@@ -241,7 +241,8 @@ def test_export_to_dot_refuses_what_it_cannot_write(x, tmp_path):
 
 
 def test_numbers_that_happen_to_be_equal_change_no_plan():
-    # Numbers beside arrays are kept and used again; each place in a program is a leaf of its own all the same.
+    # Numbers beside arrays are kept and used again; each place in a program is a leaf of its own all the
+    # same.
     x = mx.array([1.0, 2.0])
 
     def value(a, b):
