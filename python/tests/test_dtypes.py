@@ -314,3 +314,25 @@ def test_view_reads_bits():
     np.testing.assert_array_equal(np.array(out), np.array(x).view(np.uint8))
     with pytest.raises(ValueError, match=r"\[view\]"):
         mx.zeros((2, 3), mx.int16).view(mx.int32)
+
+
+def test_numbers_beside_arrays_keep_their_kind():
+    # Equal or of the same bits, beside arrays of several types, one after the other: none stands in for
+    # another.
+    bits_of_one = 4607182418800017408
+    numbers = [0, 0.0, -0.0, 1, 1.0, True, bits_of_one]
+    for _ in range(2):
+        for dtype in (mx.float32, mx.int64, mx.int8, mx.float16):
+            x = mx.zeros((1,), dtype)
+            for number in numbers[:-1]:
+                y = x + number
+                want = np.zeros(1, str(dtype).split(".")[-1]) + np.asarray(number, np.asarray(y).dtype)
+                assert y.item() == want.item()
+                is_fraction = type(number) is float and dtype in (mx.int64, mx.int8)
+                assert y.dtype == (mx.float32 if is_fraction else dtype)
+        assert (mx.zeros((1,), mx.int64) + bits_of_one).item() == bits_of_one
+        assert (mx.zeros((1,)) + bits_of_one).item() == np.float32(bits_of_one)
+        assert (mx.ones((1,)) / 0.0).item() == np.inf
+        assert (mx.ones((1,)) / -0.0).item() == -np.inf
+        with pytest.raises(ValueError, match="overflow"):
+            mx.zeros((1,), mx.int8) + bits_of_one

@@ -238,3 +238,19 @@ def test_export_to_dot_refuses_what_it_cannot_write(x, tmp_path):
         mx.export_to_dot(io.StringIO(), x, name=3)
     with pytest.raises(FileNotFoundError, match="missing"):
         mx.export_to_dot(tmp_path / "missing" / "a.dot", x)
+
+
+def test_numbers_that_happen_to_be_equal_change_no_plan():
+    # Numbers beside arrays are kept and used again; each place in a program is a leaf of its own all the
+    # same.
+    x = mx.array([1.0, 2.0])
+
+    def value(a, b):
+        y = x * a + b * x
+        return y.tolist()
+
+    first = value(3.0, 4.0)
+    with mx.profile() as seen:
+        others = [value(4.0, 4.0), value(5.0, 6.0), value(3.0, 4.0)]
+    assert [first, *others] == [[7, 14], [8, 16], [11, 22], [7, 14]]
+    assert [event.name for event in seen.events if event.kind == "plan"] == []

@@ -13,6 +13,7 @@ use crate::trace::{self, TraceSet};
 use covector_kernels::{Dtype, Element};
 use smallvec::{SmallVec, smallvec};
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// What is known of an array without computing it: its element type and shape (JAX calls this the abstract value).
@@ -58,6 +59,10 @@ pub(crate) struct Node {
     /// The traces this node is part of: it depends on a leaf of each.
     pub(crate) traces: Option<Arc<TraceSet>>,
     pub(crate) pending: Pending,
+    /// Whether it gets its values before long, so that what is made from it counts no pending work behind it.
+    due: AtomicBool,
+    /// Whether it is a number as a program writes it; see [`Array::literal`].
+    pub(crate) literal: bool,
     /// Where the walk that has the marks lists the node.
     pub(crate) mark: Mark,
 }
@@ -113,11 +118,16 @@ impl Node {
     /// Drops the recipe of a node that has values and is not traced.
     pub(crate) fn settle(&self) {
         if self.data.get().is_some() && !self.is_live() {
-            let recipe = self.lock().take();
-            if let Some(recipe) = recipe {
-                bury(recipe);
+            let mut recipe = self.lock().take();
+            if recipe.is_some() {
+                bury(&mut recipe);
             }
         }
+    }
+
+    /// Says that the node gets its values before long.
+    pub(crate) fn set_due(&self) {
+        self.due.store(true, Ordering::Relaxed);
     }
 
     /// Whether the node depends on a leaf of a trace that is still going on.
@@ -126,47 +136,46 @@ impl Node {
     }
 }
 
-/// Recipes that wait to be dropped, and whether somebody further up in this thread is dropping them.
+/// Recipes that wait to be dropped, and how many this thread is dropping, one inside the other.
 struct Graves {
     queue: RefCell<Vec<Recipe>>,
-    digging: Cell<bool>,
+    depth: Cell<u32>,
 }
+
+/// So many levels of a dying graph are dropped where they are, which costs less than the queue.
+const MAX_DROP_DEPTH: u32 = 16;
 
 thread_local! {
-    static GRAVES: Graves = const { Graves { queue: RefCell::new(Vec::new()), digging: Cell::new(false) } };
+    static GRAVES: Graves = const { Graves { queue: RefCell::new(Vec::new()), depth: Cell::new(0) } };
 }
 
-/// Drops a recipe without recursing: a chain of a million nodes goes in one loop, and so do graphs that
-/// primitives hold inside themselves, because whatever dies meanwhile is queued here too.
-fn bury(recipe: Recipe) {
-    // Most often nothing dies that has a recipe: somebody else holds the inputs, all of them perhaps the same node, or
-    // they are values and nothing else.
-    let n = recipe.inputs.len();
-    let stays = |x: &Array| Arc::strong_count(&x.node) > n || x.is_available() && x.node.traces.is_none();
-    if matches!(recipe.op, Op::Static(_)) && recipe.inputs.iter().all(stays) {
-        return;
-    }
-    let mut waiting = Some(recipe);
+/// Drops a recipe without recursing far: a chain of a million nodes goes in one loop, and so do graphs that primitives
+/// hold inside themselves, because whatever dies further down is queued.
+fn bury(recipe: &mut Option<Recipe>) {
     // Where the thread is being torn down and its queue is gone, it is dropped in place.
     let _ = GRAVES.try_with(|graves| {
-        let next = || graves.queue.borrow_mut().pop();
-        if graves.digging.get() {
-            graves.queue.borrow_mut().extend(waiting.take());
+        let depth = graves.depth.get();
+        if depth == MAX_DROP_DEPTH {
+            graves.queue.borrow_mut().extend(recipe.take());
             return;
         }
-        graves.digging.set(true);
-        while let Some(recipe) = waiting.take().or_else(next) {
-            drop(recipe);
+        graves.depth.set(depth + 1);
+        *recipe = None;
+        if depth == 0 {
+            let next = || graves.queue.borrow_mut().pop();
+            while let Some(recipe) = next() {
+                drop(recipe);
+            }
         }
-        graves.digging.set(false);
+        graves.depth.set(depth);
     });
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         let slot = self.recipe.get_mut().unwrap_or_else(|e| e.into_inner());
-        if let Some(recipe) = slot.take() {
-            bury(recipe);
+        if slot.is_some() {
+            bury(slot);
         }
     }
 }
@@ -199,12 +208,24 @@ impl Array {
             recipe: Mutex::new(None),
             traces: None,
             pending: Pending::default(),
+            due: AtomicBool::new(false),
+            literal: false,
             mark: Mark::default(),
         })
     }
 
     fn from_node(node: Node) -> Self {
         Self { node: Arc::new(node), index: 0 }
+    }
+
+    /// A number as a program writes it. The array may be used again wherever a program has the same number: the planner
+    /// takes each place for a leaf of its own, so that plans do not depend on which numbers happen to be equal.
+    pub fn literal<T: Element>(value: T) -> Self {
+        let mut array = Self::scalar(value);
+        if let Some(node) = Arc::get_mut(&mut array.node) {
+            node.literal = true;
+        }
+        array
     }
 
     /// A row-major array of `values` with a given shape.
@@ -228,6 +249,8 @@ impl Array {
             recipe: Mutex::new(None),
             traces,
             pending: Pending::default(),
+            due: AtomicBool::new(false),
+            literal: false,
             mark: Mark::default(),
         })
     }
@@ -267,7 +290,7 @@ impl Array {
         for x in &inputs {
             if let Some(data) = x.node.data() {
                 leaves += data.iter().map(|d| (d.size() * d.dtype().size()) as u64).sum::<u64>() >> 10;
-            } else {
+            } else if !x.node.due.load(Ordering::Relaxed) {
                 pending.depth = pending.depth.max(x.node.pending.depth);
                 pending.kib = pending.kib.max(x.node.pending.kib);
             }
@@ -280,6 +303,8 @@ impl Array {
             recipe: Mutex::new(Some(Recipe { op, inputs })),
             traces,
             pending,
+            due: AtomicBool::new(false),
+            literal: false,
             mark: Mark::default(),
         });
         crate::eval::bound_laziness(&array);

@@ -56,6 +56,9 @@ pub(crate) fn checked_size(op: &'static str, shape: &[usize]) -> Result<usize> {
 
 /// The shape two shapes broadcast to: aligned on the right, an extent of 1 stretches.
 pub fn broadcast_shapes(op: &'static str, a: &[usize], b: &[usize]) -> Result<Shape> {
+    if a == b || b.is_empty() {
+        return Ok(Shape::from_slice(a));
+    }
     let (long, short) = if a.len() >= b.len() { (a, b) } else { (b, a) };
     let mut out = Shape::from_slice(long);
     let offset = long.len() - short.len();
@@ -96,9 +99,12 @@ pub fn normalize_axis(op: &'static str, axis: isize, ndim: usize) -> Result<usiz
 
 /// Normalises several axes, sorts them, and refuses repeats.
 pub fn normalize_axes(op: &'static str, axes: &[isize], ndim: usize) -> Result<SmallVec<[usize; 4]>> {
-    let mut out = SmallVec::with_capacity(axes.len());
+    let mut out = SmallVec::new();
     for &axis in axes {
         out.push(normalize_axis(op, axis, ndim)?);
+    }
+    if out.len() < 2 {
+        return Ok(out);
     }
     out.sort_unstable();
     if let Some(w) = out.windows(2).find(|w| w[0] == w[1]) {
@@ -109,9 +115,12 @@ pub fn normalize_axes(op: &'static str, axes: &[isize], ndim: usize) -> Result<S
 
 /// `shape` with `axes` (sorted) removed, or kept with extent 1.
 pub(crate) fn reduced_shape(shape: &[usize], axes: &[usize], keepdims: bool) -> Shape {
+    if axes.len() == shape.len() && !keepdims {
+        return Shape::new();
+    }
     let mut out = Shape::new();
     for (i, &n) in shape.iter().enumerate() {
-        if axes.binary_search(&i).is_err() {
+        if !axes.contains(&i) {
             out.push(n);
         } else if keepdims {
             out.push(1);

@@ -195,6 +195,30 @@ fn what_only_the_graph_holds_is_written_over() {
 }
 
 #[test]
+fn what_is_evaluated_soon_is_written_over_what_it_replaces() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let step = |x: &Array| {
+        let y = ops::tanh(x) * 2.0;
+        covector_core::eval_soon(std::slice::from_ref(&y)).unwrap();
+        y
+    };
+    let mut x = ones();
+    let before = buffer::active_memory();
+    buffer::reset_peak_memory();
+    for _ in 0..8 {
+        x = step(&x);
+    }
+    assert!(!x.is_available());
+    covector_core::finish().unwrap();
+    assert!(x.is_available());
+    assert!(buffer::peak_memory() - before < 1 << 18, "{}", buffer::peak_memory() - before);
+    // What nobody holds is not computed.
+    drop(step(&x));
+    covector_core::finish().unwrap();
+    assert!(buffer::peak_memory() - before < 1 << 18);
+}
+
+#[test]
 fn a_failure_stays_the_same_failure() {
     let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
     let f = |x: &Array| ops::take(&(ops::tanh(x) * 2.0), &Array::new([7i32]), 0);

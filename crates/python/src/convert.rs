@@ -8,7 +8,8 @@ use covector_core::{Array, Dtype, ops};
 use covector_kernels::with_dtype;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyInt, PyList, PyTuple};
+use smallvec::{SmallVec, smallvec};
 
 /// What an object is, for error messages: `None`, or `a value of type list`.
 pub(crate) fn describe(obj: &Bound<'_, PyAny>) -> String {
@@ -276,7 +277,18 @@ pub(crate) struct Value(pub(crate) Operand);
 
 impl FromPyObject<'_, '_> for Value {
     type Error = PyErr;
+    #[inline]
     fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        // Most often it is one, which need not come through the others' hands.
+        if let Ok(array) = obj.cast_exact::<PyArray>() {
+            return Ok(Self(Operand::Array(array.get().get())));
+        }
+        Self::other(obj)
+    }
+}
+
+impl Value {
+    fn other(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         match Operand::of(&obj)? {
             Some(operand) => Ok(Self(operand)),
             None if obj.is_none() => {
@@ -291,7 +303,16 @@ impl FromPyObject<'_, '_> for Value {
 }
 
 /// Two operands as arrays: a weak one adapts to one that is not.
+#[inline]
 pub(crate) fn pair(a: Operand, b: Operand) -> PyResult<(Array, Array)> {
+    match (a, b) {
+        (Operand::Array(a), Operand::Array(b)) => Ok((a, b)),
+        (Operand::Array(a), Operand::Scalar(b)) => b.array_beside(a.dtype()).map(|b| (a, b)),
+        (a, b) => any_pair(a, b),
+    }
+}
+
+fn any_pair(a: Operand, b: Operand) -> PyResult<(Array, Array)> {
     match (a.strong(), b.strong()) {
         (Some(dtype), None) => Ok((a.alone()?, b.beside(dtype)?)),
         (None, Some(dtype)) => Ok((a.beside(dtype)?, b.alone()?)),
@@ -364,7 +385,7 @@ fn int(obj: &Bound<'_, PyAny>) -> PyResult<isize> {
 
 /// One int or a sequence of ints.
 pub(crate) struct Ints {
-    pub(crate) values: Vec<isize>,
+    pub(crate) values: SmallVec<[isize; 4]>,
     /// A bare int, not a sequence.
     pub(crate) single: bool,
 }
@@ -372,11 +393,29 @@ pub(crate) struct Ints {
 impl FromPyObject<'_, '_> for Ints {
     type Error = PyErr;
     fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if let Ok(value) = obj.cast_exact::<PyInt>() {
+            return Ok(Self { values: smallvec![value.extract()?], single: true });
+        }
+        if let Ok(tuple) = obj.cast_exact::<PyTuple>() {
+            let mut values = SmallVec::new();
+            for item in tuple.iter_borrowed() {
+                let Ok(value) = item.extract::<isize>() else { return Self::any(obj) };
+                values.push(value);
+            }
+            return Ok(Self { values, single: false });
+        }
+        Self::any(obj)
+    }
+}
+
+impl Ints {
+    /// From whatever stands for them, or the error that says what does not.
+    fn any(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         let obj = obj.to_owned();
         let sequence = obj.is_instance_of::<PyTuple>() || obj.is_instance_of::<PyList>();
         if !sequence {
             if let Ok(value) = int(&obj) {
-                return Ok(Self { values: vec![value], single: true });
+                return Ok(Self { values: smallvec![value], single: true });
             }
             if obj.is_instance_of::<PyArray>() || obj.try_iter().is_err() || obj.extract::<&str>().is_ok() {
                 return Err(PyTypeError::new_err(format!(
@@ -390,16 +429,10 @@ impl FromPyObject<'_, '_> for Ints {
                 PyTypeError::new_err(format!("expected a sequence of ints, but it holds {}", describe(&item)))
             })
         };
-        // A tuple needs no iterator.
-        let values = match obj.cast_exact::<PyTuple>() {
-            Ok(tuple) => tuple.iter().map(each).collect::<PyResult<_>>()?,
-            Err(_) => obj.try_iter()?.map(|item| each(item?)).collect::<PyResult<_>>()?,
-        };
+        let values = obj.try_iter()?.map(|item| each(item?)).collect::<PyResult<_>>()?;
         Ok(Self { values, single: false })
     }
-}
 
-impl Ints {
     /// The values as extents.
     pub(crate) fn shape(&self, op: &str) -> PyResult<Vec<usize>> {
         self.values
@@ -414,10 +447,14 @@ impl Ints {
 }
 
 /// The axes an argument `axis=` means: all of them for `None`.
-pub(crate) fn axes(x: &Array, axis: &Option<Ints>) -> Vec<isize> {
+pub(crate) fn axes(x: &Array, axis: &Option<Ints>) -> SmallVec<[isize; 4]> {
     match axis {
         Some(axes) => axes.values.clone(),
-        None => (0..x.ndim() as isize).collect(),
+        None => {
+            let mut all = SmallVec::new();
+            (0..x.ndim() as isize).for_each(|k| all.push(k));
+            all
+        }
     }
 }
 

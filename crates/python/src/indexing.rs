@@ -7,6 +7,7 @@ use crate::foreign;
 use covector_core::ops::{self, Index, Update};
 use covector_core::{Array, Dtype};
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PyInt, PyList, PySlice, PyTuple};
@@ -52,6 +53,13 @@ fn one(obj: &Bound<'_, PyAny>) -> PyResult<Index> {
     }
     if let Ok(slice) = obj.cast::<PySlice>() {
         let py = obj.py();
+        let (mut start, mut stop, mut step) = (0, 0, 0);
+        // SAFETY: the object is a slice, and the numbers are ours.
+        if unsafe { ffi::PySlice_Unpack(slice.as_ptr(), &mut start, &mut stop, &mut step) } == 0 {
+            return Ok(Index::Slice(Some(start), Some(stop), step));
+        }
+        // What is wrong is said in this library's words.
+        drop(PyErr::take(py));
         let (start, stop) = (bound(slice, intern!(py, "start"))?, bound(slice, intern!(py, "stop"))?);
         return Ok(Index::Slice(start, stop, bound(slice, intern!(py, "step"))?.unwrap_or(1)));
     }
@@ -87,13 +95,22 @@ fn one(obj: &Bound<'_, PyAny>) -> PyResult<Index> {
 /// The indices between the brackets.
 fn parse(obj: &Bound<'_, PyAny>) -> PyResult<SmallVec<[Index; 4]>> {
     match obj.cast::<PyTuple>() {
-        Ok(tuple) => tuple.iter().map(|item| one(&item)).collect(),
+        Ok(tuple) => {
+            let mut indices = SmallVec::new();
+            for item in tuple.iter_borrowed() {
+                indices.push(one(&item)?);
+            }
+            Ok(indices)
+        }
         Err(_) => Ok(smallvec![one(obj)?]),
     }
 }
 
 /// `array[indices]`.
 pub(crate) fn read(array: &Array, indices: &Bound<'_, PyAny>) -> PyResult<Array> {
+    if let Ok(int) = indices.cast_exact::<PyInt>() {
+        return array.try_index(&[Index::At(int.extract()?)]).or_raise();
+    }
     array.try_index(&parse(indices)?).or_raise()
 }
 

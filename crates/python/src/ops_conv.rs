@@ -57,7 +57,7 @@ impl FromPyObject<'_, '_> for Padding {
     type Error = PyErr;
     fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         if let Ok(same) = obj.extract::<Ints>() {
-            return Ok(Self { low: same.values.clone(), high: same.values });
+            return Ok(Self { low: same.values.to_vec(), high: same.values.to_vec() });
         }
         let sides = obj
             .try_iter()
@@ -70,16 +70,16 @@ impl FromPyObject<'_, '_> for Padding {
                 describe(&obj.to_owned())
             )));
         };
-        Ok(Self { low: low.values, high: high.values })
+        Ok(Self { low: low.values.to_vec(), high: high.values.to_vec() })
     }
 }
 
 fn one() -> Ints {
-    Ints { values: vec![1], single: true }
+    Ints { values: smallvec::smallvec![1], single: true }
 }
 
 fn zero() -> Ints {
-    Ints { values: vec![0], single: true }
+    Ints { values: smallvec::smallvec![0], single: true }
 }
 
 /// Defines Python functions like `functions!`, with a written signature: the defaults here are no literals, and Python

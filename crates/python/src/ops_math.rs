@@ -216,7 +216,7 @@ fn pairs(a: &Array, axes: Option<&Bound<'_, PyAny>>) -> PyResult<(Vec<isize>, Ve
                         lists.len()
                     )));
                 };
-                return Ok((left.values.clone(), right.values.clone()));
+                return Ok((left.values.to_vec(), right.values.to_vec()));
             }
         },
     };

@@ -9,6 +9,7 @@ use covector_core::{Array, Dtype};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
+use smallvec::SmallVec;
 
 fn wrap(result: covector_core::Result<Array>) -> PyResult<PyArray> {
     result.or_raise().map(PyArray::new)
@@ -52,7 +53,7 @@ fn joined(arrays: &Arrays, axis: Option<isize>) -> PyResult<PyArray> {
 }
 
 /// Axes for `transpose`; an empty list of them is not the same as none.
-fn transposed(x: &Array, axes: Option<Vec<isize>>) -> PyResult<PyArray> {
+fn transposed(x: &Array, axes: Option<SmallVec<[isize; 4]>>) -> PyResult<PyArray> {
     match axes {
         Some(axes) if axes.is_empty() && x.ndim() > 0 => Err(PyValueError::new_err(format!(
             "[transpose] 0 axes were given for an array with {}; leave them out to reverse all",
@@ -63,10 +64,10 @@ fn transposed(x: &Array, axes: Option<Vec<isize>>) -> PyResult<PyArray> {
 }
 
 /// The axes of `reshape` and `transpose` as methods: one sequence, or one argument each.
-fn unpack(arguments: &Bound<'_, PyTuple>) -> PyResult<Vec<isize>> {
+fn unpack(arguments: &Bound<'_, PyTuple>) -> PyResult<SmallVec<[isize; 4]>> {
     if arguments.len() == 1 {
         let only = arguments.get_item(0)?;
-        return Ok(if only.is_none() { Vec::new() } else { only.extract::<Ints>()?.values });
+        return Ok(if only.is_none() { SmallVec::new() } else { only.extract::<Ints>()?.values });
     }
     Ok(arguments.as_any().extract::<Ints>()?.values)
 }

@@ -200,7 +200,7 @@ fn array_at(what: &str, x: &Bound<'_, PyAny>, path: impl Fn() -> String) -> PyRe
     }
 }
 
-/// Evaluates all arrays in the trees together, unless a transform is tracing.
+/// Has all arrays in the trees evaluated together before long, unless a transform is tracing.
 #[pyfunction]
 #[pyo3(signature = (*trees))]
 fn settle(py: Python<'_>, trees: &Bound<'_, PyTuple>) -> PyResult<()> {

@@ -8,6 +8,7 @@ use covector_kernels::with_dtype;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt};
+use std::cell::RefCell;
 
 /// A Python number.
 #[derive(Clone, Copy, Debug)]
@@ -137,9 +138,37 @@ impl Scalar {
     /// The number as an array for an operation with an array of type `dtype`.
     pub(crate) fn array_beside(self, dtype: Dtype) -> PyResult<Array> {
         let dtype = self.beside(dtype);
-        self.check(dtype)?;
-        Ok(self.array(dtype))
+        let (bits, kind) = match self {
+            Float(v) => (v.to_bits(), 0),
+            Int(v) => (v as u64, 1),
+            _ => return self.fresh_literal(dtype),
+        };
+        let key = (bits, dtype, kind);
+        // The high bits of a product depend on all bits of the number.
+        let place =
+            (bits ^ dtype as u64 ^ kind << 8).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - LITERAL_BITS);
+        LITERALS.with_borrow_mut(|literals| match &literals[place as usize] {
+            Some((have, array)) if *have == key => Ok(array.clone()),
+            _ => {
+                let array = self.fresh_literal(dtype)?;
+                literals[place as usize] = Some((key, array.clone()));
+                Ok(array)
+            }
+        })
     }
+
+    fn fresh_literal(self, dtype: Dtype) -> PyResult<Array> {
+        self.check(dtype)?;
+        Ok(with_dtype!(dtype, T => Array::literal(<T as FromScalar>::from_scalar(self))))
+    }
+}
+
+const LITERAL_BITS: u32 = 7;
+
+thread_local! {
+    /// Numbers beside arrays, which come again and again: the bits of each, its type, and whether it was an `int`.
+    static LITERALS: RefCell<[Option<((u64, Dtype, u64), Array)>; 1 << LITERAL_BITS]> =
+        const { RefCell::new([const { None }; 1 << LITERAL_BITS]) };
 }
 
 /// An element type made from a Python number, as C converts: integers wrap, fractions are cut off, the imaginary

@@ -150,6 +150,8 @@ impl Profile {
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        // What an optimizer has left to be done belongs to the step it was left in.
+        slf.py().detach(covector_core::finish).or_raise()?;
         {
             let mut state = slf.get().state();
             if state.running.is_some() {
@@ -164,6 +166,7 @@ impl Profile {
 
     #[pyo3(signature = (*exception))]
     fn __exit__(&self, py: Python<'_>, exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let left = py.detach(covector_core::finish).or_raise();
         let trace = {
             let mut state = self.state();
             let Some(profiler) = state.running.take() else { return Ok(()) };
@@ -171,9 +174,8 @@ impl Profile {
             state.done = Some(trace.clone());
             trace
         };
-        let Some(path) = &self.path else { return Ok(()) };
-        let saved = save(py, &trace, path);
-        // What went wrong in the block says more than that the file cannot be written.
+        let saved = self.path.as_ref().map_or(Ok(()), |path| save(py, &trace, path)).and(left);
+        // What went wrong in the block says more than that the file cannot be written, or what was left.
         let failing = exception.iter().next().is_some_and(|kind| !kind.is_none());
         if failing { Ok(()) } else { saved }
     }

@@ -347,11 +347,12 @@ fn new_stream(device: &Bound<'_, PyAny>) -> PyResult<StreamObject> {
     Ok(StreamObject { device: Device::of(device)?.usable()?, index })
 }
 
-/// Waits for the work that was asked for; none is ever outstanding.
+/// Finishes the work that was asked for: what an optimizer's last step left to be evaluated.
 #[pyfunction]
 #[pyo3(signature = (stream = None))]
-fn synchronize(stream: Option<&Bound<'_, PyAny>>) {
+fn synchronize(py: Python<'_>, stream: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     let _ = stream;
+    py.detach(covector_core::finish).or_raise()
 }
 
 /// A stream or device to use for the length of a `with` block.

@@ -34,8 +34,9 @@ class Optimizer:
     ``opt.update(model, grads)`` changes the parameters of a module in place. What the optimizer remembers
     between steps is in :attr:`state`, a tree of arrays.
 
-    Outside of transforms each step evaluates the new parameters and the new state, together, so that a loop
-    that never asks for a value runs in bounded memory.
+    Outside of transforms the new parameters and the new state are evaluated together, with whatever is
+    evaluated next, at the latest in the next step: the old ones are gone by then, and their memory serves the
+    new ones. So a loop that never asks for a value runs in bounded memory.
 
     A subclass of one's own defines ``init_single(parameter, state)``, which puts the first state of one
     parameter into a dict, and ``apply_single(gradient, parameter, state)``, which changes that dict and

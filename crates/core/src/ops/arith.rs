@@ -4,7 +4,7 @@
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::prim::basic::{ALIAS, AsType, STOP_GRADIENT};
+use crate::prim::basic::{ALIAS, AS_TYPE, STOP_GRADIENT};
 use crate::prim::complex::{COMPLEX_ABS, CONJUGATE, IMAG, MAKE_COMPLEX, REAL, apply1};
 use crate::prim::elementwise::select;
 use crate::primitive::Op;
@@ -16,7 +16,7 @@ pub(crate) fn to_dtype(x: &Array, dtype: Dtype) -> Array {
     if x.dtype() == dtype {
         return x.clone();
     }
-    crate::error::expect(Array::apply(AsType { to: dtype }, smallvec![x.clone()]))
+    crate::error::expect(Array::apply(Op::Static(&AS_TYPE[dtype as usize]), smallvec![x.clone()]))
 }
 
 /// `x` in floating point: integers and truth values become `float32`.

@@ -94,7 +94,10 @@ op! {
 
     /// The part of the array that the indices describe; see [`Index`].
     pub fn index / try_index(x: &Array, indices: &[Index]) {
-        Plan::new("index", x, indices)?.read(x)
+        match simple("index", x, indices)? {
+            Some((window, shape)) => ops::slice_dropping(x, window, &shape),
+            None => Plan::new("index", x, indices)?.read(x),
+        }
     }
 
     /// The array with the part that the indices describe replaced by `value`, which broadcasts to it.
@@ -207,6 +210,46 @@ impl From<&Array> for Index {
     }
 }
 
+/// An index of one element that may count from the end.
+fn counted(op: &'static str, x: &Array, axis: usize, i: isize) -> Result<usize> {
+    let n = x.shape()[axis] as isize;
+    if i < -n || i >= n {
+        return Err(Error::index(op, format!("index {i} is out of bounds for axis {axis} with extent {n}")));
+    }
+    Ok(if i < 0 { i + n } else { i } as usize)
+}
+
+/// The window and the shape that integers and slices of the first axes mean, as most subscripts are; `None` for others.
+fn simple(op: &'static str, x: &Array, indices: &[Index]) -> Result<Option<(Window, Shape)>> {
+    if indices.len() > x.ndim() || !indices.iter().all(|i| matches!(i, Index::At(_) | Index::Slice(..))) {
+        return Ok(None);
+    }
+    let mut window = Window {
+        starts: smallvec![0; x.ndim()],
+        strides: smallvec![1; x.ndim()],
+        extents: Shape::from_slice(x.shape()),
+    };
+    let mut shape = Shape::new();
+    for (axis, index) in indices.iter().enumerate() {
+        match index {
+            Index::At(i) => {
+                window.starts[axis] = counted(op, x, axis, *i)?;
+                window.extents[axis] = 1;
+            }
+            Index::Slice(start, stop, step) => {
+                let (start, stride, extent) = slice_bounds(op, x.shape()[axis], *start, *stop, *step)?;
+                window.starts[axis] = start;
+                window.strides[axis] = stride;
+                window.extents[axis] = extent;
+                shape.push(extent);
+            }
+            _ => unreachable!("looked at above"),
+        }
+    }
+    shape.extend_from_slice(&x.shape()[indices.len()..]);
+    Ok(Some((window, shape)))
+}
+
 /// A subscript worked out for one array: a window, gathers from it, and the shape of the result.
 struct Plan {
     window: Window,
@@ -257,20 +300,13 @@ impl Plan {
                 Index::Ellipsis => unreachable!("expanded above"),
                 Index::Slice(start, stop, step) => slice_bounds(op, x.shape()[axis], *start, *stop, *step)?,
                 Index::At(i) => {
-                    let n = x.shape()[axis] as isize;
-                    if *i < -n || *i >= n {
-                        return Err(Error::index(
-                            op,
-                            format!("index {i} is out of bounds for axis {axis} with extent {n}"),
-                        ));
-                    }
-                    let i = if *i < 0 { i + n } else { *i };
+                    let i = counted(op, x, axis, *i)?;
                     if advanced {
                         groups.push(position);
                         plan.arrays.push((plan.shape.len(), Array::scalar(i as i64)));
                         (0, 1, x.shape()[axis])
                     } else {
-                        plan.window.starts.push(i as usize);
+                        plan.window.starts.push(i);
                         plan.window.strides.push(1);
                         plan.window.extents.push(1);
                         axis += 1;

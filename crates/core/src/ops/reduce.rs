@@ -9,14 +9,19 @@ use crate::prim::shape::Dims;
 use crate::prim::sort::Sort;
 use crate::shape::{ShapeText, normalize_axes, normalize_axis, reduced_shape};
 use covector_kernels::{Dtype, Reduce as Kind, Scan as ScanKind};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 /// A reduction whose axes stay with extent 1.
 pub(crate) fn reduce_keeping(kind: Kind, x: &Array, axes: Dims, dtype: Dtype) -> Result<Array> {
+    reduce_over(kind, x, axes, true, dtype)
+}
+
+/// A reduction whose axes may go.
+pub(crate) fn reduce_over(kind: Kind, x: &Array, axes: Dims, keep: bool, dtype: Dtype) -> Result<Array> {
     if axes.is_empty() {
         return Ok(ops::to_dtype(x, dtype));
     }
-    Array::apply(Reduce { kind, axes, dtype }, smallvec![x.clone()])
+    Array::apply(Reduce { kind, axes, keep, dtype }, smallvec![x.clone()])
 }
 
 fn reduce(
@@ -27,9 +32,7 @@ fn reduce(
     keepdims: bool,
     dtype: Dtype,
 ) -> Result<Array> {
-    let axes = normalize_axes(op, axes, x.ndim())?;
-    let shape = reduced_shape(x.shape(), &axes, keepdims);
-    ops::reshape_to(&reduce_keeping(kind, x, axes, dtype)?, &shape)
+    reduce_over(kind, x, normalize_axes(op, axes, x.ndim())?, keepdims, dtype)
 }
 
 /// The element type of a sum or product: integers count in at least 32 bits.
@@ -42,8 +45,10 @@ fn sum_dtype(dtype: Dtype) -> Dtype {
 }
 
 /// All the axes of an array, as reductions without axes mean.
-fn every_axis(x: &Array) -> Vec<isize> {
-    (0..x.ndim() as isize).collect()
+fn every_axis(x: &Array) -> SmallVec<[isize; 4]> {
+    let mut axes = SmallVec::new();
+    (0..x.ndim() as isize).for_each(|k| axes.push(k));
+    axes
 }
 
 /// The cotangent of something that broadcast from `shape`: summed back to it.

@@ -4,14 +4,22 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::shape::{Broadcast, Concatenate, Dims, Reshape, Slice, SliceUpdate, Transpose, Window};
+use crate::primitive::Op;
 use crate::shape::{Shape, ShapeText, broadcast_shapes, normalize_axes, normalize_axis};
 use covector_kernels::Dtype;
 use smallvec::smallvec;
+use std::sync::LazyLock;
+
+static TO_SCALAR: LazyLock<Reshape> = LazyLock::new(|| Reshape { shape: Shape::new() });
 
 /// Reshape to known extents; the array itself if it has them.
 pub(crate) fn reshape_to(x: &Array, shape: &[usize]) -> Result<Array> {
     if x.shape() == shape {
         return Ok(x.clone());
+    }
+    if shape.is_empty() {
+        // Each sum of everything ends with it.
+        return Array::apply(Op::Static(&*TO_SCALAR), smallvec![x.clone()]);
     }
     Array::apply(Reshape { shape: Shape::from_slice(shape) }, smallvec![x.clone()])
 }
@@ -30,7 +38,17 @@ pub(crate) fn slice_window(x: &Array, window: Window) -> Result<Array> {
     if whole {
         return Ok(x.clone());
     }
-    Array::apply(Slice(window), smallvec![x.clone()])
+    let shape = window.extents.clone();
+    Array::apply(Slice { window, shape }, smallvec![x.clone()])
+}
+
+/// The same without some of the axes on which the window has one position: `shape` is what is left.
+pub(crate) fn slice_dropping(x: &Array, window: Window, shape: &[usize]) -> Result<Array> {
+    let whole = window.extents[..] == *x.shape() && window.strides.iter().all(|&s| s == 1);
+    if whole {
+        return reshape_to(x, shape);
+    }
+    Array::apply(Slice { window, shape: Shape::from_slice(shape) }, smallvec![x.clone()])
 }
 
 /// The array with a window of it replaced.
@@ -70,7 +88,8 @@ fn full_shape(op: &'static str, size: usize, shape: &[isize]) -> Result<Shape> {
             known = known.saturating_mul(n as usize);
         }
     }
-    let mut full: Shape = shape.iter().map(|&n| n.max(0) as usize).collect();
+    let mut full = Shape::from_elem(0, shape.len());
+    full.iter_mut().zip(shape).for_each(|(to, &n)| *to = n.max(0) as usize);
     if let Some(i) = open {
         if known == 0 || !size.is_multiple_of(known) {
             return Err(Error::shape(

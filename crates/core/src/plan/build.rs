@@ -7,7 +7,7 @@ use crate::plan::emit::{Plan, emit};
 use crate::plan::linear::{Linear, Ref, write_op};
 use crate::prim::shape::Dims;
 use crate::primitive::{Avals, Fuse, Op, TileFn};
-use crate::shape::{Shape, Strides};
+use crate::shape::{Shape, Strides, reduced_shape, row_major_strides};
 use covector_kernels::{Dtype, Reduce};
 use rustc_hash::{FxHashMap, FxHasher};
 use smallvec::SmallVec;
@@ -232,6 +232,13 @@ impl Planner<'_> {
                     Some(Pass::Reduce { kind, axes: Dims::from_slice(axes), shape }),
                     values,
                 );
+                let out = &step.node.avals[0].shape;
+                if let Some(made) = values.last_mut()
+                    && self.roots[made.root as usize].aval.shape != *out
+                {
+                    let (shape, strides) = (out.clone(), row_major_strides(out));
+                    made.layout = Some(Box::new(Layout { shape, strides, shift: 0 }));
+                }
             }
             Fuse::Product => {
                 let pass = product(&step.recipe.inputs[0], &step.recipe.inputs[1]);
@@ -248,17 +255,16 @@ impl Planner<'_> {
         }
         let instr = self.instrs.len() as u32;
         let first_root = self.roots.len() as u32;
-        for aval in &step.node.avals {
+        let mut avals = step.node.avals.clone();
+        if let Some(Pass::Reduce { axes, shape, .. }) = &pass {
+            // The kernels keep the axes, whatever the operation does.
+            avals[0].shape = reduced_shape(shape, axes, true);
+        }
+        for aval in &avals {
             let root = self.root(Source::Call { instr }, aval.clone());
             values.push(Val { root, layout: None });
         }
-        self.instrs.push(Proto::Call {
-            op: step.recipe.op.clone(),
-            inputs,
-            avals: step.node.avals.clone(),
-            first_root,
-            pass,
-        });
+        self.instrs.push(Proto::Call { op: step.recipe.op.clone(), inputs, avals, first_root, pass });
     }
 
     /// Whether `v` is the whole result of an operation of chain `chain`.

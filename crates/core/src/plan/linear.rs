@@ -70,9 +70,17 @@ impl Linear {
 /// The place of a node whose inputs are being listed, or that turned out to have values.
 const OPEN: u32 = u32::MAX;
 
+/// Values for nodes that have neither values nor a recipe: the abstract arguments of a traced function.
+pub(crate) type Bound = FxHashMap<graph::NodeId, Data>;
+
 impl Listing {
     /// Lists what the arrays that have no values yet are made from.
     pub(crate) fn new(arrays: &[Array]) -> Result<Self> {
+        Self::over(arrays, None)
+    }
+
+    /// The same over abstract arguments with these values. Only the arrays themselves are kept, whoever holds others.
+    pub(crate) fn over(arrays: &[Array], bound: Option<&Bound>) -> Result<Self> {
         // As in `graph::walk`, whose order this is.
         let least = arrays.iter().map(|a| a.node.pending.depth as usize).max().unwrap_or(0).min(1 << 16);
         let mut places = Places::new(2 * least + 8);
@@ -93,7 +101,7 @@ impl Listing {
         }
         while let Some((node, ready)) = waiting.pop() {
             if ready {
-                out.list(node, &mut places, &mut leaf_of, &mut held)?;
+                out.list(node, bound, &mut places, &mut leaf_of, &mut held)?;
                 continue;
             }
             if places.get(&node).is_some() {
@@ -118,7 +126,9 @@ impl Listing {
             }
         }
         for (listed, held) in out.nodes.iter_mut().zip(held) {
-            listed.kept |= Arc::strong_count(&listed.node) as u32 > held || listed.node.is_live();
+            if bound.is_none() {
+                listed.kept |= Arc::strong_count(&listed.node) as u32 > held || listed.node.is_live();
+            }
             out.key[listed.word as usize] |= u64::from(listed.kept);
         }
         for leaf in &out.leaves {
@@ -137,6 +147,7 @@ impl Listing {
     fn list(
         &mut self,
         node: Arc<Node>,
+        bound: Option<&Bound>,
         places: &mut Places,
         leaf_of: &mut FxHashMap<(graph::NodeId, u32), u32>,
         held: &mut Vec<u32>,
@@ -154,9 +165,13 @@ impl Listing {
                     continue;
                 }
                 let next = leaves.len() as u32;
-                let leaf = *leaf_of.entry((graph::id(x), x.index)).or_insert(next);
+                let leaf = match x.node.literal {
+                    true => next,
+                    false => *leaf_of.entry((graph::id(x), x.index)).or_insert(next),
+                };
                 if leaf == next {
-                    let Some(data) = x.data_if_ready() else { return Some(Err(no_value())) };
+                    let data = x.data_if_ready().or_else(|| bound?.get(&graph::id(x)));
+                    let Some(data) = data else { return Some(Err(no_value())) };
                     leaves.push(data.clone());
                     leaf_ids.push((graph::id(x), x.index));
                 }
@@ -169,6 +184,7 @@ impl Listing {
             Some(result) => result?,
             // Computed by another thread meanwhile. Otherwise it is a placeholder.
             None if node.data().is_some() => return Ok(()),
+            None if bound.is_some_and(|b| b.contains_key(&(Arc::as_ptr(&node) as usize))) => return Ok(()),
             None => return Err(no_value()),
         }
         let word = key.len() as u32;

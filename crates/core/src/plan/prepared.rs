@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::eval::no_value;
 use crate::graph;
 use crate::plan::emit::{Operand, Plan};
-use crate::plan::linear::Listing;
+use crate::plan::linear::{Bound, Listing};
 use crate::primitive::Values;
 use crate::profile::{self, EventKind};
 use rustc_hash::FxHashMap;
@@ -32,10 +32,13 @@ enum Out {
 }
 
 impl Prepared {
-    /// Plans what makes `outputs` from `inputs`, which have values; all other values are constants.
-    pub(crate) fn new(inputs: &[Array], outputs: &[Array]) -> Result<Self> {
+    /// Plans what makes `outputs` from `inputs`, the abstract arguments of a traced function, for values like these; all
+    /// others are constants. The traced graph itself is listed: to build it again over the values would take as much
+    /// memory as all the rest.
+    pub(crate) fn new(inputs: &[Array], values: &[Data], outputs: &[Array]) -> Result<Self> {
+        let bound: Bound = inputs.iter().zip(values).map(|(x, v)| (graph::id(x), v.clone())).collect();
         let (listing, linear) = loop {
-            let listing = Listing::new(outputs)?;
+            let listing = Listing::over(outputs, Some(&bound))?;
             // Otherwise another thread has computed a constant meanwhile.
             if let Some(linear) = listing.linear() {
                 break (listing, linear);

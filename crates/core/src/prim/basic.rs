@@ -108,6 +108,19 @@ pub(crate) struct AsType {
     pub(crate) to: Dtype,
 }
 
+/// To each type, in the order of their numbers.
+pub(crate) static AS_TYPE: [AsType; 14] = {
+    use Dtype::{Bf16, Bool, C64, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
+    let mut all = [const { AsType { to: Bool } }; 14];
+    let types = [Bool, U8, U16, U32, U64, I8, I16, I32, I64, F16, Bf16, F32, F64, C64];
+    let mut k = 0;
+    while k < types.len() {
+        all[types[k] as usize] = AsType { to: types[k] };
+        k += 1;
+    }
+    all
+};
+
 impl Primitive for AsType {
     fn name(&self) -> &'static str {
         "astype"

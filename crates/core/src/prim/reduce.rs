@@ -12,10 +12,12 @@ use crate::shape::{Shape, reduced_shape};
 use covector_kernels::{self as kernels, Dtype, Reduce as Kind};
 use smallvec::smallvec;
 
-/// A reduction over `axes` (sorted), which stay with extent 1; ops drop them.
+/// A reduction over `axes` (sorted).
 pub(crate) struct Reduce {
     pub(crate) kind: Kind,
     pub(crate) axes: Dims,
+    /// Whether the axes stay, with extent 1. A reshape after the reduction would be one node more for each sum.
+    pub(crate) keep: bool,
     /// The element type of the result.
     pub(crate) dtype: Dtype,
 }
@@ -23,6 +25,15 @@ pub(crate) struct Reduce {
 impl Reduce {
     fn behind_batch(&self) -> Dims {
         self.axes.iter().map(|a| a + 1).collect()
+    }
+
+    /// What has the result's shape, as if the axes had stayed, so that it broadcasts beside `x`.
+    fn beside(&self, v: &Array, x: &Array) -> Result<Array> {
+        let aligned = self.axes.iter().enumerate().all(|(k, &axis)| k == axis);
+        if self.keep || aligned {
+            return Ok(v.clone());
+        }
+        ops::reshape_to(v, &reduced_shape(x.shape(), &self.axes, true))
     }
 }
 
@@ -38,8 +49,8 @@ impl Primitive for Reduce {
         }
     }
     fn infer(&self, inputs: &[Array]) -> Result<Avals> {
-        let shape = reduced_shape(inputs[0].shape(), &self.axes, true);
-        Ok(smallvec![Aval { dtype: self.dtype, shape }])
+        let shape = reduced_shape(inputs[0].shape(), &self.axes, self.keep);
+        Ok(Avals::from_buf([Aval { dtype: self.dtype, shape }]))
     }
     fn derivative(&self) -> Derivative<'_> {
         match self.kind {
@@ -49,7 +60,7 @@ impl Primitive for Reduce {
         }
     }
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
-        let reduce = Reduce { kind: self.kind, axes: self.behind_batch(), dtype: self.dtype };
+        let reduce = Reduce { axes: self.behind_batch(), ..*self };
         Ok(vec![Array::apply(reduce, smallvec![batch.inputs[0].clone()])?])
     }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
@@ -63,6 +74,7 @@ impl Primitive for Reduce {
     fn params(&self, params: &mut Params<'_>) {
         params.put("axes", Param::Ints(&self.axes));
         params.put("dtype", Param::Text(self.dtype.name()));
+        params.put("keep", Param::Int(i64::from(self.keep)));
     }
     fn flops(&self, inputs: &[&[usize]], _outs: &[Aval]) -> u64 {
         inputs[0].iter().product::<usize>() as u64
@@ -74,7 +86,8 @@ impl Linear for Reduce {
         true
     }
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
-        cotangents[0].as_ref().map(|ct| ops::try_broadcast_to(ct, x[i].shape())).transpose()
+        let Some(ct) = &cotangents[0] else { return Ok(None) };
+        ops::try_broadcast_to(&self.beside(ct, &x[i])?, x[i].shape()).map(Some)
     }
 }
 
@@ -82,18 +95,20 @@ impl Structured for Reduce {
     fn jvp(&self, tangents: &[Option<Array>], x: &[Array], y: &[Array]) -> Result<MaybeArrays> {
         let Some(t) = &tangents[0] else { return Ok(vec![None]) };
         if self.kind == Kind::Prod {
-            return Ok(vec![Some(prod_tangent(&x[0], t, &self.axes)?)]);
+            let out = prod_tangent(&x[0], t, &self.axes)?;
+            return Ok(vec![Some(ops::reshape_to(&out, y[0].shape())?)]);
         }
         // Elements that tie for the extreme share the tangent equally.
-        let mask = ops::to_dtype(&ops::try_equal(&x[0], &y[0])?, t.dtype());
+        let extreme = self.beside(&y[0], &x[0])?;
+        let mask = ops::to_dtype(&ops::try_equal(&x[0], &extreme)?, t.dtype());
         let count = ops::reduce_keeping(Kind::Sum, &mask, self.axes.clone(), t.dtype())?;
         let share = ops::try_divide(&mask, &count)?;
         let hit = ops::try_where_(
-            &ops::try_equal(&x[0], &y[0])?,
+            &ops::try_equal(&x[0], &extreme)?,
             &ops::try_multiply(t, &share)?,
             &ops::zero_of(t.dtype()),
         )?;
-        Ok(vec![Some(ops::reduce_keeping(Kind::Sum, &hit, self.axes.clone(), t.dtype())?)])
+        Ok(vec![Some(ops::reduce_over(Kind::Sum, &hit, self.axes.clone(), self.keep, t.dtype())?)])
     }
 }
 

@@ -259,33 +259,50 @@ impl Window {
     }
 }
 
-/// The elements of a window.
-pub(crate) struct Slice(pub(crate) Window);
+/// The elements of a window, without some of the axes on which it has one position: what an integer between brackets
+/// removes. One node, where a slice and a reshape would be two.
+pub(crate) struct Slice {
+    pub(crate) window: Window,
+    /// The window's extents but for those axes.
+    pub(crate) shape: Shape,
+}
 
 impl Primitive for Slice {
     fn name(&self) -> &'static str {
         "slice"
     }
     fn infer(&self, inputs: &[Array]) -> Result<Avals> {
-        Ok(smallvec![Aval { dtype: inputs[0].dtype(), shape: self.0.extents.clone() }])
+        Ok(Avals::from_buf([Aval { dtype: inputs[0].dtype(), shape: self.shape.clone() }]))
     }
     fn derivative(&self) -> Derivative<'_> {
         Derivative::Linear(self)
     }
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
-        Ok(vec![ops::slice_window(&batch.inputs[0], self.0.batched(batch.size))?])
+        let mut shape = self.shape.clone();
+        shape.insert(0, batch.size);
+        Ok(vec![ops::slice_dropping(&batch.inputs[0], self.window.batched(batch.size), &shape)?])
     }
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::View(self)
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.0.params(params);
+        self.window.params(params);
+        params.put("shape", Param::Ints(&self.shape));
     }
 }
 
 impl View for Slice {
     fn view(&self, _shape: &[usize], strides: &[isize], out: &[usize]) -> Option<(isize, Strides)> {
-        let (shift, strides) = self.0.place(strides);
+        let (shift, mut strides) = self.window.place(strides);
+        if out.len() < strides.len() {
+            // An axis of one position is dropped unless it can stand for the next one that is left: the stride of such an
+            // axis does not matter.
+            let mut left = out.iter().peekable();
+            let kept: SmallVec<[bool; 4]> =
+                self.window.extents.iter().map(|n| left.next_if(|m| *m == n).is_some()).collect();
+            let mut kept = kept.into_iter();
+            strides.retain(|_| kept.next() == Some(true));
+        }
         // The start of an empty window may lie outside of the memory.
         Some((if out.contains(&0) { 0 } else { shift }, strides))
     }
@@ -297,10 +314,11 @@ impl Linear for Slice {
     }
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
         let Some(ct) = &cotangents[0] else { return Ok(None) };
-        ops::update_window(&ops::zeros_like(&x[i]), ct, self.0.clone()).map(Some)
+        let ct = ops::reshape_to(ct, &self.window.extents)?;
+        ops::update_window(&ops::zeros_like(&x[i]), &ct, self.window.clone()).map(Some)
     }
     fn window(&self) -> Option<&Window> {
-        Some(&self.0)
+        Some(&self.window)
     }
 }
 

@@ -215,12 +215,7 @@ impl Graph {
                 return Ok(found.clone());
             }
         }
-        let xs: Vec<Array> = inputs.iter().map(|x| Array::from_data(x.clone())).collect();
-        // Counts as tracing, so that long chains are not evaluated while they are built.
-        let tracing = Tracing::enter();
-        let outputs = self.graph.run(&xs)?;
-        drop(tracing);
-        let made = Arc::new(Prepared::new(&xs, &outputs)?);
+        let made = Arc::new(Prepared::new(self.graph.inputs(), inputs, self.graph.outputs())?);
         let layouts = inputs
             .iter()
             .map(|x| (!x.view().is_row_major()).then(|| Strides::from_slice(x.strides())))

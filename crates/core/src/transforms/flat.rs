@@ -41,6 +41,11 @@ impl Tracer {
     /// When a cotangent's count, shape or type is not its output's, or an operation has no derivative.
     pub fn pullback(&self, cotangents: &[Array]) -> Result<Vec<Array>> {
         check_like("vjp", "cotangent", "output", cotangents, &self.outputs)?;
+        if let [loss] = &self.outputs[..]
+            && loss.ndim() == 0
+        {
+            crate::eval::note_loss(loss);
+        }
         let _tracing = Tracing::enter();
         let found = pullback(&self.guard, &self.outputs, cotangents, &self.leaves)?;
         Ok(or_zeros(found, &self.leaves))

@@ -58,9 +58,10 @@ impl Sum {
         Ok(())
     }
 
-    /// Adds the cotangent of a window.
-    pub(crate) fn put(&mut self, window: &Window, ct: Array) {
-        self.parts.push((window.clone(), ct));
+    /// Adds the cotangent of a window, which may lack axes of one position.
+    pub(crate) fn put(&mut self, window: &Window, ct: &Array) -> Result<()> {
+        self.parts.push((window.clone(), ops::reshape_to(ct, &window.extents)?));
+        Ok(())
     }
 
     /// Adds what a bilinear operation on real arrays gives for its input `i`.

@@ -71,7 +71,7 @@ pub(crate) fn pullback(
         match (recipe.op.derivative(), &ct[..]) {
             (Derivative::Linear(rule), [Some(ct)]) if rule.window().is_some() => {
                 if let (Some((place, k)), Some(window)) = (slot(&recipe.inputs[0]), rule.window()) {
-                    cts[place][k].put(window, ct.clone());
+                    cts[place][k].put(window, ct)?;
                 }
                 continue;
             }

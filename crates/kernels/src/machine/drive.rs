@@ -40,33 +40,35 @@ fn is_one(x: &View<'_>) -> bool {
 
 impl Space {
     fn new(shape: &[usize], inputs: &[View<'_>], size: usize) -> Self {
-        let irregular = |x: &View<'_>| !(x.size() == size && x.is_row_major() || is_one(x));
-        let inputs_: SmallVec<[u32; 8]> =
-            (0..inputs.len() as u32).filter(|&k| irregular(&inputs[k as usize])).collect();
-        let mut s = Self { extents: SmallVec::new(), strides: SmallVec::new(), inputs: inputs_ };
+        let mut s = Self { extents: SmallVec::new(), strides: SmallVec::new(), inputs: SmallVec::new() };
+        for (k, x) in inputs.iter().enumerate() {
+            if !(x.size() == size && x.is_row_major() || is_one(x)) {
+                s.inputs.push(k as u32);
+            }
+        }
         let many = s.inputs.len();
         if many == 0 {
             s.extents.push(size);
             return s;
         }
         for (i, &n) in shape.iter().rev().enumerate().filter(|(_, n)| **n != 1) {
-            let stride = |&k: &u32| {
+            let end = s.strides.len();
+            for &k in &s.inputs {
                 let x = &inputs[k as usize];
-                match x.ndim().checked_sub(i + 1) {
+                s.strides.push(match x.ndim().checked_sub(i + 1) {
                     Some(axis) if x.shape()[axis] != 1 => x.strides()[axis],
                     _ => 0,
-                }
-            };
-            let new: SmallVec<[isize; 8]> = s.inputs.iter().map(stride).collect();
-            if let Some(&last) = s.extents.last() {
-                let before = &s.strides[s.strides.len() - many..];
-                if new.iter().zip(before).all(|(&new, &old)| new == old * last as isize) {
-                    *s.extents.last_mut().expect("looked at just now") *= n;
+                });
+            }
+            if let Some(last) = s.extents.last_mut() {
+                let (before, new) = s.strides[end - many..].split_at(many);
+                if new.iter().zip(before).all(|(&new, &old)| new == old * *last as isize) {
+                    *last *= n;
+                    s.strides.truncate(end);
                     continue;
                 }
             }
             s.extents.push(n);
-            s.strides.extend(new);
         }
         if s.extents.is_empty() {
             s.extents.push(1);
@@ -79,15 +81,45 @@ impl Space {
     fn stride(&self, axis: usize, i: usize) -> isize {
         self.strides.get(axis * self.inputs.len() + i).copied().unwrap_or(0)
     }
+}
 
-    /// The offset of its element with this linear index.
-    fn offset(&self, i: usize, mut linear: usize) -> isize {
-        let mut offset = 0;
-        for (axis, &n) in self.extents.iter().enumerate() {
-            offset += (linear % n) as isize * self.stride(axis, i);
-            linear /= n;
+/// Where a sweep is: the index on each axis, and the offset of each of the irregular inputs. Kept, because the divisions
+/// that find them would take as long as a short row.
+#[derive(Default)]
+struct Place {
+    index: SmallVec<[usize; 6]>,
+    offsets: SmallVec<[isize; 8]>,
+}
+
+impl Place {
+    fn new(space: &Space, mut linear: usize) -> Self {
+        let many = space.inputs.len();
+        let mut place = Self { index: SmallVec::new(), offsets: SmallVec::from_elem(0, many) };
+        for (axis, &n) in space.extents.iter().enumerate() {
+            let at = if linear == 0 { 0 } else { linear % n };
+            linear /= n.max(1);
+            place.index.push(at);
+            for (i, offset) in place.offsets.iter_mut().enumerate() {
+                *offset += at as isize * space.stride(axis, i);
+            }
         }
-        offset
+        place
+    }
+
+    /// Moves on by `by` along an axis, at most to its end.
+    fn advance(&mut self, space: &Space, mut axis: usize, mut by: usize) {
+        loop {
+            let full = self.index[axis] + by == space.extents[axis];
+            let back = if full { self.index[axis] as isize } else { -(by as isize) };
+            self.index[axis] = if full { 0 } else { self.index[axis] + by };
+            for (i, offset) in self.offsets.iter_mut().enumerate() {
+                *offset -= back * space.stride(axis, i);
+            }
+            if !full || axis + 1 == self.index.len() {
+                return;
+            }
+            (axis, by) = (axis + 1, 1);
+        }
     }
 }
 
@@ -203,7 +235,7 @@ fn drive(
         let tile = |i: usize| base.wrapping_add(i * each);
         let area = tile(tiles);
         let first_scratch = inputs.len() + outputs.len();
-        let none = Entry { ptr: std::ptr::null_mut(), step: 0 };
+        let none = Entry { ptr: std::ptr::null_mut(), step: 0, leap: 0 };
         let mut table: SmallVec<[Entry; 24]> =
             SmallVec::from_elem(none, first_scratch + compiled.scratch.len());
         for i in 0..compiled.scratch.len() {
@@ -217,10 +249,11 @@ fn drive(
             table[k as usize].ptr = tile(next_tile);
             next_tile += 1;
         }
-        let axes: SmallVec<[Axes; 4]> = (0..many)
-            .filter(|&i| copied[i])
-            .map(|i| Axes::broadcast(&inputs[space.inputs[i] as usize], shape))
-            .collect();
+        // Pushed one by one: what `collect` gives is moved as a whole, room that is not used and all.
+        let mut axes: SmallVec<[Axes; 4]> = SmallVec::new();
+        for i in (0..many).filter(|&i| copied[i]) {
+            axes.push(Axes::broadcast(&inputs[space.inputs[i] as usize], shape));
+        }
         let mut cursors: SmallVec<[(u32, Cursor<'_>, *mut u8); 4]> = SmallVec::new();
         for (i, axes) in (0..many).filter(|&i| copied[i]).zip(&axes) {
             let x = &inputs[space.inputs[i] as usize];
@@ -237,45 +270,45 @@ fn drive(
                     regular.push((k, x.ptr(), x.dtype().size()));
                 }
             } else {
-                table[k] = Entry { ptr: x.ptr().cast_mut(), step: 0 };
+                table[k] = Entry { ptr: x.ptr().cast_mut(), step: 0, leap: 0 };
             }
         }
         for (k, o) in outputs.iter().enumerate() {
             regular.push((inputs.len() + k, o.ptr().cast_const(), o.dtype().size()));
         }
-        let rows: SmallVec<[(usize, usize, isize); 8]> = (0..many)
-            .filter(|&i| !copied[i])
-            .map(|i| (i, space.inputs[i] as usize, inputs[space.inputs[i] as usize].dtype().size() as isize))
-            .collect();
+        let mut rows: SmallVec<[(usize, usize, isize); 8]> = SmallVec::new();
+        for (i, &k) in space.inputs.iter().enumerate().filter(|&(i, _)| !copied[i]) {
+            rows.push((i, k as usize, inputs[k as usize].dtype().size() as isize));
+        }
         let mut sweep = |start: usize, end: usize| {
-            let (mut at, mut into) = (start, if by_rows { start % row } else { 0 });
+            let mut at = start;
+            let mut place = if by_rows { Place::new(&space, start) } else { Place::default() };
             while at < end {
                 let left = end - at;
+                let into = place.index.first().copied().unwrap_or(0);
                 // A tile in one piece, or some rows, or a part of one.
-                let (m, n) = if !by_rows {
-                    (1, left.min(limit))
+                let (mut groups, m, n) = if !by_rows {
+                    (1, 1, left.min(limit))
                 } else if into > 0 || left < row || row > limit {
-                    (1, (row - into).min(left).min(limit))
+                    (1, 1, (row - into).min(left).min(limit))
                 } else if cursors.is_empty() {
-                    let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - at / row % e);
-                    ((left / row).min(turns).min((limit / row).max(1)), row)
+                    let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - place.index[1]);
+                    (1, (left / row).min(turns).min((limit / row).max(1)), row)
                 } else {
-                    (1, row)
+                    (1, 1, row)
                 };
+                if m > 1 && compiled.one_loop && m == space.extents[1] && space.extents.len() > 2 {
+                    let turns = space.extents[2] - place.index[2];
+                    groups = (left / (m * row)).min(turns).min((limit / (m * row)).max(1));
+                }
                 for &(k, ptr, bytes) in &regular {
-                    table[k] =
-                        Entry { ptr: ptr.wrapping_add(at * bytes).cast_mut(), step: (n * bytes) as isize };
+                    let ptr = ptr.wrapping_add(at * bytes).cast_mut();
+                    table[k] = Entry { ptr, step: (n * bytes) as isize, leap: 0 };
                 }
                 for &(i, k, bytes) in &rows {
-                    if into > 0 && at > start {
-                        // Further along the row of the tile before, which was `limit` long.
-                        let shift = space.stride(0, i) * limit as isize * bytes;
-                        table[k].ptr = table[k].ptr.wrapping_offset(shift);
-                    } else {
-                        let shift = space.offset(i, at) * bytes;
-                        let ptr = inputs[k].ptr().wrapping_offset(shift).cast_mut();
-                        table[k] = Entry { ptr, step: space.stride(1, i) * bytes };
-                    }
+                    let ptr = inputs[k].ptr().wrapping_offset(place.offsets[i] * bytes).cast_mut();
+                    let step = space.stride(1, i) * bytes;
+                    table[k] = Entry { ptr, step, leap: space.stride(2, i) * bytes - step * m as isize };
                 }
                 for (k, cursor, tile) in &mut cursors {
                     // SAFETY: `n` elements of the shape remain, and the tile, which only this cursor writes, holds as many
@@ -287,13 +320,16 @@ fn drive(
                         entry.step = (n * compiled.scratch[i] as usize) as isize;
                     }
                 }
-                // SAFETY: the operands' elements from `at` on, `m · n` of them, in row-major order; outputs are nobody else's
+                // SAFETY: the operands' elements from `at` on, `groups · m · n` of them, in row-major order; outputs are nobody else's
                 // memory (`Out`'s contract), and tiles hold `most` elements.
-                unsafe { compiled.run(table.as_ptr(), m, n, area) };
-                at += m * n;
-                if by_rows {
-                    into += n;
-                    into = if m > 1 || into == row { 0 } else { into };
+                unsafe { compiled.run(table.as_ptr(), groups, m, n, area) };
+                at += groups * m * n;
+                if groups > 1 {
+                    place.advance(&space, 2, groups);
+                } else if by_rows && m > 1 {
+                    place.advance(&space, 1, m);
+                } else if by_rows {
+                    place.advance(&space, 0, n);
                 }
             }
         };

@@ -22,28 +22,36 @@ pub(super) struct Compiled {
     pub(super) area: usize,
     /// Where that has the accumulators of a sum.
     pub(super) sums_at: usize,
+    /// Whether it is one loop, so that one call can run several groups of rows.
+    pub(super) one_loop: bool,
 }
 
-/// What an operand is: where it begins, and how far its next row is, in bytes.
+/// What an operand is: where it begins, how far its next row is, and how much further the first row of the next group, in
+/// bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     pub(super) ptr: *mut u8,
     pub(super) step: isize,
+    /// From where a row after the group's last would be.
+    pub(super) leap: isize,
 }
 
+const ENTRY: i32 = size_of::<Entry>() as i32;
+
 impl Compiled {
-    /// Runs `m` rows of `n` elements.
+    /// Runs `groups` of `m` rows of `n` elements; more than one only if there is one loop.
     ///
     /// # Safety
     /// The table has an entry for each input, output and scratch tile, whose elements can be read and written; `area` has
     /// as many bytes as were asked for, aligned to 64.
-    pub(super) unsafe fn run(&self, table: *const Entry, m: usize, n: usize, area: *mut u8) {
-        type Entrance = unsafe extern "sysv64" fn(*const Entry, usize, usize, *mut u8);
+    pub(super) unsafe fn run(&self, table: *const Entry, groups: usize, m: usize, n: usize, area: *mut u8) {
+        type Entrance = unsafe extern "sysv64" fn(*const Entry, usize, usize, *mut u8, usize);
+        debug_assert!(groups == 1 || self.one_loop);
         // SAFETY: the code was made for this signature; the rest is the caller's contract.
         unsafe {
             let entrance: Entrance = std::mem::transmute(self.code.start());
-            entrance(table, m, n, area);
+            entrance(table, m, n, area, groups);
         }
     }
 }
@@ -78,19 +86,25 @@ pub(super) const COUNT: Gpr = R13;
 const SAVED: [Gpr; 6] = [RBX, RBP, R12, R13, R14, R15];
 /// Where the working memory holds `m · n`, and where the pointers of a segment begin.
 const PRODUCT: i32 = 0;
-pub(super) const WORKING: usize = 8;
+pub(super) const GROUPS: i32 = 8;
+pub(super) const WORKING: usize = 16;
 
 /// Bytes of the accumulators of a sum.
 pub(super) const SUMS: usize = crate::reduce::LANES * 8;
 
 /// The pointer of entry `p` of the table.
 pub(super) fn pointer(p: u32) -> Mem {
-    Mem::at(TABLE, p as i32 * 16)
+    Mem::at(TABLE, p as i32 * ENTRY)
 }
 
 /// The step of entry `p`.
 pub(super) fn step(p: u32) -> Mem {
-    Mem::at(TABLE, p as i32 * 16 + 8)
+    Mem::at(TABLE, p as i32 * ENTRY + 8)
+}
+
+/// The leap of entry `p`.
+pub(super) fn leap(p: u32) -> Mem {
+    Mem::at(TABLE, p as i32 * ENTRY + 16)
 }
 
 /// Compiles a chain; `None` if it cannot be, or if there is no memory for code.
@@ -113,7 +127,8 @@ pub(super) fn compile(request: &Request<'_>) -> Option<Compiled> {
     e.function();
     let area = slots_at + e.slots * 64;
     let code = memory::place(&e.asm.finish())?;
-    Some(Compiled { code, scratch: schedule.scratch.into(), area, sums_at })
+    let one_loop = matches!(schedule.groups[..], [Group::Segment { .. }]);
+    Some(Compiled { code, one_loop, scratch: schedule.scratch.into(), area, sums_at })
 }
 
 pub(super) struct Emitter<'a> {
@@ -141,6 +156,7 @@ impl Emitter<'_> {
         self.asm.copy(COUNT, RDX);
         self.asm.multiply(RSI, RDX);
         self.asm.store(Mem::at(AREA, PRODUCT), RSI);
+        self.asm.store(Mem::at(AREA, GROUPS), R8);
         let schedule = self.schedule;
         for group in &schedule.groups {
             match group {

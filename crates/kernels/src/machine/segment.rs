@@ -5,7 +5,7 @@
 
 use super::Kind;
 use super::asm::*;
-use super::emit::{AREA, COUNT, Emitter, ROWS, WORKING, pointer, step};
+use super::emit::{AREA, COUNT, Emitter, GROUPS, ROWS, WORKING, leap, pointer, step};
 use super::schedule::NOWHERE;
 use crate::dtype::Dtype;
 use crate::fused::{Code, Reg};
@@ -135,8 +135,9 @@ impl<'e, 'a> Segment<'e, 'a> {
         asm.mask_of_rcx(TAIL);
         asm.copy(LIMIT, COUNT);
         asm.and(LIMIT, -lanes);
+        let (group, row) = (asm.label(), asm.label());
+        asm.here(group);
         asm.copy(LEFT, ROWS);
-        let row = asm.label();
         asm.here(row);
         for k in 0..self.spread.len() {
             let (x, to) = self.spread[k];
@@ -160,18 +161,34 @@ impl<'e, 'a> Segment<'e, 'a> {
         self.body();
         let asm = &mut self.e.asm;
         asm.here(next);
+        self.advance(step);
+        let asm = &mut self.e.asm;
+        asm.decrement(LEFT);
+        asm.jump_if(If::NotEqual, row);
+        if self.e.schedule.groups.len() > 1 {
+            return;
+        }
+        self.advance(leap);
+        let asm = &mut self.e.asm;
+        asm.load(RAX, Mem::at(AREA, GROUPS));
+        asm.decrement(RAX);
+        asm.store(Mem::at(AREA, GROUPS), RAX);
+        asm.jump_if(If::NotEqual, group);
+    }
+
+    /// Moves all pointers on by what the table says.
+    fn advance(&mut self, by: fn(u32) -> Mem) {
+        let asm = &mut self.e.asm;
         for (i, &p) in self.pointers.iter().enumerate() {
             match POINTERS.get(i) {
-                Some(&r) => asm.add_memory(r, step(p)),
+                Some(&r) => asm.add_memory(r, by(p)),
                 None => {
                     asm.load(RAX, working(i));
-                    asm.add_memory(RAX, step(p));
+                    asm.add_memory(RAX, by(p));
                     asm.store(working(i), RAX);
                 }
             }
         }
-        asm.decrement(LEFT);
-        asm.jump_if(If::NotEqual, row);
     }
 
     /// The operations for one vector of elements.

@@ -258,7 +258,7 @@ fn compiled_chains_are_the_interpreted_ones() {
         return;
     }
     let mut rng = Rng(20261125);
-    let shapes: [&[usize]; 12] = [
+    let shapes: [&[usize]; 14] = [
         &[],
         &[1],
         &[5],
@@ -271,6 +271,8 @@ fn compiled_chains_are_the_interpreted_ones() {
         &[4, 3, 33],
         &[130, 4, 8],
         &[2, 3, 2, 9],
+        &[7, 5, 10],
+        &[3, 4, 6, 17],
     ];
     let mut compiled = 0;
     for case in 0..1500 {

@@ -109,8 +109,9 @@ pub trait Optimizer {
 
     /// One step: the new parameters and the new state.
     ///
-    /// Outside of transforms both are evaluated here, together, so that a loop that never asks for a value holds
-    /// no more than one step's graph.
+    /// Outside of transforms both are evaluated together, with whatever is evaluated next, at the latest in the next
+    /// update: by then the caller has let go of the old ones, and their memory serves the new ones. A loop that never
+    /// asks for a value holds no more than two steps' graphs.
     ///
     /// # Errors
     /// When gradients or state do not have the structure and shapes of the parameters, or a setting is unusable.
@@ -191,16 +192,16 @@ fn matching<P: Tree>(
     Ok(leaves)
 }
 
-/// Evaluates the arrays together, unless a transform is tracing.
+/// Has the arrays evaluated together before long, unless a transform is tracing.
 ///
 /// # Errors
-/// As [`covector_core::eval`].
+/// As [`covector_core::eval_soon`].
 pub fn settle<'a>(arrays: impl Iterator<Item = &'a Array>) -> Result<()> {
     let arrays: Vec<Array> = arrays.cloned().collect();
     if covector_core::is_tracing() || arrays.iter().any(Array::is_tracer) {
         return Ok(());
     }
-    covector_core::eval(&arrays)
+    covector_core::eval_soon(&arrays)
 }
 
 /// The gradients scaled down to the norm `max_norm` if all of them together, as one vector, are longer than it;
