@@ -81,27 +81,30 @@ impl Instr {
     fn run(&self, slots: &mut [Option<Data>]) -> Result<()> {
         match &self.work {
             Work::Chain { program, shape, inputs, outs } => {
-                let mut made = allocate(outs, inputs, &self.over, slots)?;
+                let mut made = Made::new();
+                allocate(&mut made, outs, inputs, &self.over, slots)?;
                 write(&mut made, inputs, slots, |views, outs| program.run(shape, views, outs));
-                put(outs, made, slots);
+                put(outs, &mut made, slots);
                 Ok(())
             }
             Work::Band { band, inputs, outs, after: None } => {
-                let mut made = allocate(outs, inputs, &self.over, slots)?;
+                let mut made = Made::new();
+                allocate(&mut made, outs, inputs, &self.over, slots)?;
                 write(&mut made, inputs, slots, |views, outs| band.run(views, outs));
-                put(outs, made, slots);
+                put(outs, &mut made, slots);
                 Ok(())
             }
             Work::Band { band, inputs, outs, after: Some(product) } => {
                 let Product { factors: [a, b], out } = &**product;
                 let (a, b) = factors(&a.data(slots), &b.data(slots), out.shape.len());
                 slots[out.slot as usize] = Some(Data::alloc("matmul", out.dtype, &out.shape)?);
-                let mut made = allocate(outs, inputs, &self.over, slots)?;
+                let mut made = Made::new();
+                allocate(&mut made, outs, inputs, &self.over, slots)?;
                 let mut result = slots[out.slot as usize].clone().expect("just made");
                 write(&mut made, inputs, slots, |views, outs| {
                     band.run_after((a.view(), b.view(), result.out_planned()), views, outs);
                 });
-                put(outs, made, slots);
+                put(outs, &mut made, slots);
                 Ok(())
             }
             Work::Call { op, inputs, avals, first } => {
@@ -127,21 +130,26 @@ impl Instr {
     }
 }
 
-/// Memory for outputs: that of inputs that nobody else needs, or new.
+/// Outputs in the making. Large enough to be handed on by reference.
+type Made = SmallVec<[Data; 4]>;
+
+/// Gets memory for outputs: that of inputs that nobody else needs, or new.
 fn allocate(
+    made: &mut Made,
     outs: &[Output],
     inputs: &[Operand],
     over: &[(u32, u32)],
     slots: &[Option<Data>],
-) -> Result<SmallVec<[Data; 4]>> {
-    let one = |(k, out): (usize, &Output)| {
+) -> Result<()> {
+    for (k, out) in outs.iter().enumerate() {
         let input = over.iter().find(|pair| pair.0 as usize == k).map(|pair| &inputs[pair.1 as usize]);
-        match input.and_then(|input| slots[input.slot as usize].as_ref()?.lend()) {
-            Some(data) => Ok(data),
-            None => Data::alloc("eval", out.dtype, &out.shape),
-        }
-    };
-    outs.iter().enumerate().map(one).collect()
+        let lent = input.and_then(|input| slots[input.slot as usize].as_ref()?.lend());
+        made.push(match lent {
+            Some(data) => data,
+            None => Data::alloc("eval", out.dtype, &out.shape)?,
+        });
+    }
+    Ok(())
 }
 
 /// Lets `work` fill the memory of outputs.
@@ -157,8 +165,8 @@ fn write(
 }
 
 /// Puts outputs in their slots.
-fn put(outs: &[Output], made: SmallVec<[Data; 4]>, slots: &mut [Option<Data>]) {
-    for (out, data) in outs.iter().zip(made) {
+fn put(outs: &[Output], made: &mut Made, slots: &mut [Option<Data>]) {
+    for (out, data) in outs.iter().zip(made.drain(..)) {
         slots[out.slot as usize] = Some(data);
     }
 }
