@@ -445,7 +445,10 @@ impl Block<'_> {
             let start = self.start(t.place, t.row, t.dtype);
             // SAFETY: the program writes the rows of the block, which this thread alone works on.
             let out = unsafe { Out::new(start, t.dtype, shape) };
-            if matches!(t.place, Place::Shelf(_)) { out.read_soon() } else { out }
+            match t.place {
+                Place::Output(i) => out.in_rows_of(&self.outputs[i]),
+                _ => out.read_soon(),
+            }
         };
         outputs.iter().map(out).collect()
     }

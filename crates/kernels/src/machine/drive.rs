@@ -24,13 +24,13 @@ const FAR: usize = 1 << 19;
 /// Elements of all tiles together.
 const TILES: usize = 4 << 10;
 
-/// The iteration space as all inputs see it: axes, innermost first, that no input can see as one.
+/// The iteration space as all operands see it: axes, innermost first, that no operand can see as one.
 struct Space {
     extents: SmallVec<[usize; 6]>,
-    /// For each axis the strides of the inputs that do not simply follow the others.
+    /// For each axis the strides of the operands that do not simply follow the others.
     strides: SmallVec<[isize; 24]>,
-    /// Those inputs.
-    inputs: SmallVec<[u32; 8]>,
+    /// Those operands: inputs, and after them outputs with gaps between rows, which are numbered behind the inputs.
+    irregular: SmallVec<[u32; 8]>,
 }
 
 /// Whether one element stands for all.
@@ -39,25 +39,33 @@ fn is_one(x: &View<'_>) -> bool {
 }
 
 impl Space {
-    fn new(shape: &[usize], inputs: &[View<'_>], size: usize) -> Self {
+    fn new(shape: &[usize], inputs: &[View<'_>], outputs: &[Out<'_>], size: usize) -> Self {
         let irregular = |x: &View<'_>| !(x.size() == size && x.is_row_major() || is_one(x));
-        let inputs_: SmallVec<[u32; 8]> =
-            (0..inputs.len() as u32).filter(|&k| irregular(&inputs[k as usize])).collect();
-        let mut s = Self { extents: SmallVec::new(), strides: SmallVec::new(), inputs: inputs_ };
-        let many = s.inputs.len();
+        let first_output = inputs.len() as u32;
+        let irregular: SmallVec<[u32; 8]> = (0..first_output)
+            .filter(|&k| irregular(&inputs[k as usize]))
+            .chain((first_output..).zip(outputs).filter(|(_, o)| o.rows().is_some()).map(|(k, _)| k))
+            .collect();
+        let mut s = Self { extents: SmallVec::new(), strides: SmallVec::new(), irregular };
+        let many = s.irregular.len();
         if many == 0 {
             s.extents.push(size);
             return s;
         }
+        // Elements that the axes so far have.
+        let mut inner = 1;
         for (i, &n) in shape.iter().rev().enumerate().filter(|(_, n)| **n != 1) {
             let stride = |&k: &u32| {
-                let x = &inputs[k as usize];
+                let Some(x) = inputs.get(k as usize) else {
+                    return outputs[k as usize - inputs.len()].offset(inner) as isize;
+                };
                 match x.ndim().checked_sub(i + 1) {
                     Some(axis) if x.shape()[axis] != 1 => x.strides()[axis],
                     _ => 0,
                 }
             };
-            let new: SmallVec<[isize; 8]> = s.inputs.iter().map(stride).collect();
+            let new: SmallVec<[isize; 8]> = s.irregular.iter().map(stride).collect();
+            inner *= n;
             if let Some(&last) = s.extents.last() {
                 let before = &s.strides[s.strides.len() - many..];
                 if new.iter().zip(before).all(|(&new, &old)| new == old * last as isize) {
@@ -75,9 +83,9 @@ impl Space {
         s
     }
 
-    /// The stride of the `i`-th of the irregular inputs along an axis.
+    /// The stride of the `i`-th of the irregular operands along an axis.
     fn stride(&self, axis: usize, i: usize) -> isize {
-        self.strides.get(axis * self.inputs.len() + i).copied().unwrap_or(0)
+        self.strides.get(axis * self.irregular.len() + i).copied().unwrap_or(0)
     }
 
     /// The offset of its element with this linear index.
@@ -132,21 +140,26 @@ fn drive(
     }
     let size: usize = shape.iter().product();
     let single = size == 1;
-    let space = Space::new(shape, inputs, size);
+    let space = Space::new(shape, inputs, outputs, size);
     let row = space.extents[0];
     let mut kinds: SmallVec<[Kind; 16]> = SmallVec::from_elem(Kind::Whole, inputs.len());
+    let many = space.irregular.len();
+    // Those of them that are inputs.
+    let strided = space.irregular.iter().filter(|&&k| (k as usize) < inputs.len()).count();
     // Which of the irregular inputs are copied to tiles.
-    let mut copied: SmallVec<[bool; 8]> = SmallVec::from_elem(false, space.inputs.len());
+    let mut copied: SmallVec<[bool; 8]> = SmallVec::from_elem(false, many);
     let awkward = |i: usize| {
-        let x = space.inputs[i] as usize;
+        let x = space.irregular[i] as usize;
         !matches!(space.stride(0, i), 0 | 1) || !is_loadable(inputs[x].dtype(), lanes)
     };
-    let many = space.inputs.len();
-    let any_awkward = (0..many).any(awkward);
+    let any_awkward = (0..strided).any(awkward);
     let all = many > 0 && (row < SHORT_ROW || any_awkward && row < LONG_ROW);
-    for i in 0..many {
+    if all && strided < many {
+        return false; // tiles have no gaps
+    }
+    for i in 0..strided {
         copied[i] = all || awkward(i);
-        kinds[space.inputs[i] as usize] = match space.stride(0, i) {
+        kinds[space.irregular[i] as usize] = match space.stride(0, i) {
             _ if copied[i] => Kind::Whole,
             0 => Kind::Splat,
             _ => Kind::Rows,
@@ -168,11 +181,11 @@ fn drive(
         }
     }
     // Whole lines of outputs that are too large to stay in a cache.
-    let lines = space.inputs.is_empty() || row.is_multiple_of(64);
+    let lines = many == 0 || row.is_multiple_of(64);
     let streams = |o: &Out<'_>| {
         let bytes = o.dtype().size();
         let first = o.ptr() as usize + start * bytes;
-        stream::worthwhile(size * bytes) && !o.is_read_soon() && first.is_multiple_of(64)
+        stream::worthwhile(size * bytes) && !o.is_read_soon() && o.rows().is_none() && first.is_multiple_of(64)
     };
     let stream = match single || !lines {
         true => 0,
@@ -218,19 +231,20 @@ fn drive(
         }
         let axes: SmallVec<[Axes; 4]> = (0..many)
             .filter(|&i| copied[i])
-            .map(|i| Axes::broadcast(&inputs[space.inputs[i] as usize], shape))
+            .map(|i| Axes::broadcast(&inputs[space.irregular[i] as usize], shape))
             .collect();
         let mut cursors: SmallVec<[(u32, Cursor<'_>, *mut u8); 4]> = SmallVec::new();
         for (i, axes) in (0..many).filter(|&i| copied[i]).zip(&axes) {
-            let x = &inputs[space.inputs[i] as usize];
+            let x = &inputs[space.irregular[i] as usize];
             // SAFETY: a view's elements can be read while it lives.
             let cursor = unsafe { Cursor::new(x.ptr(), x.dtype().size(), axes, start) };
-            cursors.push((space.inputs[i], cursor, tile(next_tile)));
+            cursors.push((space.irregular[i], cursor, tile(next_tile)));
             next_tile += 1;
         }
         // What follows the linear index, and what has rows of its own: entry, address, bytes of an element.
         let mut regular: SmallVec<[(usize, *const u8, usize); 8]> = SmallVec::new();
-        for (k, x) in inputs.iter().enumerate().filter(|(k, _)| !space.inputs.contains(&(*k as u32))) {
+        let follows = |k: &usize| !space.irregular.contains(&(*k as u32));
+        for (k, x) in inputs.iter().enumerate().filter(|(k, _)| follows(k)) {
             if kinds[k] == Kind::Whole && !single {
                 if !splats.contains(&(k as u32)) {
                     regular.push((k, x.ptr(), x.dtype().size()));
@@ -239,13 +253,24 @@ fn drive(
                 table[k] = Entry { ptr: x.ptr().cast_mut(), step: 0 };
             }
         }
-        for (k, o) in outputs.iter().enumerate() {
-            regular.push((inputs.len() + k, o.ptr().cast_const(), o.dtype().size()));
+        for (k, o) in (inputs.len()..).zip(outputs).filter(|(k, _)| follows(k)) {
+            regular.push((k, o.ptr().cast_const(), o.dtype().size()));
         }
-        let rows: SmallVec<[(usize, usize, isize); 8]> = (0..many)
-            .filter(|&i| !copied[i])
-            .map(|i| (i, space.inputs[i] as usize, inputs[space.inputs[i] as usize].dtype().size() as isize))
-            .collect();
+        // The number of the operand, its entry, its address, bytes of an element.
+        let operand = |i: usize| {
+            let k = space.irregular[i] as usize;
+            match inputs.get(k) {
+                Some(x) => (i, k, x.ptr(), x.dtype().size() as isize),
+                None => {
+                    let o = &outputs[k - inputs.len()];
+                    (i, k, o.ptr().cast_const(), o.dtype().size() as isize)
+                }
+            }
+        };
+        let rows: SmallVec<[(usize, usize, *const u8, isize); 8]> =
+            (0..many).filter(|&i| !copied[i]).map(operand).collect();
+        // A tile function writes rows side by side.
+        let one_row = !cursors.is_empty() || strided < many && compiled.calls;
         let mut sweep = |start: usize, end: usize| {
             let (mut at, mut into) = (start, if by_rows { start % row } else { 0 });
             while at < end {
@@ -255,7 +280,7 @@ fn drive(
                     (1, left.min(limit))
                 } else if into > 0 || left < row || row > limit {
                     (1, (row - into).min(left).min(limit))
-                } else if cursors.is_empty() {
+                } else if !one_row {
                     let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - at / row % e);
                     ((left / row).min(turns).min((limit / row).max(1)), row)
                 } else {
@@ -265,14 +290,14 @@ fn drive(
                     table[k] =
                         Entry { ptr: ptr.wrapping_add(at * bytes).cast_mut(), step: (n * bytes) as isize };
                 }
-                for &(i, k, bytes) in &rows {
+                for &(i, k, ptr, bytes) in &rows {
                     if into > 0 && at > start {
                         // Further along the row of the tile before, which was `limit` long.
                         let shift = space.stride(0, i) * limit as isize * bytes;
                         table[k].ptr = table[k].ptr.wrapping_offset(shift);
                     } else {
                         let shift = space.offset(i, at) * bytes;
-                        let ptr = inputs[k].ptr().wrapping_offset(shift).cast_mut();
+                        let ptr = ptr.wrapping_offset(shift).cast_mut();
                         table[k] = Entry { ptr, step: space.stride(1, i) * bytes };
                     }
                 }

@@ -22,6 +22,8 @@ pub(super) struct Compiled {
     pub(super) area: usize,
     /// Where that has the accumulators of a sum.
     pub(super) sums_at: usize,
+    /// Whether it calls tile functions.
+    pub(super) calls: bool,
 }
 
 /// What an operand is: where it begins, and how far its next row is, in bytes.
@@ -113,7 +115,8 @@ pub(super) fn compile(request: &Request<'_>) -> Option<Compiled> {
     e.function();
     let area = slots_at + e.slots * 64;
     let code = memory::place(&e.asm.finish())?;
-    Some(Compiled { code, scratch: schedule.scratch.into(), area, sums_at })
+    let calls = schedule.groups.iter().any(|g| matches!(g, Group::Call(_)));
+    Some(Compiled { code, scratch: schedule.scratch.into(), area, sums_at, calls })
 }
 
 pub(super) struct Emitter<'a> {
