@@ -129,6 +129,26 @@ impl<'a> Out<'a> {
         Self { ptr, dtype, shape, near: false, rows: Some((row, apart)), _memory: PhantomData }
     }
 
+    /// How elements that lie so form rows for [`Out::in_rows`]: elements of a row, and from row to row; `Some(None)` if
+    /// there is one row, and `None` if they lie in another way.
+    pub fn rows_of(shape: &[usize], strides: &[isize]) -> Option<Option<(usize, usize)>> {
+        if shape.contains(&0) {
+            return Some(None);
+        }
+        let mut expect = 1;
+        let mut rows = None;
+        for (&n, &s) in shape.iter().zip(strides).rev().filter(|(n, _)| **n != 1) {
+            if s != expect {
+                if rows.is_some() || s < expect {
+                    return None;
+                }
+                rows = Some((expect as usize, s as usize));
+            }
+            expect = s * n as isize;
+        }
+        Some(rows)
+    }
+
     /// Elements of a row and elements from row to row, if there are gaps between rows.
     pub(crate) fn rows(&self) -> Option<(usize, usize)> {
         self.rows

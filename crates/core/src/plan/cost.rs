@@ -43,7 +43,9 @@ impl Instr {
         let size = |shape: &[usize], dtype: Dtype| (shape.iter().product::<usize>() * dtype.size()) as u64;
         let avals_size = |avals: &Avals| avals.iter().map(|a| size(&a.shape, a.dtype)).sum();
         match &self.work {
-            Work::Chain { inputs, outs, .. } | Work::Band { inputs, outs, .. } => Traffic {
+            Work::Chain { inputs, outs, .. }
+            | Work::Band { inputs, outs, .. }
+            | Work::Join { inputs, outs } => Traffic {
                 read: read(inputs, slots),
                 written: outs.iter().map(|o| size(&o.shape, o.dtype)).sum(),
             },

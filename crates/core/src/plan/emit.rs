@@ -5,12 +5,13 @@
 //! back after its last use.
 
 use crate::buffer::Data;
-use crate::plan::band::{Reach, Unit, group};
+use crate::plan::band::{Reach, Unit, group, lie};
 use crate::plan::build::{ChainOp, Layout, Proto, Root, Source, Val};
 use crate::plan::cost::flops;
 use crate::plan::linear::Linear;
 use crate::plan::merge::merge_chains;
 use crate::plan::order::order;
+use crate::plan::parts::Homes;
 use crate::plan::shared::share_matrices;
 use crate::plan::shelves::BandMaker;
 use crate::plan::sink::sink;
@@ -45,6 +46,16 @@ pub(crate) struct Output {
     pub(crate) slot: Slot,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Shape,
+    /// If only a part of the slot's memory is meant; who comes first allocates all of it.
+    pub(crate) part: Option<Box<Part>>,
+}
+
+/// A part of larger memory.
+pub(crate) struct Part {
+    /// The shape of all of it.
+    pub(crate) whole: Shape,
+    /// How the part lies in it.
+    pub(crate) layout: Layout,
 }
 
 pub(crate) enum Work {
@@ -52,6 +63,8 @@ pub(crate) enum Work {
     Chain { program: Program, shape: Shape, inputs: Vec<Operand>, outs: Vec<Output> },
     /// Chains and reductions over the same rows.
     Band { band: Band, inputs: Vec<Operand>, outs: Vec<Output> },
+    /// Copies to parts of one array.
+    Join { inputs: Vec<Operand>, outs: Vec<Output> },
     /// A primitive's own evaluation.
     Call { op: Op, inputs: SmallVec<[Operand; 3]>, avals: Avals, first: Slot },
 }
@@ -100,28 +113,36 @@ pub(crate) fn emit(
     merge_chains(&mut units, &mut protos, &mut roots);
     let memory = memory_of(&units, &protos, &roots);
     let units = order(units, &protos, &roots, &memory);
+    let homes = Homes::new(&protos, &roots);
     // Slots: leaves keep their numbers, everything else in memory gets the next.
     let mut slots = linear.leaves.len() as u32;
-    let slot_of: Vec<Slot> = roots
-        .iter()
-        .zip(memory)
-        .map(|(root, in_memory)| match root.source {
-            Source::Leaf(i) => i,
-            _ if in_memory => {
-                slots += 1;
-                slots - 1
-            }
-            _ => Slot::MAX,
-        })
-        .collect();
-    let emitter = Emitter { protos: &protos, roots: &roots, slot_of };
+    let own = |(i, root): (usize, &Root)| match root.source {
+        Source::Leaf(i) => i,
+        _ if memory[i] && homes.find(i as u32).1.is_none() => {
+            slots += 1;
+            slots - 1
+        }
+        _ => Slot::MAX,
+    };
+    let mut slot_of: Vec<Slot> = roots.iter().enumerate().map(own).collect();
+    for root in 0..roots.len() {
+        if let (home, Some(_)) = homes.find(root as u32) {
+            slot_of[root] = slot_of[home as usize];
+        }
+    }
+    let emitter = Emitter { protos: &protos, roots: &roots, slot_of, homes };
     let mut last: Vec<Option<u32>> = vec![None; slots as usize];
     let mut instrs = Vec::with_capacity(units.len());
-    for (k, unit) in units.iter().enumerate() {
+    for unit in &units {
         let work = emitter.unit(unit);
+        let k = instrs.len();
         let mut touch = |slot: Slot| last[slot as usize] = Some(k as u32);
         match &work {
-            Work::Chain { inputs, outs, .. } | Work::Band { inputs, outs, .. } => {
+            // All of it is there already.
+            Work::Join { outs, .. } if outs.is_empty() => continue,
+            Work::Chain { inputs, outs, .. }
+            | Work::Band { inputs, outs, .. }
+            | Work::Join { inputs, outs } => {
                 inputs.iter().for_each(|o| touch(o.slot));
                 outs.iter().for_each(|o| touch(o.slot));
             }
@@ -166,7 +187,7 @@ impl Instr {
     fn over_inputs(&self) -> impl Iterator<Item = Slot> {
         let inputs = match &self.work {
             Work::Chain { inputs, .. } | Work::Band { inputs, .. } => &inputs[..],
-            Work::Call { .. } => &[],
+            Work::Join { .. } | Work::Call { .. } => &[],
         };
         self.over.iter().map(|pair| inputs[pair.1 as usize].slot)
     }
@@ -217,21 +238,33 @@ pub(crate) struct Emitter<'a> {
     pub(crate) roots: &'a [Root],
     /// The slots of roots in memory; `Slot::MAX` for others.
     pub(crate) slot_of: Vec<Slot>,
+    pub(crate) homes: Homes,
 }
 
 impl Emitter<'_> {
     pub(crate) fn operand(&self, v: &Val) -> Operand {
-        Operand { slot: self.slot_of[v.root as usize], layout: v.layout.clone() }
+        let mut layout = v.layout.clone();
+        if let (_, Some(home)) = self.homes.find(v.root) {
+            let mut seen = lie(v, self.roots);
+            seen.shift += home.shift;
+            layout = Some(Box::new(seen));
+        }
+        Operand { slot: self.slot_of[v.root as usize], layout }
     }
 
     pub(crate) fn output(&self, root: u32) -> Output {
         let aval = &self.roots[root as usize].aval;
-        Output { slot: self.slot_of[root as usize], dtype: aval.dtype, shape: aval.shape.clone() }
+        let part = self.homes.part(root, self.roots);
+        Output { slot: self.slot_of[root as usize], dtype: aval.dtype, shape: aval.shape.clone(), part }
     }
 
     fn unit(&self, unit: &Unit) -> Work {
         if let [member] = unit.members[..] {
-            return match &self.protos[member as usize] {
+            let proto = &self.protos[member as usize];
+            if let Some(rest) = self.homes.rest(proto, self.roots) {
+                return self.join(proto, rest);
+            }
+            return match proto {
                 Proto::Call { op, inputs, avals, first_root, .. } => Work::Call {
                     op: op.clone(),
                     inputs: inputs.iter().map(|v| self.operand(v)).collect(),
@@ -250,6 +283,22 @@ impl Emitter<'_> {
             };
         }
         BandMaker::new(self, unit).make()
+    }
+
+    /// Copies to a concatenation.
+    fn join(&self, proto: &Proto, rest: Vec<(&Val, Part)>) -> Work {
+        let Proto::Call { avals, first_root, .. } = proto else { unreachable!("a concatenation is a call") };
+        let output = |(v, part): (&Val, Part)| {
+            let out = Output {
+                slot: self.slot_of[*first_root as usize],
+                dtype: avals[0].dtype,
+                shape: part.layout.shape.clone(),
+                part: Some(Box::new(part)),
+            };
+            (self.operand(v), out)
+        };
+        let (inputs, outs) = rest.into_iter().map(output).unzip();
+        Work::Join { inputs, outs }
     }
 
     /// The tile program of a chain, with the roots that are its outputs.
@@ -309,7 +358,8 @@ impl Emitter<'_> {
         let stored = ops.iter().enumerate().filter(|(_, op)| self.roots[op.root as usize].stored);
         for (out, (k, op)) in stored.enumerate() {
             let made = &self.roots[op.root as usize].aval;
-            if made.shape.iter().product::<usize>() * made.dtype.size() < LARGE {
+            let home = |root: u32| self.homes.find(root).1.is_some();
+            if home(op.root) || made.shape.iter().product::<usize>() * made.dtype.size() < LARGE {
                 continue;
             }
             let mut before = vec![false; k + 1];
@@ -330,7 +380,7 @@ impl Emitter<'_> {
             for (input, v) in externals.iter().enumerate() {
                 let read = |op: &ChainOp| op.from.iter().any(|f| f.root == v.root && f.layout == v.layout);
                 let first = ops.iter().enumerate().all(|(i, op)| !read(op) || before.get(i) == Some(&true));
-                if v.layout.is_none() && self.roots[v.root as usize].aval == *made && first {
+                if v.layout.is_none() && !home(v.root) && self.roots[v.root as usize].aval == *made && first {
                     pairs.push((out as u32, input as u32));
                 }
             }
@@ -368,7 +418,12 @@ impl Emitter<'_> {
                 from.extend((inputs.len() > 4).then(|| "…".into()));
                 let of = if from.is_empty() { "" } else { " of " };
                 let what = crate::primitive::describe(&**op);
-                format!("call {}: {what}{of}{}", outs.join(", "), from.join(", "))
+                let parts = self.homes.rest(&self.protos[m as usize], self.roots).map(|rest| rest.len());
+                let copied = match parts {
+                    Some(n) if n < inputs.len() => format!(" [{n} of {} copied]", inputs.len()),
+                    _ => String::new(),
+                };
+                format!("call {}: {what}{of}{}{copied}", outs.join(", "), from.join(", "))
             }
         }
     }

@@ -12,6 +12,7 @@ mod emit;
 mod linear;
 mod merge;
 mod order;
+mod parts;
 mod prepared;
 mod run;
 mod shared;

@@ -3,6 +3,7 @@
 use crate::array::Outs;
 use crate::buffer::Data;
 use crate::error::Result;
+use crate::plan::build::Layout;
 use crate::plan::donate::{self, Turn};
 use crate::plan::emit::{Instr, Operand, Output, Plan, Slot, Work};
 use crate::plan::linear::Listing;
@@ -26,6 +27,13 @@ impl Operand {
             None => data.view(),
             Some(l) => data.view_as(&l.shape, &l.strides, l.shift),
         }
+    }
+}
+
+impl Output {
+    /// What is filled of its memory.
+    fn of<'a>(&self, data: &'a mut Data) -> Out<'a> {
+        if self.part.is_some() { data.out_part() } else { data.out_planned() }
     }
 }
 
@@ -85,6 +93,7 @@ impl Instr {
             Work::Band { band, inputs, outs } => {
                 made(outs, inputs, &self.over, slots, |views, outs| band.run(views, outs))
             }
+            Work::Join { inputs, outs } => made(outs, inputs, &self.over, slots, covector_kernels::copy_each),
             Work::Call { op, inputs, avals, first } => {
                 let mut values = Values::new();
                 for (k, input) in inputs.iter().enumerate() {
@@ -118,6 +127,15 @@ fn made(
 ) -> Result<()> {
     let mut made: SmallVec<[Data; 4]> = SmallVec::new();
     for (k, out) in outs.iter().enumerate() {
+        if let Some(part) = &out.part {
+            let slot = &mut slots[out.slot as usize];
+            if slot.is_none() {
+                *slot = Some(Data::alloc("eval", out.dtype, &part.whole)?);
+            }
+            let Layout { shape, strides, shift } = &part.layout;
+            made.extend(slot.as_ref().map(|whole| whole.restrided(shape, strides, *shift)));
+            continue;
+        }
         let input = over.iter().find(|pair| pair.0 as usize == k).map(|pair| &inputs[pair.1 as usize]);
         let lent = input.and_then(|input| slots[input.slot as usize].as_ref()?.lend());
         made.push(match lent {
@@ -127,10 +145,11 @@ fn made(
     }
     {
         let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|o| o.view(slots)).collect();
-        let outs: SmallVec<[Out<'_>; 4]> = made.iter_mut().map(Data::out_planned).collect();
+        let outs: SmallVec<[Out<'_>; 4]> =
+            outs.iter().zip(made.iter_mut()).map(|(out, data)| out.of(data)).collect();
         work(&views, &outs);
     }
-    for (out, data) in outs.iter().zip(made) {
+    for (out, data) in outs.iter().zip(made).filter(|(out, _)| out.part.is_none()) {
         slots[out.slot as usize] = Some(data);
     }
     Ok(())
