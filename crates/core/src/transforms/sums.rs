@@ -5,13 +5,16 @@
 //! would be as many arrays of mostly zeros: a loop over a sequence would take the square of its length.
 //!
 //! In the same way the cotangents of a matrix that takes part in many products are kept as pairs of factors: in the end
-//! the factors, one below the other, give one product with a long sum, in place of many products and their sum.
+//! the factors, one below the other, give one product with a long sum, in place of many products and their sum. What is added
+//! to such products in every step, a bias, has the sum of the rows of the same factors for its cotangent.
 
 use crate::array::{Array, Aval, Inputs};
 use crate::error::Result;
+use crate::graph;
 use crate::ops;
 use crate::primitive::{Derivative, Op, Window};
 use crate::rules;
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 /// One sum for each output of a node.
@@ -23,6 +26,22 @@ pub(crate) struct Sum {
     whole: Option<Array>,
     parts: Vec<(Window, Array)>,
     products: Vec<Product>,
+    /// Cotangents with axes in front that the array does not have, and over which they are to be added up.
+    rows: Vec<Array>,
+}
+
+/// The cotangents that are factors of products, so that they are in memory anyway.
+#[derive(Default)]
+pub(crate) struct Factors(FxHashSet<(graph::NodeId, u32)>);
+
+impl Factors {
+    pub(crate) fn add(&mut self, ct: &Array) {
+        self.0.insert((graph::id(ct), ct.index));
+    }
+
+    fn have(&self, ct: &Array) -> bool {
+        self.0.contains(&(graph::id(ct), ct.index))
+    }
 }
 
 /// The cotangent of input `i` of a bilinear operation on real arrays, not written out yet.
@@ -58,6 +77,16 @@ impl Sum {
         Ok(())
     }
 
+    /// Adds a cotangent that may have axes more than the array.
+    pub(crate) fn spread(&mut self, ct: Array, aval: &Aval) -> Result<()> {
+        let rows = ct.ndim() > aval.shape.len() && ct.shape().ends_with(&aval.shape);
+        if rows {
+            self.rows.push(ct);
+            return Ok(());
+        }
+        self.add(ops::sum_to(&ct, &aval.shape)?)
+    }
+
     /// Adds the cotangent of a window.
     pub(crate) fn put(&mut self, window: &Window, ct: Array) {
         self.parts.push((window.clone(), ct));
@@ -71,7 +100,8 @@ impl Sum {
 
     /// The products, if there is nothing else.
     pub(crate) fn only_products(&mut self) -> Option<Vec<Product>> {
-        let alone = self.whole.is_none() && self.parts.is_empty() && !self.products.is_empty();
+        let others = self.whole.is_some() || !self.parts.is_empty() || !self.rows.is_empty();
+        let alone = !others && !self.products.is_empty();
         alone.then(|| std::mem::take(&mut self.products))
     }
 
@@ -81,8 +111,11 @@ impl Sum {
     }
 
     /// The sum of everything; `None` if there was nothing.
-    pub(crate) fn whole(self, aval: &Aval) -> Result<Option<Array>> {
-        let Self { mut whole, parts, products } = self;
+    pub(crate) fn whole(self, aval: &Aval, factors: &Factors) -> Result<Option<Array>> {
+        let Self { mut whole, parts, products, rows } = self;
+        for ct in joined_rows(rows, factors)? {
+            whole = Some(rules::add(whole, ops::sum_to(&ct, &aval.shape)?)?);
+        }
         if !parts.is_empty() {
             whole = Some(windows(whole, parts, aval)?);
         }
@@ -114,6 +147,15 @@ fn shared(products: &[Product], aval: &Aval) -> Result<Option<Array>> {
     }
     let (left, right) = (ops::try_concatenate(&left, 0)?, ops::try_concatenate(&right, 0)?);
     ops::try_matmul(&ops::try_mt(&left)?, &right).map(Some)
+}
+
+/// Cotangents that are factors of products as one array, as they are joined for the product that these become.
+fn joined_rows(rows: Vec<Array>, factors: &Factors) -> Result<Vec<Array>> {
+    let alike = |ct: &Array| ct.ndim() == 2 && ct.shape()[1] == rows[0].shape()[1] && factors.have(ct);
+    if rows.len() > 1 && rows.iter().all(alike) {
+        return Ok(vec![ops::try_concatenate(&rows, 0)?]);
+    }
+    Ok(rows)
 }
 
 /// The cotangents of windows, put together and added to what there is.
