@@ -1,16 +1,17 @@
 //! Running a plan on the leaves of a graph.
 
-use crate::array::Outs;
+use crate::array::Node;
 use crate::buffer::Data;
 use crate::error::Result;
 use crate::plan::build::Layout;
 use crate::plan::donate::{self, Turn};
 use crate::plan::emit::{Instr, Operand, Output, Plan, Slot, Work};
-use crate::plan::linear::Listing;
+use crate::plan::linear::{Listed, Listing};
 use crate::primitive::Values;
 use crate::profile;
 use covector_kernels::{Out, View};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 impl Operand {
     pub(crate) fn data(&self, slots: &[Option<Data>]) -> Data {
@@ -30,6 +31,16 @@ impl Operand {
     }
 }
 
+/// Graphs of so many nodes are dropped before they are evaluated: afterwards they would have to be brought back to the
+/// cache for that, one by one.
+const MANY: usize = 256;
+
+/// Drops the list of a graph, and the graph where nobody else has it. From the back: what a node is made from is still held
+/// by the list, and nothing has to be queued.
+fn bury(nodes: &mut Vec<Listed>) {
+    while nodes.pop().is_some() {}
+}
+
 impl Output {
     /// What is filled of its memory.
     fn of<'a>(&self, data: &'a mut Data) -> Out<'a> {
@@ -41,23 +52,24 @@ impl Plan {
     /// Computes the kept steps of `listing`, whose key is the plan's, and stores them in their nodes.
     pub(crate) fn run(&self, listing: Listing) -> Result<()> {
         let Listing { mut nodes, leaves, .. } = listing;
-        let turn = if self.lends { Turn::take() } else { None };
+        let turn = if self.lends || nodes.len() >= MANY { Turn::take() } else { None };
+        let kept: Vec<Arc<Node>> =
+            self.results.iter().map(|(step, _)| nodes[*step as usize].node.clone()).collect();
         if turn.is_some() {
-            for listed in nodes.iter().filter(|listed| !listed.node.is_live()) {
-                drop(listed.node.take_recipe());
+            for node in kept.iter().filter(|node| !node.is_live()) {
+                drop(node.take_recipe());
             }
+            bury(&mut nodes);
         }
         let slots = self.execute(leaves.into_iter());
         if let (Err(error), Some(_)) = (&slots, &turn) {
-            self.results.iter().for_each(|(step, _)| donate::fail(&nodes[*step as usize].node, error));
+            kept.iter().for_each(|node| donate::fail(node, error));
         }
         let slots = slots?;
-        for (step, outs) in &self.results {
-            let data: Outs<Data> = outs.iter().map(|o| o.data(&slots)).collect();
-            nodes[*step as usize].node.fill(data);
+        for (node, (_, outs)) in kept.iter().zip(&self.results) {
+            node.fill(outs.iter().map(|o| o.data(&slots)).collect());
         }
-        // From the back: what a node is made from is still held by the list, and nothing has to be queued.
-        while nodes.pop().is_some() {}
+        bury(&mut nodes);
         Ok(())
     }
 
