@@ -103,8 +103,9 @@ impl Homes {
             let Some((outer, shift)) = homes.0[to as usize].as_ref().map(|h| (h.root, h.layout.shift)) else {
                 continue;
             };
-            for v in inputs {
-                if let Some(home) = homes.0[v.root as usize].as_mut().filter(|h| h.input.0 == to) {
+            for (i, v) in inputs.iter().enumerate() {
+                // An array may be joined with itself, and is made for the first of the two.
+                if let Some(home) = homes.0[v.root as usize].as_mut().filter(|h| h.input == (to, i)) {
                     home.root = outer;
                     home.layout.shift += shift;
                 }
