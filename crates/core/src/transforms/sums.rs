@@ -24,6 +24,13 @@ pub(crate) type Sums = SmallVec<[Sum; 1]>;
 #[derive(Default)]
 pub(crate) struct Sum {
     whole: Option<Array>,
+    /// Most arrays have none, and there is a sum for each node.
+    aside: Option<Box<Aside>>,
+}
+
+/// What is kept aside until the end.
+#[derive(Default)]
+struct Aside {
     parts: Vec<(Window, Array)>,
     products: Vec<Product>,
     /// Cotangents with axes in front that the array does not have, and over which they are to be added up.
@@ -71,6 +78,10 @@ impl Product {
 }
 
 impl Sum {
+    fn aside(&mut self) -> &mut Aside {
+        self.aside.get_or_insert_default()
+    }
+
     /// Adds a cotangent of the whole array.
     pub(crate) fn add(&mut self, ct: Array) -> Result<()> {
         self.whole = Some(rules::add(self.whole.take(), ct)?);
@@ -79,9 +90,11 @@ impl Sum {
 
     /// Adds a cotangent that may have axes more than the array.
     pub(crate) fn spread(&mut self, ct: Array, aval: &Aval) -> Result<()> {
-        let rows = ct.ndim() > aval.shape.len() && ct.shape().ends_with(&aval.shape);
-        if rows {
-            self.rows.push(ct);
+        if ct.shape() == &aval.shape[..] {
+            return self.add(ct);
+        }
+        if ct.ndim() > aval.shape.len() && ct.shape().ends_with(&aval.shape) {
+            self.aside().rows.push(ct);
             return Ok(());
         }
         self.add(ops::sum_to(&ct, &aval.shape)?)
@@ -89,30 +102,32 @@ impl Sum {
 
     /// Adds the cotangent of a window.
     pub(crate) fn put(&mut self, window: &Window, ct: Array) {
-        self.parts.push((window.clone(), ct));
+        self.aside().parts.push((window.clone(), ct));
     }
 
     /// Adds what a bilinear operation on real arrays gives for its input `i`.
     pub(crate) fn multiply(&mut self, op: &Op, inputs: &Inputs, i: usize, ct: &Array) {
         let (op, inputs, ct) = (op.clone(), inputs.clone(), ct.clone());
-        self.products.push(Product { op, inputs, i, ct, transposed: false });
+        self.aside().products.push(Product { op, inputs, i, ct, transposed: false });
     }
 
     /// The products, if there is nothing else.
     pub(crate) fn only_products(&mut self) -> Option<Vec<Product>> {
-        let others = self.whole.is_some() || !self.parts.is_empty() || !self.rows.is_empty();
-        let alone = !others && !self.products.is_empty();
-        alone.then(|| std::mem::take(&mut self.products))
+        let Aside { parts, products, rows } = self.aside.as_deref_mut()?;
+        let others = self.whole.is_some() || !parts.is_empty() || !rows.is_empty();
+        (!others && !products.is_empty()).then(|| std::mem::take(products))
     }
 
     /// Adds the products of a transposed matrix to those of the matrix.
     pub(crate) fn transposed(&mut self, products: Vec<Product>) {
-        self.products.extend(products.into_iter().map(|p| Product { transposed: !p.transposed, ..p }));
+        self.aside().products.extend(products.into_iter().map(|p| Product { transposed: !p.transposed, ..p }));
     }
 
     /// The sum of everything; `None` if there was nothing.
     pub(crate) fn whole(self, aval: &Aval, factors: &Factors) -> Result<Option<Array>> {
-        let Self { mut whole, parts, products, rows } = self;
+        let Self { mut whole, aside } = self;
+        let Some(aside) = aside else { return Ok(whole) };
+        let Aside { parts, products, rows } = *aside;
         for ct in joined_rows(rows, factors)? {
             whole = Some(rules::add(whole, ops::sum_to(&ct, &aval.shape)?)?);
         }
