@@ -190,7 +190,10 @@ fn a_bias_of_every_step_has_one_sum() {
     let text = plan_text(&[value.clone(), dw.clone(), db.clone()]).unwrap();
     assert!(text.contains("(1, 40): sum axes=[0] dtype=float32 of (84, 40)"), "{text}");
     assert_eq!(text.matches("sum axes=[0]").count(), 1, "{text}");
-    assert!(!text.contains("call (84, 40): concatenate axis=0 of (12, 40), (12, 40), (12, 40), (12, 40), …\n"), "{text}");
+    assert!(
+        !text.contains("call (84, 40): concatenate axis=0 of (12, 40), (12, 40), (12, 40), (12, 40), …\n"),
+        "{text}"
+    );
     // Differences in double precision.
     let wide = |a: &Array| a.astype(Dtype::F64);
     let loss = |w: &Array, b: &Array| {

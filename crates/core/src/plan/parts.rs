@@ -135,8 +135,7 @@ impl Homes {
         let (outer, within) = self.find(to);
         let shift = within.map_or(0, |layout| layout.shift);
         let places = inputs.iter().zip(places(inputs, to, roots)).enumerate();
-        let there =
-            |i: usize, v: &Val| self.0[v.root as usize].as_ref().is_some_and(|h| h.input == (to, i));
+        let there = |i: usize, v: &Val| self.0[v.root as usize].as_ref().is_some_and(|h| h.input == (to, i));
         Some(
             places
                 .filter(|(i, (v, _))| !there(*i, v))

@@ -120,7 +120,9 @@ impl Sum {
 
     /// Adds the products of a transposed matrix to those of the matrix.
     pub(crate) fn transposed(&mut self, products: Vec<Product>) {
-        self.aside().products.extend(products.into_iter().map(|p| Product { transposed: !p.transposed, ..p }));
+        self.aside()
+            .products
+            .extend(products.into_iter().map(|p| Product { transposed: !p.transposed, ..p }));
     }
 
     /// The sum of everything; `None` if there was nothing.

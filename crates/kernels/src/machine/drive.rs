@@ -185,7 +185,10 @@ fn drive(
     let streams = |o: &Out<'_>| {
         let bytes = o.dtype().size();
         let first = o.ptr() as usize + start * bytes;
-        stream::worthwhile(size * bytes) && !o.is_read_soon() && o.rows().is_none() && first.is_multiple_of(64)
+        stream::worthwhile(size * bytes)
+            && !o.is_read_soon()
+            && o.rows().is_none()
+            && first.is_multiple_of(64)
     };
     let stream = match single || !lines {
         true => 0,

@@ -382,7 +382,11 @@ fn rows_may_have_gaps_between_them() {
         let same = |got: Vec<Vec<u8>>, how: &str| {
             for (k, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 let n = size * results[k].size();
-                assert!(got[..n] == expected[..n], "case {case}, {how}: output {k} in {:?} of {shape:?}", rows[k]);
+                assert!(
+                    got[..n] == expected[..n],
+                    "case {case}, {how}: output {k} in {:?} of {shape:?}",
+                    rows[k]
+                );
             }
         };
         let interpreted = outputs_in_rows(&program, &results, shape, &views, &rows, &|p, shape, x, o| {
