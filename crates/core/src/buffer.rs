@@ -339,7 +339,8 @@ impl Data {
     /// What a plan's instruction fills: memory that it allocated, or that of one of its own inputs, from [`Data::lend`],
     /// which is read element by element before it is written.
     pub(crate) fn out_planned(&mut self) -> Out<'_> {
-        debug_assert!(Arc::strong_count(&self.buffer) <= 2, "writing to shared memory");
+        // By an output, by the input that lends it its memory, and by the product that makes that input.
+        debug_assert!(Arc::strong_count(&self.buffer) <= 3, "writing to shared memory");
         let ptr = self.buffer.start().wrapping_add(self.offset);
         // SAFETY: row-major memory of this shape and type; nobody but the instruction at hand, which reads an element
         // for the last time before it writes it, uses it.

@@ -13,6 +13,7 @@ enum Step {
     Reduce(usize, u8, u8, bool),
     Transpose(usize),
     Flatten(usize),
+    Product(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -22,6 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<usize>(), 1u8..8, 0u8..3, any::<bool>()).prop_map(|(x, a, k, keep)| Step::Reduce(x, a, k, keep)),
         1 => any::<usize>().prop_map(Step::Transpose),
         1 => any::<usize>().prop_map(Step::Flatten),
+        2 => any::<usize>().prop_map(Step::Product),
     ]
 }
 
@@ -70,6 +72,11 @@ fn apply(values: &[Array], step: Step) -> Option<Array> {
             let x = pick(values, x);
             (x.ndim() > 1).then(|| ops::flatten(x, 0, 1))
         }
+        Step::Product(x) => {
+            let x = pick(values, x);
+            let w = &values[6];
+            (x.ndim() > 1 && x.shape().last() == w.shape().first()).then(|| x.matmul(w))
+        }
     }
 }
 
@@ -90,7 +97,9 @@ fn leaves(shape: &[usize], dtype: Dtype) -> Vec<Array> {
     *rows.last_mut().unwrap() = 1;
     let turned: Vec<usize> = shape.iter().rev().copied().collect();
     let turned = ops::transpose(&leaf(&turned), &[]);
-    vec![leaf(shape), leaf(&[last]), leaf(&rows), leaf(&[]), turned, leaf(shape)]
+    // A matrix that keeps the size of what is multiplied by it; not of so many columns that it takes long.
+    let square = if last <= 200 { leaf(&[last, last]) * (1.0 / (last as f64).sqrt()) } else { leaf(&[]) };
+    vec![leaf(shape), leaf(&[last]), leaf(&rows), leaf(&[]), turned, leaf(shape), ops::astype(&square, dtype)]
 }
 
 fn check(shape: &[usize], dtype: Dtype, steps: &[Step], kept: usize, tolerance: f64) {
@@ -153,7 +162,10 @@ proptest! {
     /// Large enough for several blocks and several parts.
     #[test]
     fn large_graphs(
-        shape in prop::sample::select(vec![vec![700, 53], vec![90, 7, 61], vec![40, 1300], vec![9000, 8], vec![3, 20_000]]),
+        shape in prop::sample::select(vec![
+            vec![700, 53], vec![90, 7, 61], vec![900, 170], vec![11, 90, 160], vec![40, 1300], vec![9000, 8],
+            vec![3, 20_000],
+        ]),
         steps in prop::collection::vec(step(), 3..14),
         kept: usize,
     ) {

@@ -116,6 +116,36 @@ fn a_chain_takes_the_memory_of_what_it_reads_last() {
 }
 
 #[test]
+fn a_band_takes_the_memory_of_what_it_reads_last() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let x = ops::reshape(&filled(1 << 20), &[512, 512]) * 1e-5;
+    x.try_eval().unwrap();
+    // What makes the input of the band is no part of it.
+    let sorted = || ops::sort(&ops::sin(&x), 1);
+    let due = {
+        let y = sorted();
+        y.try_eval().unwrap();
+        ops::softmax(&y, &[-1]).to_vec::<f32>()
+    };
+    let y = ops::softmax(&sorted(), &[-1]);
+    let most = taken(std::slice::from_ref(&y), 1 << 20);
+    // The sine, what is sorted, and no third.
+    assert!(most < 2.1, "{most}\n{}", covector_core::plan_text(&[ops::softmax(&sorted(), &[-1])]).unwrap());
+    assert!(y.to_vec::<f32>() == due);
+    // Not where a later pass reads it again.
+    let (first, second) = {
+        let z = sorted();
+        let first = ops::softmax(&z, &[-1]);
+        (first.clone(), (first.sum_axes(&[-1], true) * &z).sum_axes(&[-1], false))
+    };
+    let due_sums = sorted().sum_axes(&[-1], false);
+    eval(&[second.clone(), first.clone()]).unwrap();
+    assert!(first.to_vec::<f32>() == due);
+    let far = (&second - &due_sums).abs().max().item::<f32>();
+    assert!(far < 1e-3, "{far}");
+}
+
+#[test]
 fn a_layers_gradient_does_not_wait_for_the_first_layers() {
     let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
     let w: Vec<Array> = (0..8).map(|_| ops::reshape(&filled(1 << 16), &[128, 128]) * 1e-6).collect();

@@ -11,6 +11,8 @@
 //! How rows are split into parts and blocks depends on the band alone, so results are the same for any number of
 //! threads.
 
+mod after;
+
 use crate::cast::cast_tile;
 use crate::dtype::Dtype;
 use crate::fused::Program;
@@ -20,13 +22,16 @@ use crate::reduce::{self, Reduce};
 use crate::view::{Out, View};
 use smallvec::SmallVec;
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// Scratch memory that a block of rows should fit in. Smaller blocks stay in nearer caches, but the passes over each then take
 /// so little time that starting them costs more: from 96 to 384 KiB a softmax cross-entropy takes a third less.
 const BLOCK_BYTES: usize = 384 << 10;
 /// Elements times operations that are worth a part of their own.
 const PART_WORK: usize = 1 << 15;
-/// The most parts.
+/// Bytes of a product that a part after it should have at once: less than the second-level cache holds.
+const PRODUCT_BYTES: usize = 256 << 10;
+/// The most parts, unless after a product.
 const MAX_PARTS: usize = 16;
 
 /// Where a value of a band lives.
@@ -170,8 +175,9 @@ fn lines(bytes: usize) -> usize {
 }
 
 impl Band {
-    /// A band of stages over `rows` rows, with this many bytes for each row on each shelf.
-    pub fn new(rows: usize, stages: Vec<Stage>, shelves: Vec<usize>) -> Self {
+    /// A band of stages over `rows` rows, with this many bytes for each row on each shelf. A band that is to run after a
+    /// product is told how many bytes of that product belong to a row.
+    pub fn new(rows: usize, stages: Vec<Stage>, shelves: Vec<usize>, product: Option<usize>) -> Self {
         // What a block keeps in the cache: the shelves, and inputs that several stages read.
         let mut bytes: usize = shelves.iter().sum();
         let mut seen: SmallVec<[(usize, usize); 8]> = SmallVec::new();
@@ -189,6 +195,7 @@ impl Band {
         // Without shelves any block does; some thousand elements hide what a block costs by itself.
         let block = (BLOCK_BYTES / bytes.max(4)).clamp(1, rows.max(1));
         let parts = (rows * work / PART_WORK).clamp(1, MAX_PARTS);
+        let parts = parts.max(product.map_or(1, |bytes| rows * bytes / PRODUCT_BYTES).min(rows));
         let part = rows.div_ceil(parts).next_multiple_of(block.min(rows.div_ceil(parts)));
         let sums = (0..stages.len()).map(|i| find_sum(&stages, i)).collect();
         Self { rows, stages, shelves, sums, block: block.min(part), part }
@@ -211,53 +218,31 @@ impl Band {
 
     /// Runs the stages: inputs as the sources name them, outputs row-major.
     pub fn run(&self, inputs: &[View<'_>], outputs: &[Out<'_>]) {
-        let parts = self.rows.div_ceil(self.part.max(1));
-        // For each reduction over the rows, an accumulator for each part, on lines of their own.
-        let folds: SmallVec<[(usize, usize); 4]> = self
-            .stages
-            .iter()
-            .scan(0, |at, stage| {
-                let n = stage.sum().map_or(0, |sum| lines(sum.size * wide(sum.dtype).size()));
-                *at += n;
-                Some((*at - n, n))
-            })
-            .collect();
-        let each: usize = folds.iter().map(|f| f.1).sum();
-        let mut sums = vec![Line([0; LINE]); each * parts];
-        let base = Shared(sums.as_mut_ptr());
-        parallel(parts, &|p| {
-            let (from, to) = (p * self.part, ((p + 1) * self.part).min(self.rows));
-            self.run_part(inputs, outputs, from, to, &folds, base.at(p * each));
-        });
-        for (stage, &(at, _)) in self.stages.iter().zip(&folds) {
-            let Some(Sum { output, size, dtype }) = stage.sum() else { continue };
-            let (kind, acc) = (stage.kind(), wide(*dtype));
-            let first: *mut u8 = base.at(at).cast();
-            for p in 1..parts {
-                // SAFETY: the accumulators of two parts, `size` elements each, written by `run_part`.
-                unsafe { reduce::join(kind, acc, base.at(p * each + at).cast(), first, *size) };
-            }
-            let out = outputs[*output].ptr();
-            // SAFETY: the output has `size` elements of `dtype`.
-            unsafe {
-                if acc == *dtype {
-                    std::ptr::copy_nonoverlapping(first, out, size * dtype.size());
-                } else {
-                    cast_tile(acc, *dtype)(first, out, *size);
-                }
-            }
-        }
+        let run = Run::new(self, inputs, outputs);
+        parallel(self.parts(), &|p| run.part(p));
+        run.join();
     }
 
+    fn parts(&self) -> usize {
+        self.rows.div_ceil(self.part.max(1))
+    }
+
+    /// The rows of a part.
+    fn part_rows(&self, part: usize) -> Range<usize> {
+        part * self.part..((part + 1) * self.part).min(self.rows)
+    }
+
+    /// Runs the stages on some rows. `folds` say in which lines of `sums` the reductions over the rows have their
+    /// accumulators, and how many those are.
     fn run_part(
         &self,
         inputs: &[View<'_>],
         outputs: &[Out<'_>],
-        from: usize,
-        to: usize,
+        rows: Range<usize>,
         folds: &[(usize, usize)],
         sums: *mut Line,
     ) {
+        let Range { start: from, end: to } = rows;
         let mut starts: SmallVec<[usize; 16]> = SmallVec::new();
         let mut total = 0;
         for bytes in &self.shelves {
@@ -385,6 +370,67 @@ fn find_sum(stages: &[Stage], i: usize) -> Option<(usize, usize)> {
         let same = sum.size == 1 && sum.dtype == target.dtype && matches!(sum.dtype, Dtype::F32 | Dtype::F64);
         (readers.next().is_none() && whole && same).then_some((over, output))
     })
+}
+
+/// One run of a band.
+struct Run<'a> {
+    band: &'a Band,
+    inputs: &'a [View<'a>],
+    outputs: &'a [Out<'a>],
+    /// For each reduction over the rows, where a part's lines hold its accumulator, and how many they are.
+    folds: SmallVec<[(usize, usize); 4]>,
+    /// Lines of a part.
+    each: usize,
+    sums: Shared,
+    #[expect(dead_code, reason = "what `sums` points to")]
+    memory: Vec<Line>,
+}
+
+impl<'a> Run<'a> {
+    fn new(band: &'a Band, inputs: &'a [View<'a>], outputs: &'a [Out<'a>]) -> Self {
+        // Lines of their own for each part.
+        let folds: SmallVec<[(usize, usize); 4]> = band
+            .stages
+            .iter()
+            .scan(0, |at, stage| {
+                let n = stage.sum().map_or(0, |sum| lines(sum.size * wide(sum.dtype).size()));
+                *at += n;
+                Some((*at - n, n))
+            })
+            .collect();
+        let each: usize = folds.iter().map(|f| f.1).sum();
+        let mut memory = vec![Line([0; LINE]); each * band.parts()];
+        let sums = Shared(memory.as_mut_ptr());
+        Self { band, inputs, outputs, folds, each, sums, memory }
+    }
+
+    /// Runs a part. Each has to run once.
+    fn part(&self, p: usize) {
+        let rows = self.band.part_rows(p);
+        self.band.run_part(self.inputs, self.outputs, rows, &self.folds, self.sums.at(p * self.each));
+    }
+
+    /// Joins the parts' sums, in order.
+    fn join(self) {
+        for (stage, &(at, _)) in self.band.stages.iter().zip(&self.folds) {
+            let Some(Sum { output, size, dtype }) = stage.sum() else { continue };
+            let (kind, acc) = (stage.kind(), wide(*dtype));
+            let first: *mut u8 = self.sums.at(at).cast();
+            for p in 1..self.band.parts() {
+                // SAFETY: the accumulators of two parts, `size` elements each, written by `run_part`.
+                unsafe { reduce::join(kind, acc, self.sums.at(p * self.each + at).cast(), first, *size) };
+            }
+            let out = self.outputs[*output].ptr();
+            // SAFETY: the output has `size` elements of `dtype`.
+            unsafe {
+                if acc == *dtype {
+                    std::ptr::copy_nonoverlapping(first, out, size * dtype.size());
+                } else {
+                    cast_tile(acc, *dtype)(first, out, *size);
+                }
+            }
+        }
+    }
 }
 
 /// A pointer that parts share, each using a range of its own.

@@ -14,18 +14,50 @@ use crate::map::cast;
 use crate::num::Num;
 use crate::pool::parallel;
 use crate::view::{Out, View};
+use std::ops::Range;
 
 /// `out = a · b` over the last two axes: `a` is `[batch.., m, k]`, `b` is `[batch.., k, n]`, `out` is `[batch.., m, n]`.
 ///
 /// Batch axes broadcast: equal ranks, extents equal or 1. All three have one floating or complex type;
 /// half-precision types are multiplied and accumulated in `f32`. Any strides will do.
 pub fn matmul(a: View<'_>, b: View<'_>, out: Out<'_>) {
+    matmul_telling(a, b, out, Listener::default());
+}
+
+/// Who is told of rows of a result that are written, in how many of their columns. Each column of a row is told of at
+/// most once, from the thread that wrote it; some products do not tell of all.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Listener<'a> {
+    told: Option<&'a (dyn Fn(Range<usize>, usize) + Sync)>,
+    /// What the rows are counted from.
+    first: usize,
+}
+
+impl<'a> Listener<'a> {
+    pub(crate) fn new(told: &'a (dyn Fn(Range<usize>, usize) + Sync)) -> Self {
+        Self { told: Some(told), first: 0 }
+    }
+
+    /// The same for a product whose rows are some of the whole's.
+    fn at(self, first: usize) -> Self {
+        Self { first: self.first + first, ..self }
+    }
+
+    fn tell(self, rows: Range<usize>, columns: usize) {
+        if let Some(told) = self.told {
+            told(self.first + rows.start..self.first + rows.end, columns);
+        }
+    }
+}
+
+/// [`matmul`], with somebody who is told of the rows of the result, all batches one after the other.
+pub(crate) fn matmul_telling(a: View<'_>, b: View<'_>, out: Out<'_>, listener: Listener<'_>) {
     match out.dtype() {
-        Dtype::F32 => run::<f32>(a, b, out),
-        Dtype::F64 => run::<f64>(a, b, out),
-        Dtype::C64 => run::<C64>(a, b, out),
-        Dtype::F16 if blocks() => run::<half::f16>(a, b, out),
-        Dtype::Bf16 if blocks() => run::<half::bf16>(a, b, out),
+        Dtype::F32 => run::<f32>(a, b, out, listener),
+        Dtype::F64 => run::<f64>(a, b, out, listener),
+        Dtype::C64 => run::<C64>(a, b, out, listener),
+        Dtype::F16 if blocks() => run::<half::f16>(a, b, out, listener),
+        Dtype::Bf16 if blocks() => run::<half::bf16>(a, b, out, listener),
         Dtype::F16 | Dtype::Bf16 => widened(a, b, out),
         other => panic!("matmul needs a floating-point type, not {other}"),
     }
@@ -60,12 +92,13 @@ fn widened(a: View<'_>, b: View<'_>, out: Out<'_>) {
             View::new(wa.as_ptr().cast(), Dtype::F32, a.shape(), &sa),
             View::new(wb.as_ptr().cast(), Dtype::F32, b.shape(), &sb),
             Out::new(product.as_mut_ptr().cast(), Dtype::F32, out.shape()),
+            Listener::default(),
         );
         cast(View::new(product.as_ptr().cast(), Dtype::F32, out.shape(), &so), out);
     }
 }
 
-fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
+fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>, listener: Listener<'_>) {
     let rank = out.shape().len();
     let (m, n, k) = (out.shape()[rank - 2], out.shape()[rank - 1], a.shape()[rank - 1]);
     if out.size() == 0 {
@@ -104,6 +137,7 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
                 a: (a.ptr().cast::<T>(), (step, sa.1)),
                 b: (b.ptr().cast(), sb),
                 row: n,
+                listener,
             };
             // SAFETY: the views vouch for their elements, `out` has room for the product.
             return unsafe { product.run(out.ptr().cast(), true) };
@@ -120,6 +154,7 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
                 a: (rows.ptr().cast_const(), (k as isize, 1)),
                 b: (b.ptr().cast(), sb),
                 row: n,
+                listener,
             };
             // SAFETY: as above; the copies live through the call.
             return unsafe { product.run(out.ptr().cast(), true) };
@@ -132,7 +167,8 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
         for i in range {
             let pa = a.ptr().cast::<T>().wrapping_offset(ia.offset());
             let pb = b.ptr().cast::<T>().wrapping_offset(ib.offset());
-            let product = Product { m, n, k, a: (pa, sa), b: (pb, sb), row: n };
+            let listener = if spread { listener.at(i * m) } else { Listener::default() };
+            let product = Product { m, n, k, a: (pa, sa), b: (pb, sb), row: n, listener };
             // SAFETY: as above; each product writes its own part of `out`.
             unsafe { product.run(out.ptr().cast::<T>().add(i * m * n), spread) };
             ia.step();
@@ -145,7 +181,11 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>) {
     }
     let parts = (count * each / (PART / 4)).clamp(1, 16.min(count));
     let step = count.div_ceil(parts);
-    parallel(count.div_ceil(step), &|i| some(i * step..((i + 1) * step).min(count), false));
+    parallel(count.div_ceil(step), &|i| {
+        let range = i * step..((i + 1) * step).min(count);
+        some(range.clone(), false);
+        listener.tell(range.start * m..range.end * m, n);
+    });
 }
 
 /// Products of so few rows are put together if their right matrix is the same.
@@ -155,7 +195,7 @@ const FEW_ROWS: usize = 64;
 const PART: usize = 1 << 20;
 
 /// One product of matrices: their extents, addresses and (row, column) strides.
-struct Product<T> {
+struct Product<'a, T> {
     m: usize,
     n: usize,
     k: usize,
@@ -163,6 +203,7 @@ struct Product<T> {
     b: (*const T, (isize, isize)),
     /// Elements between rows of the result.
     row: usize,
+    listener: Listener<'a>,
 }
 
 /// A matrix to write, on its way to another thread.
@@ -170,9 +211,9 @@ struct Target<T>(*mut T);
 // SAFETY: every thread writes a part of its own.
 unsafe impl<T> Sync for Target<T> {}
 // SAFETY: the fields only tell where to read, which is sound from any thread.
-unsafe impl<T> Sync for Product<T> {}
+unsafe impl<T> Sync for Product<'_, T> {}
 
-impl<T: Num> Product<T> {
+impl<T: Num> Product<'_, T> {
     /// Computes the product at `out`, large ones in parts if `spread` allows. The split depends on the extents alone.
     ///
     /// # Safety
@@ -217,6 +258,8 @@ impl<T: Num> Product<T> {
             };
             // SAFETY: a part of the rows or columns that the caller vouches for, written by this call alone.
             unsafe { part.whole(target.0.add(shift)) };
+            let first = if m >= n { from } else { 0 };
+            self.listener.tell(first..first + part.m, part.n);
         });
     }
 
@@ -233,7 +276,8 @@ impl<T: Num> Product<T> {
         let c = Target { ptr: out.cast::<S>(), row: self.row };
         // SAFETY: the caller's contract.
         unsafe {
-            multiply(Extents { m: self.m, n: self.n, k: self.k }, matrix(self.a), matrix(self.b), c, spread);
+            let e = Extents { m: self.m, n: self.n, k: self.k };
+            multiply(e, matrix(self.a), matrix(self.b), c, spread, self.listener);
         }
     }
 
@@ -243,7 +287,7 @@ impl<T: Num> Product<T> {
     /// # Safety
     /// As for [`Product::run`].
     unsafe fn by_vector(&self, out: *mut T, spread: bool) -> bool {
-        let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)), row } = self;
+        let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)), row, .. } = self;
         // The matrix with its (free, summed) strides, and the vector.
         let (matrix, (free, summed), vector, step, len, to) =
             if n == 1 { (a, (ar, ac), b, br, m, row) } else { (b, (bc, br), a, ac, n, 1) };
@@ -291,7 +335,7 @@ impl<T: Num> Product<T> {
     /// # Safety
     /// As for [`Product::run`].
     unsafe fn whole(&self, out: *mut T) {
-        let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)), row } = self;
+        let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)), row, .. } = self;
         // SAFETY: the caller's contract.
         unsafe {
             gemm::gemm(

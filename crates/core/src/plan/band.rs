@@ -26,7 +26,7 @@ const SMALL: usize = 1 << 13;
 const WORTH_MERGING: usize = 1 << 12;
 
 /// Whether `rows` rows of values of up to so many elements are worth running together.
-fn worth(largest: usize, rows: usize) -> bool {
+pub(crate) fn worth(largest: usize, rows: usize) -> bool {
     largest <= SMALL || rows >= MIN_ROWS && largest / rows <= MAX_ROW
 }
 
@@ -34,10 +34,20 @@ fn worth(largest: usize, rows: usize) -> bool {
 pub(crate) struct Unit {
     /// In the order of their numbers, which is an order they can run in.
     pub(crate) members: Vec<u32>,
-    /// The rows they share; meaningless for a single member.
+    /// The rows they share; meaningless for a single member without a product.
     pub(crate) rows: usize,
+    /// A matrix product that they run after, part by part while it is made; see
+    /// [`epilogue`](crate::plan::epilogue).
+    pub(crate) product: Option<u32>,
     /// Units that must run before, as a set of bits.
-    before: Vec<u64>,
+    pub(crate) before: Vec<u64>,
+}
+
+impl Unit {
+    /// All its instructions, in an order in which they can run.
+    pub(crate) fn instrs(&self) -> impl Iterator<Item = u32> {
+        self.product.into_iter().chain(self.members.iter().copied())
+    }
 }
 
 /// What an instruction gives for the rows it reads.
@@ -67,15 +77,16 @@ pub(crate) fn group(protos: &[Proto], roots: &[Root]) -> Vec<Unit> {
     for p in 0..protos.len() {
         g.place(p as u32);
     }
+    g.adopt_products();
     g.in_order()
 }
 
-struct Grouper<'a> {
-    protos: &'a [Proto],
-    roots: &'a [Root],
-    units: Vec<Unit>,
+pub(crate) struct Grouper<'a> {
+    pub(crate) protos: &'a [Proto],
+    pub(crate) roots: &'a [Root],
+    pub(crate) units: Vec<Unit>,
     /// The unit of each instruction.
-    unit_of: Vec<u32>,
+    pub(crate) unit_of: Vec<u32>,
 }
 
 fn has(set: &[u64], i: u32) -> bool {
@@ -107,7 +118,7 @@ fn unite(set: &mut Vec<u64>, other: &[u64]) {
 
 impl Grouper<'_> {
     /// The instruction that makes a root; `None` for a leaf.
-    fn maker(&self, root: u32) -> Option<u32> {
+    pub(crate) fn maker(&self, root: u32) -> Option<u32> {
         self.roots[root as usize].maker()
     }
 
@@ -157,7 +168,7 @@ impl Grouper<'_> {
             row_counts(proto.space()?, finest).into_iter().rev().find(alone)
         });
         self.unit_of.push(self.units.len() as u32);
-        self.units.push(Unit { members: vec![p], rows: rows.unwrap_or(0), before });
+        self.units.push(Unit { members: vec![p], rows: rows.unwrap_or(0), product: None, before });
     }
 
     /// Elements that `p` reads of what unit `u` makes.
@@ -173,11 +184,7 @@ impl Grouper<'_> {
         if a.rows == 0 || b.rows == 0 || a.members.len() + b.members.len() > MAX_MEMBERS {
             return;
         }
-        // Nothing may have to run between the two.
-        let between = |w: u32, first: u32, second: &Unit| {
-            w != u && w != v && has(&second.before, w) && has(&self.units[w as usize].before, first)
-        };
-        if (0..self.units.len() as u32).any(|w| between(w, u, b) || between(w, v, a)) {
+        if self.waits_between(u, v) {
             return;
         }
         let rows = a.rows.min(b.rows);
@@ -192,10 +199,24 @@ impl Grouper<'_> {
             self.unit_of = unit_of;
             return;
         }
-        let gone = std::mem::replace(
-            &mut self.units[v as usize],
-            Unit { members: Vec::new(), rows: 0, before: Vec::new() },
-        );
+        self.absorb(u, v);
+        let unit = &mut self.units[u as usize];
+        (unit.members, unit.rows) = (members, rows);
+    }
+
+    /// Whether something has to run between two units.
+    pub(crate) fn waits_between(&self, u: u32, v: u32) -> bool {
+        let (a, b) = (&self.units[u as usize], &self.units[v as usize]);
+        let between = |w: u32, first: u32, second: &Unit| {
+            w != u && w != v && has(&second.before, w) && has(&self.units[w as usize].before, first)
+        };
+        (0..self.units.len() as u32).any(|w| between(w, u, b) || between(w, v, a))
+    }
+
+    /// Lets what waits for `v`, and what `v` waits for, be `u`'s. `v` stays empty.
+    pub(crate) fn absorb(&mut self, u: u32, v: u32) {
+        let empty = Unit { members: Vec::new(), rows: 0, product: None, before: Vec::new() };
+        let gone = std::mem::replace(&mut self.units[v as usize], empty);
         let mut before = gone.before;
         unite(&mut before, &self.units[u as usize].before);
         for unit in &mut self.units {
@@ -206,7 +227,7 @@ impl Grouper<'_> {
         }
         remove(&mut before, u);
         remove(&mut before, v);
-        self.units[u as usize] = Unit { members, rows, before };
+        self.units[u as usize].before = before;
     }
 
     fn join(&mut self, u: u32, p: u32, rows: usize, producers: &[u32]) {
@@ -241,12 +262,12 @@ impl Grouper<'_> {
         })
     }
 
-    fn size(&self, p: u32) -> usize {
+    pub(crate) fn size(&self, p: u32) -> usize {
         self.protos[p as usize].space().map_or(0, |s| s.iter().product())
     }
 
     /// Whether instruction `p` is one pass over `rows` rows that reads of unit `u` only the same rows.
-    fn aligned(&self, p: u32, u: u32, rows: usize) -> bool {
+    pub(crate) fn aligned(&self, p: u32, u: u32, rows: usize) -> bool {
         let proto = &self.protos[p as usize];
         let Some(outer) = proto.space().and_then(|shape| prefix(shape, rows)) else { return false };
         if proto.reach(rows).is_none() {
@@ -259,7 +280,8 @@ impl Grouper<'_> {
             let walkable = matches!(proto, Proto::Chain { .. }) || one_axis(&layout, &shape, outer);
             walkable
                 && inside.is_none_or(|m| {
-                    self.protos[m as usize].reach(rows) == Some(Reach::Within)
+                    (self.units.get(u as usize).is_some_and(|u| u.product == Some(m))
+                        || self.protos[m as usize].reach(rows) == Some(Reach::Within))
                         && row_by_row(
                             &layout,
                             self.roots[v.root as usize].aval.shape.iter().product(),
@@ -278,9 +300,8 @@ impl Grouper<'_> {
         let mut users: Vec<Vec<u32>> = vec![Vec::new(); n];
         for (u, unit) in self.units.iter().enumerate() {
             let mut needs: Vec<u32> = unit
-                .members
-                .iter()
-                .flat_map(|&m| self.protos[m as usize].inputs())
+                .instrs()
+                .flat_map(|m| self.protos[m as usize].inputs())
                 .filter_map(|v| self.maker(v.root))
                 .map(|m| self.unit_of[m as usize])
                 .filter(|&w| w as usize != u)
@@ -331,7 +352,7 @@ fn finest_rows(proto: &Proto) -> Option<usize> {
 }
 
 /// The numbers of rows, up to `most`, that outer axes of `shape` make, in ascending order.
-fn row_counts(shape: &[usize], most: usize) -> SmallVec<[usize; 8]> {
+pub(crate) fn row_counts(shape: &[usize], most: usize) -> SmallVec<[usize; 8]> {
     let mut counts: SmallVec<[usize; 8]> = SmallVec::new();
     let mut product = 1;
     for n in std::iter::once(1).chain(shape.iter().copied()) {
@@ -357,7 +378,7 @@ pub(crate) fn lie(v: &Val, roots: &[Root]) -> Layout {
 
 /// Whether a value that lies so in memory of `size` elements, broadcast to `shape`, has in each of its rows only elements
 /// of the same row of that memory. The first `outer` axes of `shape` are the rows.
-fn row_by_row(l: &Layout, size: usize, shape: &[usize], outer: usize, rows: usize) -> bool {
+pub(crate) fn row_by_row(l: &Layout, size: usize, shape: &[usize], outer: usize, rows: usize) -> bool {
     if !size.is_multiple_of(rows) {
         return false;
     }

@@ -1,6 +1,7 @@
 //! What instructions cost, for profiles: arithmetic, known when they are planned, and bytes, known when they run.
 
 use crate::buffer::Data;
+use crate::plan::band::Unit;
 use crate::plan::build::{Proto, Root, Val};
 use crate::plan::emit::{Instr, Operand, Slot, Work};
 use crate::primitive::Avals;
@@ -18,16 +19,16 @@ impl Val {
     }
 }
 
-/// Arithmetic operations of some chains and calls.
-pub(crate) fn flops(members: &[u32], protos: &[Proto], roots: &[Root]) -> u64 {
-    let one = |m: &u32| match &protos[*m as usize] {
+/// Arithmetic operations of a unit's chains and calls.
+pub(crate) fn flops(unit: &Unit, protos: &[Proto], roots: &[Root]) -> u64 {
+    let one = |m: u32| match &protos[m as usize] {
         Proto::Chain { shape, ops, .. } => shape.iter().product::<usize>() as u64 * ops.len() as u64,
         Proto::Call { op, inputs, avals, .. } => {
             let shapes: SmallVec<[&[usize]; 3]> = inputs.iter().map(|v| v.shape(roots)).collect();
             op.flops(&shapes, avals)
         }
     };
-    members.iter().map(one).sum()
+    unit.instrs().map(one).sum()
 }
 
 /// Bytes of the elements that a layout reaches, where each axis reaches others than the axes before it.
@@ -44,20 +45,25 @@ impl Instr {
         let avals_size = |avals: &Avals| avals.iter().map(|a| size(&a.shape, a.dtype)).sum();
         match &self.work {
             Work::Chain { inputs, outs, .. }
-            | Work::Band { inputs, outs, .. }
+            | Work::Band { inputs, outs, after: None, .. }
             | Work::Join { inputs, outs } => Traffic {
-                read: read(inputs, slots),
+                read: read(inputs.iter(), slots),
                 written: outs.iter().map(|o| size(&o.shape, o.dtype)).sum(),
             },
+            Work::Band { inputs, outs, after: Some(product), .. } => Traffic {
+                // The product's result is not there yet.
+                read: read(product.factors.iter().chain(inputs), slots),
+                written: outs.iter().chain([&product.out]).map(|o| size(&o.shape, o.dtype)).sum(),
+            },
             Work::Call { inputs, avals, .. } => {
-                Traffic { read: read(inputs, slots), written: avals_size(avals) }
+                Traffic { read: read(inputs.iter(), slots), written: avals_size(avals) }
             }
         }
     }
 }
 
 /// Bytes of the operands; of operands that share memory, at most those of that memory.
-fn read(inputs: &[Operand], slots: &[Option<Data>]) -> u64 {
+fn read<'a>(inputs: impl Iterator<Item = &'a Operand>, slots: &[Option<Data>]) -> u64 {
     let mut of: FxHashMap<Slot, (u64, u64)> = FxHashMap::default();
     for input in inputs {
         let Some(data) = &slots[input.slot as usize] else { continue };

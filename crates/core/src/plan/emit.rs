@@ -11,6 +11,7 @@ use crate::plan::cost::flops;
 use crate::plan::linear::Linear;
 use crate::plan::merge::merge_chains;
 use crate::plan::order::order;
+use crate::plan::over::LARGE;
 use crate::plan::parts::Homes;
 use crate::plan::shared::share_matrices;
 use crate::plan::shelves::BandMaker;
@@ -27,9 +28,6 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
-
-/// Bytes from which on memory is used again at once.
-const LARGE: usize = 1 << 16;
 
 /// Memory during a run, numbered: first the leaves, then what instructions make.
 pub(crate) type Slot = u32;
@@ -58,11 +56,17 @@ pub(crate) struct Part {
     pub(crate) layout: Layout,
 }
 
+/// A matrix product.
+pub(crate) struct Product {
+    pub(crate) factors: [Operand; 2],
+    pub(crate) out: Output,
+}
+
 pub(crate) enum Work {
     /// Elementwise operations in one pass.
     Chain { program: Program, shape: Shape, inputs: Vec<Operand>, outs: Vec<Output> },
-    /// Chains and reductions over the same rows.
-    Band { band: Band, inputs: Vec<Operand>, outs: Vec<Output> },
+    /// Chains and reductions over the same rows, perhaps after a product, part by part.
+    Band { band: Band, after: Option<Box<Product>>, inputs: Vec<Operand>, outs: Vec<Output> },
     /// Copies to parts of one array.
     Join { inputs: Vec<Operand>, outs: Vec<Output> },
     /// A primitive's own evaluation.
@@ -134,9 +138,13 @@ pub(crate) fn emit(
     let mut last: Vec<Option<u32>> = vec![None; slots as usize];
     let mut instrs = Vec::with_capacity(units.len());
     for unit in &units {
-        let work = emitter.unit(unit);
+        let (work, over) = emitter.unit(unit);
         let k = instrs.len();
         let mut touch = |slot: Slot| last[slot as usize] = Some(k as u32);
+        if let Work::Band { after: Some(product), .. } = &work {
+            product.factors.iter().for_each(|o| touch(o.slot));
+            touch(product.out.slot);
+        }
         match &work {
             // All of it is there already.
             Work::Join { outs, .. } if outs.is_empty() => continue,
@@ -151,9 +159,7 @@ pub(crate) fn emit(
                 (*first..first + avals.len() as u32).for_each(touch);
             }
         }
-        let (label, flops) =
-            (emitter.label(unit).into(), flops(&unit.members, emitter.protos, emitter.roots));
-        let over = emitter.over(unit);
+        let (label, flops) = (emitter.label(unit).into(), flops(unit, emitter.protos, emitter.roots));
         instrs.push(Instr { work, over, free: Vec::new(), label, flops });
     }
     let mut results = Vec::new();
@@ -212,7 +218,7 @@ impl Instr {
 fn memory_of(units: &[Unit], protos: &[Proto], roots: &[Root]) -> Vec<bool> {
     let mut unit_of = vec![0u32; protos.len()];
     for (u, unit) in units.iter().enumerate() {
-        unit.members.iter().for_each(|&m| unit_of[m as usize] = u as u32);
+        unit.instrs().for_each(|m| unit_of[m as usize] = u as u32);
     }
     let mut memory: Vec<bool> = roots
         .iter()
@@ -220,7 +226,7 @@ fn memory_of(units: &[Unit], protos: &[Proto], roots: &[Root]) -> Vec<bool> {
             let Some(m) = root.maker() else { return true };
             let unit = &units[unit_of[m as usize] as usize];
             let over = || protos[m as usize].reach(unit.rows) == Some(Reach::Over);
-            root.stored && (root.kept || unit.members.len() == 1 || over())
+            root.stored && (root.kept || unit.members.len() == 1 || unit.product == Some(m) || over())
         })
         .collect();
     for (p, proto) in protos.iter().enumerate() {
@@ -258,31 +264,44 @@ impl Emitter<'_> {
         Output { slot: self.slot_of[root as usize], dtype: aval.dtype, shape: aval.shape.clone(), part }
     }
 
-    fn unit(&self, unit: &Unit) -> Work {
-        if let [member] = unit.members[..] {
-            let proto = &self.protos[member as usize];
-            if let Some(rest) = self.homes.rest(proto, self.roots) {
-                return self.join(proto, rest);
-            }
-            return match proto {
-                Proto::Call { op, inputs, avals, first_root, .. } => Work::Call {
-                    op: op.clone(),
-                    inputs: inputs.iter().map(|v| self.operand(v)).collect(),
-                    avals: avals.clone(),
-                    first: self.slot_of[*first_root as usize],
-                },
+    /// What a unit is to do, and which of its outputs can take which of its inputs' memory.
+    fn unit(&self, unit: &Unit) -> (Work, SmallVec<[(u32, u32); 1]>) {
+        match (&unit.members[..], unit.product) {
+            (&[member], None) => match &self.protos[member as usize] {
+                proto @ Proto::Call { op, inputs, avals, first_root, .. } => {
+                    let work = match self.homes.rest(proto, self.roots) {
+                        Some(rest) => self.join(proto, rest),
+                        None => Work::Call {
+                            op: op.clone(),
+                            inputs: inputs.iter().map(|v| self.operand(v)).collect(),
+                            avals: avals.clone(),
+                            first: self.slot_of[*first_root as usize],
+                        },
+                    };
+                    (work, SmallVec::new())
+                }
                 Proto::Chain { shape, ops, externals } => {
                     let (program, made) = self.program(member, ops, externals);
-                    Work::Chain {
+                    let work = Work::Chain {
                         program,
                         shape: shape.clone(),
                         inputs: externals.iter().map(|v| self.operand(v)).collect(),
                         outs: made.iter().map(|&r| self.output(r)).collect(),
-                    }
+                    };
+                    (work, self.over(unit, &made, externals))
                 }
-            };
+            },
+            _ => BandMaker::new(self, unit).make(),
         }
-        BandMaker::new(self, unit).make()
+    }
+
+    /// The product that a unit follows.
+    pub(crate) fn product(&self, unit: &Unit) -> Option<Box<Product>> {
+        let Proto::Call { inputs, first_root, .. } = &self.protos[unit.product? as usize] else {
+            unreachable!("products are calls")
+        };
+        let factors = [self.operand(&inputs[0]), self.operand(&inputs[1])];
+        Some(Box::new(Product { factors, out: self.output(*first_root) }))
     }
 
     /// Copies to a concatenation.
@@ -348,52 +367,14 @@ impl Emitter<'_> {
         (builder.finish(), made)
     }
 
-    /// Which outputs of a chain can take which inputs' memory: those that depend on all operations that read the input,
-    /// so that each element is read for the last time before it is written, whatever order the operations run in. Of two
-    /// outputs for an input the later comes first.
-    fn over(&self, unit: &Unit) -> SmallVec<[(u32, u32); 1]> {
-        let mut pairs = SmallVec::new();
-        let [member] = unit.members[..] else { return pairs };
-        let Proto::Chain { ops, externals, .. } = &self.protos[member as usize] else { return pairs };
-        let stored = ops.iter().enumerate().filter(|(_, op)| self.roots[op.root as usize].stored);
-        for (out, (k, op)) in stored.enumerate() {
-            let made = &self.roots[op.root as usize].aval;
-            let home = |root: u32| self.homes.find(root).1.is_some();
-            if home(op.root) || made.shape.iter().product::<usize>() * made.dtype.size() < LARGE {
-                continue;
-            }
-            let mut before = vec![false; k + 1];
-            before[k] = true;
-            for i in (0..=k).rev() {
-                if before[i] {
-                    for v in &ops[i].from {
-                        if let Source::Chain { instr, op } = self.roots[v.root as usize].source
-                            && instr == member
-                            && v.layout.is_none()
-                        {
-                            before[op as usize] = true;
-                        }
-                    }
-                }
-            }
-            before[k] = false;
-            for (input, v) in externals.iter().enumerate() {
-                let read = |op: &ChainOp| op.from.iter().any(|f| f.root == v.root && f.layout == v.layout);
-                let first = ops.iter().enumerate().all(|(i, op)| !read(op) || before.get(i) == Some(&true));
-                if v.layout.is_none() && !home(v.root) && self.roots[v.root as usize].aval == *made && first {
-                    pairs.push((out as u32, input as u32));
-                }
-            }
-        }
-        pairs.reverse();
-        pairs
-    }
-
     /// What a unit does, in words.
     fn label(&self, unit: &Unit) -> String {
-        let texts: Vec<String> = unit.members.iter().map(|&m| self.member(m)).collect();
-        match &texts[..] {
-            [one] => one.clone(),
+        let texts: Vec<String> = unit.instrs().map(|m| self.member(m)).collect();
+        match (&texts[..], unit.product) {
+            ([one], _) => one.clone(),
+            ([product, then @ ..], Some(_)) => {
+                format!("{product}, followed in {} rows by {}", unit.rows, then.join("; "))
+            }
             _ => format!("band of {} rows: {}", unit.rows, texts.join("; ")),
         }
     }

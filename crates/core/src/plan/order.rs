@@ -14,7 +14,7 @@ use std::collections::BinaryHeap;
 pub(crate) fn order(units: Vec<Unit>, protos: &[Proto], roots: &[Root], memory: &[bool]) -> Vec<Unit> {
     let mut unit_of = vec![u32::MAX; protos.len()];
     for (u, unit) in units.iter().enumerate() {
-        unit.members.iter().for_each(|&m| unit_of[m as usize] = u as u32);
+        unit.instrs().for_each(|m| unit_of[m as usize] = u as u32);
     }
     let maker = |root: u32| roots[root as usize].maker().map(|m| unit_of[m as usize]);
     let bytes = |root: u32| {
@@ -27,7 +27,7 @@ pub(crate) fn order(units: Vec<Unit>, protos: &[Proto], roots: &[Root], memory: 
     let mut waits = vec![0u32; units.len()];
     let mut users: Vec<Vec<u32>> = vec![Vec::new(); units.len()];
     for (u, unit) in units.iter().enumerate() {
-        let values = unit.members.iter().flat_map(|&m| protos[m as usize].inputs());
+        let values = unit.instrs().flat_map(|m| protos[m as usize].inputs());
         let mut read: Vec<u32> = values.map(|v| v.root).collect();
         read.sort_unstable();
         read.dedup();
@@ -45,7 +45,9 @@ pub(crate) fn order(units: Vec<Unit>, protos: &[Proto], roots: &[Root], memory: 
     let mut takes = vec![0i64; units.len()];
     for (root, &in_memory) in memory.iter().enumerate() {
         let root = root as u32;
-        if let Some(u) = maker(root).filter(|&u| in_memory && u != u32::MAX) {
+        // A product's result that only what follows it reads is given back at once.
+        let inner = readers[root as usize].is_empty() && !roots[root as usize].kept;
+        if let Some(u) = maker(root).filter(|&u| in_memory && u != u32::MAX && !inner) {
             takes[u as usize] += bytes(root);
             if let (&[last], false) = (&readers[root as usize][..], roots[root as usize].kept) {
                 takes[last as usize] -= bytes(root);

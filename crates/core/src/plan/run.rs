@@ -5,8 +5,9 @@ use crate::buffer::Data;
 use crate::error::Result;
 use crate::plan::build::Layout;
 use crate::plan::donate::{self, Turn};
-use crate::plan::emit::{Instr, Operand, Output, Plan, Slot, Work};
+use crate::plan::emit::{Instr, Operand, Output, Plan, Product, Slot, Work};
 use crate::plan::linear::{Listed, Listing};
+use crate::prim::matmul::factors;
 use crate::primitive::Values;
 use crate::profile;
 use covector_kernels::{Out, View};
@@ -100,12 +101,34 @@ impl Instr {
     fn run(&self, slots: &mut [Option<Data>]) -> Result<()> {
         match &self.work {
             Work::Chain { program, shape, inputs, outs } => {
-                made(outs, inputs, &self.over, slots, |views, outs| program.run(shape, views, outs))
+                let mut made = allocate(outs, inputs, &self.over, slots)?;
+                write(outs, &mut made, inputs, slots, |views, outs| program.run(shape, views, outs));
+                put(outs, made, slots);
+                Ok(())
             }
-            Work::Band { band, inputs, outs } => {
-                made(outs, inputs, &self.over, slots, |views, outs| band.run(views, outs))
+            Work::Band { band, inputs, outs, after: None } => {
+                let mut made = allocate(outs, inputs, &self.over, slots)?;
+                write(outs, &mut made, inputs, slots, |views, outs| band.run(views, outs));
+                put(outs, made, slots);
+                Ok(())
             }
-            Work::Join { inputs, outs } => made(outs, inputs, &self.over, slots, covector_kernels::copy_each),
+            Work::Band { band, inputs, outs, after: Some(product) } => {
+                let Product { factors: [a, b], out } = &**product;
+                let (a, b) = factors(&a.data(slots), &b.data(slots), out.shape.len());
+                slots[out.slot as usize] = Some(Data::alloc("matmul", out.dtype, &out.shape)?);
+                let mut made = allocate(outs, inputs, &self.over, slots)?;
+                let mut result = slots[out.slot as usize].clone().expect("just made");
+                write(outs, &mut made, inputs, slots, |views, outs| {
+                    band.run_after((a.view(), b.view(), result.out_planned()), views, outs);
+                });
+                put(outs, made, slots);
+                Ok(())
+            }
+            Work::Join { inputs, outs } => {
+                let mut made = allocate(outs, inputs, &self.over, slots)?;
+                write(outs, &mut made, inputs, slots, covector_kernels::copy_each);
+                Ok(())
+            }
             Work::Call { op, inputs, avals, first } => {
                 let mut values = Values::new();
                 for (k, input) in inputs.iter().enumerate() {
@@ -129,42 +152,50 @@ impl Instr {
     }
 }
 
-/// Allocates outputs, or takes the memory of inputs for them, lets `work` fill them, and puts them in their slots.
-fn made(
+/// Memory for outputs: that of inputs that nobody else needs, or new.
+fn allocate(
     outs: &[Output],
     inputs: &[Operand],
     over: &[(u32, u32)],
     slots: &mut [Option<Data>],
-    work: impl FnOnce(&[View<'_>], &[Out<'_>]),
-) -> Result<()> {
-    let mut made: SmallVec<[Data; 4]> = SmallVec::new();
-    for (k, out) in outs.iter().enumerate() {
+) -> Result<SmallVec<[Data; 4]>> {
+    let one = |(k, out): (usize, &Output)| {
         if let Some(part) = &out.part {
             let slot = &mut slots[out.slot as usize];
-            if slot.is_none() {
-                *slot = Some(Data::alloc("eval", out.dtype, &part.whole)?);
-            }
+            let whole = match slot {
+                Some(whole) => whole,
+                None => slot.insert(Data::alloc("eval", out.dtype, &part.whole)?),
+            };
             let Layout { shape, strides, shift } = &part.layout;
-            made.extend(slot.as_ref().map(|whole| whole.restrided(shape, strides, *shift)));
-            continue;
+            return Ok(whole.restrided(shape, strides, *shift));
         }
         let input = over.iter().find(|pair| pair.0 as usize == k).map(|pair| &inputs[pair.1 as usize]);
-        let lent = input.and_then(|input| slots[input.slot as usize].as_ref()?.lend());
-        made.push(match lent {
-            Some(data) => data,
-            None => Data::alloc("eval", out.dtype, &out.shape)?,
-        });
-    }
-    {
-        let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|o| o.view(slots)).collect();
-        let outs: SmallVec<[Out<'_>; 4]> =
-            outs.iter().zip(made.iter_mut()).map(|(out, data)| out.of(data)).collect();
-        work(&views, &outs);
-    }
+        match input.and_then(|input| slots[input.slot as usize].as_ref()?.lend()) {
+            Some(data) => Ok(data),
+            None => Data::alloc("eval", out.dtype, &out.shape),
+        }
+    };
+    outs.iter().enumerate().map(one).collect()
+}
+
+/// Lets `work` fill the memory of outputs.
+fn write(
+    outs: &[Output],
+    made: &mut [Data],
+    inputs: &[Operand],
+    slots: &[Option<Data>],
+    work: impl FnOnce(&[View<'_>], &[Out<'_>]),
+) {
+    let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|o| o.view(slots)).collect();
+    let outs: SmallVec<[Out<'_>; 4]> = outs.iter().zip(made).map(|(out, data)| out.of(data)).collect();
+    work(&views, &outs);
+}
+
+/// Puts outputs in their slots; parts are there.
+fn put(outs: &[Output], made: SmallVec<[Data; 4]>, slots: &mut [Option<Data>]) {
     for (out, data) in outs.iter().zip(made).filter(|(out, _)| out.part.is_none()) {
         slots[out.slot as usize] = Some(data);
     }
-    Ok(())
 }
 
 /// An input of a call, by value when nothing needs its memory afterwards, so that the call may work in place.

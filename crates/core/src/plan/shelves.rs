@@ -2,7 +2,7 @@
 
 use crate::plan::band::{Reach, Unit, broadcast_strides, lie, prefix};
 use crate::plan::build::{Pass, Proto, Val};
-use crate::plan::emit::{Emitter, Slot, Work};
+use crate::plan::emit::{Emitter, Product, Slot, Work};
 use covector_kernels::band::{self, Band, Place, Stage, Target};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -76,7 +76,7 @@ impl<'a> BandMaker<'a> {
         Self { emitter, unit, inputs: Vec::new(), outs: Vec::new(), shelf: Shelves::new(emitter, unit) }
     }
 
-    pub(crate) fn make(mut self) -> Work {
+    pub(crate) fn make(mut self) -> (Work, SmallVec<[(u32, u32); 1]>) {
         let emitter = self.emitter;
         let mut stages = Vec::with_capacity(self.unit.members.len());
         for &m in &self.unit.members {
@@ -93,11 +93,17 @@ impl<'a> BandMaker<'a> {
                 proto @ Proto::Call { first_root, .. } => self.pass(proto, *first_root),
             });
         }
-        Work::Band {
-            band: Band::new(self.unit.rows, stages, self.shelf.bytes),
+        let after = emitter.product(self.unit);
+        let bytes = |product: &Product| {
+            product.out.shape.iter().product::<usize>() / self.unit.rows * product.out.dtype.size()
+        };
+        let work = Work::Band {
+            band: Band::new(self.unit.rows, stages, self.shelf.bytes, after.as_deref().map(bytes)),
+            after,
             inputs: self.inputs.iter().map(|v| emitter.operand(v)).collect(),
             outs: self.outs.iter().map(|&r| emitter.output(r)).collect(),
-        }
+        };
+        (work, emitter.over(self.unit, &self.outs, &self.inputs))
     }
 
     fn pass(&mut self, proto: &Proto, root: u32) -> Stage {

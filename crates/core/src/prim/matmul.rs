@@ -20,6 +20,19 @@ pub(crate) fn is_matmul(op: &Op) -> bool {
     matches!(op, Op::Static(p) if p.name() == MATMUL.name())
 }
 
+/// Two factors as the kernel takes them: of equal rank.
+pub(crate) fn factors(a: &Data, b: &Data, rank: usize) -> (Data, Data) {
+    let raise = |x: &Data| {
+        let new = rank - x.shape().len();
+        let mut shape: Shape = smallvec![1; new];
+        shape.extend_from_slice(x.shape());
+        let mut strides: crate::shape::Strides = smallvec![0; new];
+        strides.extend_from_slice(x.strides());
+        x.restrided(&shape, &strides, 0)
+    };
+    (raise(a), raise(b))
+}
+
 impl Primitive for Matmul {
     fn name(&self) -> &'static str {
         "matmul"
@@ -64,17 +77,8 @@ impl Primitive for Matmul {
     }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
         let mut out = Data::alloc("matmul", outs[0].dtype, &outs[0].shape)?;
-        let rank = outs[0].shape.len();
-        let raise = |x: &Data| {
-            // The kernel takes operands of equal rank.
-            let new = rank - x.shape().len();
-            let mut shape: Shape = smallvec![1; new];
-            shape.extend_from_slice(x.shape());
-            let mut strides: crate::shape::Strides = smallvec![0; new];
-            strides.extend_from_slice(x.strides());
-            x.restrided(&shape, &strides, 0)
-        };
-        kernels::matmul(raise(&inputs[0]).view(), raise(&inputs[1]).view(), out.out());
+        let (a, b) = factors(&inputs[0], &inputs[1], outs[0].shape.len());
+        kernels::matmul(a.view(), b.view(), out.out());
         Ok(smallvec![out])
     }
     fn flops(&self, inputs: &[&[usize]], outs: &[Aval]) -> u64 {

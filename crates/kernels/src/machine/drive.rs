@@ -180,15 +180,15 @@ fn drive(
             }
         }
     }
-    // Whole lines of outputs that are too large to stay in a cache.
+    // Whole lines of outputs that are too large to stay in a cache. What is written over an input is in one already.
     let lines = many == 0 || row.is_multiple_of(64);
     let streams = |o: &Out<'_>| {
         let bytes = o.dtype().size();
         let first = o.ptr() as usize + start * bytes;
-        stream::worthwhile(size * bytes)
-            && !o.is_read_soon()
-            && o.rows().is_none()
-            && first.is_multiple_of(64)
+        let apart = o.is_read_soon()
+            || o.rows().is_some()
+            || inputs.iter().any(|x| x.ptr() == o.ptr().cast_const());
+        stream::worthwhile(size * bytes) && !apart && first.is_multiple_of(64)
     };
     let stream = match single || !lines {
         true => 0,

@@ -4,13 +4,14 @@
 //! are, so results do not depend on the number of threads. Operands are packed once for all threads: a library
 //! that is called for each part packs them once for each.
 
+use super::Listener;
 use super::kernel::{Dots, Kernel, ROWS, Tile, WIDE_ROWS};
 use crate::block::Memory;
 use crate::cast::{narrow_tile, widen_tile};
 use crate::dtype::Element;
 use crate::half_bits::{bf16_to_f32, f16_to_f32};
 use crate::pool::{parallel, parallel_ranges};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ops::Range;
 use std::thread::LocalKey;
 
@@ -100,46 +101,45 @@ type Scratch = Option<Memory<[u64; 8]>>;
 
 thread_local! {
     /// Packed operands of the product that this thread has begun.
-    static SHARED: RefCell<Scratch> = const { RefCell::new(None) };
+    static SHARED: Cell<Scratch> = const { Cell::new(None) };
     /// Packed rows of the part that this thread works on.
-    static LOCAL: RefCell<Scratch> = const { RefCell::new(None) };
+    static LOCAL: Cell<Scratch> = const { Cell::new(None) };
     /// Sums before they are narrowed.
-    static SUMS: RefCell<Scratch> = const { RefCell::new(None) };
+    static SUMS: Cell<Scratch> = const { Cell::new(None) };
     /// Sums before they are added up.
-    static PARTIAL: RefCell<Scratch> = const { RefCell::new(None) };
+    static PARTIAL: Cell<Scratch> = const { Cell::new(None) };
 }
 
 /// Runs with memory for `count` elements, whose contents are not defined; kept for the next call unless very large.
-fn scratch<T, R>(
-    cell: &'static LocalKey<RefCell<Scratch>>,
-    count: usize,
-    run: impl FnOnce(*mut T) -> R,
-) -> R {
+fn scratch<T, R>(cell: &'static LocalKey<Cell<Scratch>>, count: usize, run: impl FnOnce(*mut T) -> R) -> R {
     const KEEP: usize = 16 << 20;
     let lines = (count * size_of::<T>()).div_ceil(64);
-    cell.with(|cell| {
-        let mut held = cell.borrow_mut();
-        if held.as_ref().is_none_or(|memory| memory.len() < lines) {
-            *held = None;
-        }
-        let ptr = held.get_or_insert_with(|| Memory::new(lines.next_power_of_two())).ptr();
-        let result = run(ptr.cast());
-        if lines * 64 > KEEP {
-            *held = None;
-        }
-        result
-    })
+    // Taken out while in use: what listens to a product may run products of its own.
+    let held = cell.take().filter(|memory| memory.len() >= lines);
+    let memory = held.unwrap_or_else(|| Memory::new(lines.next_power_of_two()));
+    let result = run(memory.ptr().cast());
+    if lines * 64 <= KEEP {
+        cell.set(Some(memory));
+    }
+    result
 }
 
 /// `c = a · b`, on several threads if `spread` allows and it is large enough.
 ///
 /// # Safety
 /// The machine has AVX-512; `a` and `b` can be read, `c` written, all with these extents, none of them zero.
-pub(super) unsafe fn multiply<S: Stored>(e: Extents, a: Matrix<S>, b: Matrix<S>, c: Target<S>, spread: bool) {
+pub(super) unsafe fn multiply<S: Stored>(
+    e: Extents,
+    a: Matrix<S>,
+    b: Matrix<S>,
+    c: Target<S>,
+    spread: bool,
+    listener: Listener<'_>,
+) {
     if S::plain() {
         let c = Target { ptr: c.ptr.cast::<S::Wide>(), row: c.row };
         // SAFETY: the caller's contract.
-        return unsafe { wide(e, a, b, c, spread) };
+        return unsafe { wide(e, a, b, c, spread, listener) };
     }
     let narrow = narrow_tile(S::DTYPE).expect("a half-precision type");
     let Extents { m, n, k } = e;
@@ -159,9 +159,9 @@ pub(super) unsafe fn multiply<S: Stored>(e: Extents, a: Matrix<S>, b: Matrix<S>,
                 widen_all(b.ptr, wide_b, k * n, spread);
                 let a = Matrix { ptr: wide_a.cast_const(), row: a.row, column: a.column };
                 let b = Matrix { ptr: wide_b.cast_const(), row: b.row, column: b.column };
-                wide::<S::Wide>(e, a, b, target, spread);
+                wide::<S::Wide>(e, a, b, target, spread, Listener::default());
             } else {
-                wide(e, a, b, target, spread);
+                wide(e, a, b, target, spread, Listener::default());
             }
         }
         debug_assert!(c.row == n, "results have no gaps");
@@ -193,7 +193,14 @@ unsafe fn widen_all<S: Stored>(src: *const S, dst: *mut S::Wide, n: usize, sprea
 ///
 /// # Safety
 /// As for [`multiply`].
-unsafe fn wide<S: Stored>(e: Extents, a: Matrix<S>, b: Matrix<S>, c: Target<S::Wide>, spread: bool) {
+unsafe fn wide<S: Stored>(
+    e: Extents,
+    a: Matrix<S>,
+    b: Matrix<S>,
+    c: Target<S::Wide>,
+    spread: bool,
+    listener: Listener<'_>,
+) {
     let Extents { m, n, k } = e;
     let spread = spread && e.work() >= SPLIT;
     if S::plain() && m <= 8 && a.column == 1 && b.row == 1 && k >= 2 * S::Wide::LANES {
@@ -226,7 +233,9 @@ unsafe fn wide<S: Stored>(e: Extents, a: Matrix<S>, b: Matrix<S>, c: Target<S::W
                 let b = Matrix { ptr: b.at(from, 0), ..b };
                 let own = Target { ptr: sums.ptr.wrapping_add(p * m * n), row: n };
                 // SAFETY: a part of the summed axis, and sums of its own.
-                unsafe { Blocks::new(Extents { k: to - from, ..e }, a, b, own, false).run() };
+                unsafe {
+                    Blocks::new(Extents { k: to - from, ..e }, a, b, own, false, Listener::default()).run()
+                };
             });
             for i in 0..m * n {
                 // SAFETY: the sums are there, and `c` can be written.
@@ -239,7 +248,7 @@ unsafe fn wide<S: Stored>(e: Extents, a: Matrix<S>, b: Matrix<S>, c: Target<S::W
         });
     }
     // SAFETY: the caller's contract.
-    unsafe { Blocks::new(e, a, b, c, spread).run() }
+    unsafe { Blocks::new(e, a, b, c, spread, listener).run() }
 }
 
 /// Dot products on their way to other threads.
@@ -294,7 +303,7 @@ enum Rows {
 }
 
 /// A product and how it is divided.
-struct Blocks<S: Stored> {
+struct Blocks<'a, S: Stored> {
     e: Extents,
     a: Matrix<S>,
     b: Matrix<S>,
@@ -308,10 +317,18 @@ struct Blocks<S: Stored> {
     tiles: usize,
     /// Parts of the rows and of the columns.
     parts: (usize, usize),
+    listener: Listener<'a>,
 }
 
-impl<S: Stored> Blocks<S> {
-    fn new(e: Extents, a: Matrix<S>, b: Matrix<S>, c: Target<S::Wide>, spread: bool) -> Self {
+impl<'a, S: Stored> Blocks<'a, S> {
+    fn new(
+        e: Extents,
+        a: Matrix<S>,
+        b: Matrix<S>,
+        c: Target<S::Wide>,
+        spread: bool,
+        listener: Listener<'a>,
+    ) -> Self {
         let Extents { m, n, k } = e;
         let plain = S::plain();
         let contiguous = plain && b.column == 1;
@@ -334,7 +351,7 @@ impl<S: Stored> Blocks<S> {
         } else {
             Rows::Local
         };
-        Self { e, a, b, c, rows, direct, panel, tiles, parts: (down, across) }
+        Self { e, a, b, c, rows, direct, panel, tiles, parts: (down, across), listener }
     }
 
     /// # Safety
@@ -500,6 +517,11 @@ impl<S: Stored> Blocks<S> {
                     unsafe { S::Wide::tile(rows.len(), &tile) };
                 }
             }
+            if s.from + s.depth == self.e.k {
+                let rows = self.tile_rows(group.start).start..self.tile_rows(group.end - 1).end;
+                let columns = (panels.end * self.panel).min(s.breadth) - panels.start * self.panel;
+                self.listener.tell(rows, columns);
+            }
         }
     }
 }
@@ -516,7 +538,7 @@ struct Step<T> {
 // SAFETY: parts write packed operands of their own, and read them when all are written.
 unsafe impl<T> Sync for Step<T> {}
 // SAFETY: `a`, `b` and `c` may be used from any thread, see there.
-unsafe impl<S: Stored> Sync for Blocks<S> {}
+unsafe impl<S: Stored> Sync for Blocks<'_, S> {}
 
 /// `dst[p·width + i] = src[i·outer + p·inner]`, widened, for `i` below `count`, zero above, and `p` below `k`.
 ///

@@ -1,0 +1,80 @@
+//! Products that run together with what follows them: a bias and an activation, a softmax, an optimizer's step.
+//!
+//! A chain or band that needs, row by row, nothing of a large product but the same rows can begin before the product
+//! is complete, on rows that are still in the cache. How that runs is
+//! [`Band::run_after`](covector_kernels::band::Band::run_after); here it is found.
+
+use crate::plan::band::{Grouper, row_counts, worth};
+use crate::plan::build::Proto;
+use crate::prim::matmul::is_matmul;
+use covector_kernels::Dtype;
+
+/// Bytes of a product that are worth it: a smaller one is still in the second-level cache when it is complete, and the
+/// pass after it can be divided more evenly.
+const MIN_BYTES: usize = 1 << 20;
+/// Larger graphs are not searched: who waits for whom is only known of so many units.
+const MAX_UNITS: usize = 4096;
+
+impl Grouper<'_> {
+    /// Gives large products to the first unit that can run after them part by part.
+    pub(crate) fn adopt_products(&mut self) {
+        if self.units.len() >= MAX_UNITS {
+            return;
+        }
+        let products: Vec<u32> = (0..self.units.len() as u32).filter(|&w| self.is_large_product(w)).collect();
+        for w in products {
+            let product = self.units[w as usize].members[0];
+            let Proto::Call { first_root: root, .. } = self.protos[product as usize] else { continue };
+            let mut readers: Vec<u32> = (0..self.protos.len())
+                .filter(|&p| self.protos[p].inputs().iter().any(|v| v.root == root))
+                .map(|p| self.unit_of[p])
+                .collect();
+            readers.sort_unstable();
+            readers.dedup();
+            if let Some((u, rows)) = readers.into_iter().find_map(|u| Some((u, self.rows_after(u, w)?))) {
+                self.absorb(u, w);
+                let unit = &mut self.units[u as usize];
+                (unit.product, unit.rows) = (Some(product), rows);
+                self.unit_of[product as usize] = u;
+            }
+        }
+    }
+
+    fn is_large_product(&self, w: u32) -> bool {
+        let unit = &self.units[w as usize];
+        let (&[member], None) = (&unit.members[..], unit.product) else { return false };
+        let Proto::Call { op, avals, pass: None, .. } = &self.protos[member as usize] else {
+            return false;
+        };
+        // Products of other types are not told of before they are complete.
+        is_matmul(op)
+            && matches!(avals[0].dtype, Dtype::F32 | Dtype::F64)
+            && avals[0].shape.iter().product::<usize>() * avals[0].dtype.size() >= MIN_BYTES
+    }
+
+    /// The rows for which unit `u` can follow the product that is unit `w`.
+    fn rows_after(&mut self, u: u32, w: u32) -> Option<usize> {
+        let (unit, product) = (&self.units[u as usize], self.units[w as usize].members[0]);
+        let first = &self.protos[*unit.members.first()? as usize];
+        if unit.rows == 0 || unit.product.is_some() || self.waits_between(u, w) {
+            return None;
+        }
+        let Proto::Call { avals, .. } = &self.protos[product as usize] else { return None };
+        let (columns, outer) = avals[0].shape.split_last()?;
+        let all: usize = outer.iter().product();
+        let largest = unit.members.iter().map(|&m| self.size(m)).max()?.max(all * columns);
+        let counts = row_counts(first.space()?, all.min(unit.rows));
+        // As it would be if they were one already.
+        self.units[u as usize].product = Some(product);
+        self.unit_of[product as usize] = u;
+        let rows = counts.into_iter().rev().find(|&rows| {
+            let aligned = |&m: &u32| self.aligned(m, u, rows);
+            all.is_multiple_of(rows)
+                && worth(largest, rows)
+                && self.units[u as usize].members.iter().all(aligned)
+        });
+        self.units[u as usize].product = None;
+        self.unit_of[product as usize] = w;
+        rows
+    }
+}
