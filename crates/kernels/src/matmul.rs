@@ -4,6 +4,10 @@
 mod blocked;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+#[cfg(target_arch = "x86_64")]
+mod scratch;
 mod vector;
 
 use crate::block::Memory;

@@ -1,8 +1,10 @@
 //! A pool of threads for kernels that are worth splitting.
 //!
 //! A job is split into parts by its size alone, never by the number of threads, so that results are bit-identical
-//! for any number of them. Parts are claimed one by one; the caller claims too and waits only for parts that were
-//! claimed, never for a sleeping thread to wake. Workers spin for some tens of microseconds after a job, since the
+//! for any number of them. Every thread begins with a share of its own: the first parts are always the caller's, so that
+//! what one job leaves in a processor's caches is read there by the next, and claiming a part touches no memory that
+//! another thread is writing to. Who has finished takes parts from the ends of the others' shares. The caller
+//! waits only for parts that were claimed, never for a sleeping thread to wake. Workers spin for some tens of microseconds after a job, since the
 //! next one usually follows at once, and then sleep. A general work-stealing pool was measured and needs longer
 //! to start than most of these jobs take.
 
@@ -16,10 +18,23 @@ use std::time::{Duration, Instant};
 /// How long a worker looks for the next job before it sleeps.
 const SPIN: Duration = Duration::from_micros(60);
 
-/// The job at hand. `state` holds an epoch, the number of parts, and the next part to claim.
-static STATE: AtomicU64 = AtomicU64::new(0);
+/// A thread's share of the job at hand, on a line of its own (and its neighbour, which is fetched with it).
+#[repr(align(128))]
+struct Share {
+    /// The job's number, the next part to claim, and the end of the parts.
+    parts: AtomicU64,
+    /// Parts that the thread has run, of all jobs.
+    done: AtomicUsize,
+}
+
+/// The caller's share is the first, the workers' follow.
+static SHARES: [Share; MAX_THREADS] =
+    [const { Share { parts: AtomicU64::new(0), done: AtomicUsize::new(0) } }; MAX_THREADS];
+/// Threads that have shares of the job at hand.
+static THREADS: AtomicUsize = AtomicUsize::new(1);
+/// Workers that were started.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 static TASK: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
-static DONE: AtomicUsize = AtomicUsize::new(0);
 static PANIC: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
 /// Whether a job is under way; another one then runs on its caller's thread alone.
 static BUSY: AtomicBool = AtomicBool::new(false);
@@ -61,18 +76,28 @@ pub fn parallel(parts: usize, task: &(dyn Fn(usize) + Sync)) {
         (0..parts).for_each(task);
         return;
     }
-    wake(threads.min(parts) - 1, || {
+    let threads = threads.min(parts);
+    // A worker that is yet to start has done nothing.
+    let done = || {
+        let all = SHARES.iter().take(1 + STARTED.load(Acquire));
+        all.fold(0, |n: usize, share| n.wrapping_add(share.done.load(Acquire)))
+    };
+    let target = done().wrapping_add(parts);
+    wake(threads - 1, || {
         // SAFETY: only the parts of the pointer are stored; it is used before this function returns, see `help`.
         let raw: [usize; 2] = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
         TASK[0].store(raw[0], Relaxed);
         TASK[1].store(raw[1], Relaxed);
-        DONE.store(0, Relaxed);
-        let epoch = (STATE.load(Relaxed) >> 32).wrapping_add(1);
-        STATE.store(epoch << 32 | (parts as u64) << 16, Release);
+        THREADS.store(threads, Relaxed);
+        let epoch = (SHARES[0].parts.load(Relaxed) >> 32).wrapping_add(1);
+        for (t, share) in SHARES.iter().enumerate().take(threads) {
+            let (next, end) = (t * parts / threads, (t + 1) * parts / threads);
+            share.parts.store(epoch << 32 | (next as u64) << 16 | end as u64, Release);
+        }
     });
-    while help() {}
+    while help(0) {}
     let mut turns = 0u32;
-    while DONE.load(Acquire) < parts {
+    while done() != target {
         turns += 1;
         if turns < 20_000 { std::hint::spin_loop() } else { std::thread::yield_now() }
     }
@@ -83,34 +108,47 @@ pub fn parallel(parts: usize, task: &(dyn Fn(usize) + Sync)) {
     }
 }
 
-/// Whether the job in this state has parts that nobody has claimed.
-fn has_parts(state: u64) -> bool {
-    (state >> 16 & 0xffff) > (state & 0xffff)
-}
+impl Share {
+    /// Whether there are parts that nobody has claimed.
+    fn is_open(&self, order: std::sync::atomic::Ordering) -> bool {
+        let state = self.parts.load(order);
+        (state >> 16 & 0xffff) < (state & 0xffff)
+    }
 
-/// Claims one part of the job and runs it; false when none is left.
-fn help() -> bool {
-    let mut state = STATE.load(Acquire);
-    loop {
-        let (parts, next) = (state >> 16 & 0xffff, state & 0xffff);
-        if next >= parts {
-            return false;
-        }
-        match STATE.compare_exchange_weak(state, state + 1, AcqRel, Acquire) {
-            Err(now) => state = now,
-            Ok(_) => {
-                let raw = [TASK[0].load(Relaxed), TASK[1].load(Relaxed)];
-                // SAFETY: `parallel` stored a valid pointer before it published this epoch, and it neither returns
-                // nor stores another until the part just claimed is counted as done.
-                let task: &(dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(raw) };
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(next as usize))) {
-                    *PANIC.lock().unwrap_or_else(|e| e.into_inner()) = Some(panic);
-                }
-                DONE.fetch_add(1, Release);
-                return true;
+    /// Claims a part: the first, or the last for a thread whose share it is not.
+    fn claim(&self, own: bool) -> Option<usize> {
+        let mut state = self.parts.load(Acquire);
+        loop {
+            let (next, end) = (state >> 16 & 0xffff, state & 0xffff);
+            if next >= end {
+                return None;
+            }
+            let (left, part) = if own { (state + (1 << 16), next) } else { (state - 1, end - 1) };
+            match self.parts.compare_exchange_weak(state, left, AcqRel, Acquire) {
+                Err(now) => state = now,
+                Ok(_) => return Some(part as usize),
             }
         }
     }
+}
+
+/// Claims one part of the job for thread `me` and runs it; false when none is left.
+fn help(me: usize) -> bool {
+    let threads = THREADS.load(Relaxed);
+    if me >= threads {
+        return false;
+    }
+    let part = (0..threads).find_map(|k| SHARES[(me + k) % threads].claim(k == 0));
+    let Some(part) = part else { return false };
+    let raw = [TASK[0].load(Relaxed), TASK[1].load(Relaxed)];
+    // SAFETY: `parallel` stored a valid pointer before it gave out the share that the part was claimed from, and it
+    // neither returns nor stores another until that part is counted as done.
+    let task: &(dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(raw) };
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(part))) {
+        *PANIC.lock().unwrap_or_else(|e| e.into_inner()) = Some(panic);
+    }
+    SHARES[me].done.fetch_add(1, Release);
+    true
 }
 
 /// Publishes a job and makes sure that as many workers as there can use know of it.
@@ -119,11 +157,13 @@ fn wake(wanted: usize, publish: impl FnOnce()) {
     while workers.len() < wanted {
         let worker: &'static Worker =
             Box::leak(Box::new(Worker { asleep: AtomicBool::new(false), thread: OnceLock::new() }));
-        let started = std::thread::Builder::new().name("covector".into()).spawn(move || work(worker));
+        let number = workers.len() + 1;
+        let started = std::thread::Builder::new().name("covector".into()).spawn(move || work(worker, number));
         match started {
             Ok(handle) => {
                 let _ = worker.thread.set(handle.thread().clone());
                 workers.push(worker);
+                STARTED.store(number, Release);
             }
             // Without another thread the job is slower, not wrong.
             Err(_) => break,
@@ -140,17 +180,18 @@ fn wake(wanted: usize, publish: impl FnOnce()) {
     }
 }
 
-fn work(me: &'static Worker) {
+fn work(me: &'static Worker, number: usize) {
     let mut since = Instant::now();
+    let share = &SHARES[number];
     loop {
-        if help() {
-            while help() {}
+        if help(number) {
+            while help(number) {}
             since = Instant::now();
         }
         // A pause takes some ten nanoseconds or more, the clock about as long: a look at the job costs less.
         let waiting = (0..64).all(|_| {
             std::hint::spin_loop();
-            !has_parts(STATE.load(Relaxed))
+            !share.is_open(Relaxed)
         });
         if !waiting || since.elapsed() < SPIN {
             continue;
@@ -158,7 +199,7 @@ fn work(me: &'static Worker) {
         me.asleep.store(true, SeqCst);
         std::sync::atomic::fence(SeqCst);
         // A job may have been published between the last look and the flag.
-        if !has_parts(STATE.load(SeqCst)) {
+        if !share.is_open(SeqCst) {
             while me.asleep.load(SeqCst) {
                 std::thread::park();
             }

@@ -5,15 +5,16 @@
 //! that is called for each part packs them once for each.
 
 use super::Listener;
-use super::kernel::{Dots, Kernel, ROWS, Tile, WIDE_ROWS};
-use crate::block::Memory;
+use super::kernel::{Dots, Kernel, ROWS, SLOT, Tile, WIDE_ROWS};
+use super::pack::pack;
+use super::scratch::{LOCAL, PARTIAL, SHARED, SUMS, own, scratch};
 use crate::cast::{narrow_tile, widen_tile};
 use crate::dtype::Element;
 use crate::half_bits::{bf16_to_f32, f16_to_f32};
-use crate::pool::{parallel, parallel_ranges};
-use std::cell::Cell;
+use crate::pool::{num_threads, parallel, parallel_ranges};
+use smallvec::SmallVec;
 use std::ops::Range;
-use std::thread::LocalKey;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The extents of a product.
 #[derive(Clone, Copy)]
@@ -96,33 +97,8 @@ const TILES: usize = 12;
 pub(super) const SPLIT: usize = 1 << 20;
 const PART: usize = 1 << 18;
 
-/// Memory that is kept from call to call.
-type Scratch = Option<Memory<[u64; 8]>>;
-
-thread_local! {
-    /// Packed operands of the product that this thread has begun.
-    static SHARED: Cell<Scratch> = const { Cell::new(None) };
-    /// Packed rows of the part that this thread works on.
-    static LOCAL: Cell<Scratch> = const { Cell::new(None) };
-    /// Sums before they are narrowed.
-    static SUMS: Cell<Scratch> = const { Cell::new(None) };
-    /// Sums before they are added up.
-    static PARTIAL: Cell<Scratch> = const { Cell::new(None) };
-}
-
-/// Runs with memory for `count` elements, whose contents are not defined; kept for the next call unless very large.
-fn scratch<T, R>(cell: &'static LocalKey<Cell<Scratch>>, count: usize, run: impl FnOnce(*mut T) -> R) -> R {
-    const KEEP: usize = 16 << 20;
-    let lines = (count * size_of::<T>()).div_ceil(64);
-    // Taken out while in use: what listens to a product may run products of its own.
-    let held = cell.take().filter(|memory| memory.len() >= lines);
-    let memory = held.unwrap_or_else(|| Memory::new(lines.next_power_of_two()));
-    let result = run(memory.ptr().cast());
-    if lines * 64 <= KEEP {
-        cell.set(Some(memory));
-    }
-    result
-}
+/// Steps of products so far; none has the number 0.
+static STEPS: AtomicU64 = AtomicU64::new(1);
 
 /// `c = a · b`, on several threads if `spread` allows and it is large enough.
 ///
@@ -291,16 +267,22 @@ pub(super) unsafe fn rows_apart<T: Kernel>(d: Dots<T>, spread: bool) {
     parallel_ranges(d.0.rows, least, &some);
 }
 
-/// How tiles of rows reach the kernel.
+/// How rows or columns reach the kernel.
 #[derive(Clone, Copy, PartialEq)]
-enum Rows {
+enum Packed {
     /// Where they are.
     Direct,
-    /// Packed by the part that uses them.
+    /// Packed by the part that alone uses them.
     Local,
-    /// Packed beforehand: several parts use them.
+    /// Packed by each thread when its first part needs them.
+    Own,
+    /// Packed beforehand, by all threads for all parts.
     Shared,
 }
+
+/// So many threads each pack for themselves what all need: what one has written reaches another late where the two have
+/// no cache in common. More of them would pack longer than they wait.
+const FEW: usize = 4;
 
 /// A product and how it is divided.
 struct Blocks<'a, S: Stored> {
@@ -308,9 +290,8 @@ struct Blocks<'a, S: Stored> {
     a: Matrix<S>,
     b: Matrix<S>,
     c: Target<S::Wide>,
-    rows: Rows,
-    /// Whether columns are read where they are.
-    direct: bool,
+    rows: Packed,
+    columns: Packed,
     /// Columns of a panel.
     panel: usize,
     /// Tiles of rows.
@@ -334,24 +315,38 @@ impl<'a, S: Stored> Blocks<'a, S> {
         let contiguous = plain && b.column == 1;
         let flat = contiguous && m <= WIDE_ROWS;
         // Packing a panel of columns costs about as much as one tile of rows, so it pays with several.
-        let direct = contiguous && (m <= 4 * ROWS || n * k <= 64 * 64);
+        let direct = contiguous && (m <= 4 * ROWS || n * k <= 128 * 128);
         let panel = if flat { 4 } else { 2 } * S::Wide::LANES;
         let tiles = m.div_ceil(if flat { WIDE_ROWS } else { ROWS });
         let panels = n.min(BREADTH).div_ceil(panel);
         let want = if spread { 1 << (e.work() / PART).clamp(1, 16).ilog2() } else { 1 };
-        let mut down = want.min((tiles / 4).max(1));
-        let across = (want / down).min(panels);
-        if down * across < want {
-            down = (want / across).min(tiles);
-        }
-        let rows = if plain && (a.column == 1 && n <= 128 || m * k.min(DEPTH) <= 64 * 128 && n <= 256) {
-            Rows::Direct
-        } else if across > 1 {
-            Rows::Shared
-        } else {
-            Rows::Local
+        let few = want > 1 && (2..=FEW).contains(&num_threads());
+        // Few threads divide the longer side; what the other side is, each packs for itself.
+        // One each if they are not many more than parts, so that parts are equal.
+        let parts = |n: usize| if n <= 2 * want { n } else { want };
+        let (down, across) = match few {
+            true if m >= n.min(BREADTH) => (parts(tiles), 1),
+            true => (1, parts(panels)),
+            false => {
+                let down = want.min((tiles / 4).max(1));
+                let across = (want / down).min(panels);
+                (if down * across < want { (want / across).min(tiles) } else { down }, across)
+            }
         };
-        Self { e, a, b, c, rows, direct, panel, tiles, parts: (down, across), listener }
+        let all = if few { Packed::Own } else { Packed::Shared };
+        let rows = if plain && (a.column == 1 && n <= 128 || m * k.min(DEPTH) <= 64 * 128 && n <= 256) {
+            Packed::Direct
+        } else if across > 1 {
+            all
+        } else {
+            Packed::Local
+        };
+        let columns = match (direct, few && across > 1) {
+            (true, _) => Packed::Direct,
+            (false, true) => Packed::Local,
+            (false, false) => all,
+        };
+        Self { e, a, b, c, rows, columns, panel, tiles, parts: (down, across), listener }
     }
 
     /// # Safety
@@ -360,9 +355,9 @@ impl<'a, S: Stored> Blocks<'a, S> {
         let Extents { n, k, .. } = self.e;
         let blocks = k.div_ceil(DEPTH);
         let depth = k.div_ceil(blocks);
-        let packed_columns =
-            if self.direct { 0 } else { n.min(BREADTH).next_multiple_of(self.panel) * depth };
-        let packed_rows = if self.rows == Rows::Shared { self.tiles * ROWS * depth } else { 0 };
+        let shared = |how: Packed, elements: usize| if how == Packed::Shared { elements } else { 0 };
+        let packed_columns = shared(self.columns, n.min(BREADTH).next_multiple_of(self.panel) * depth);
+        let packed_rows = shared(self.rows, self.tiles * SLOT * depth);
         let run = |columns: *mut S::Wide| {
             for first in (0..n).step_by(BREADTH) {
                 for block in 0..blocks {
@@ -374,6 +369,7 @@ impl<'a, S: Stored> Blocks<'a, S> {
                         depth: depth.min(k - from),
                         columns,
                         rows: columns.wrapping_add(packed_columns),
+                        number: STEPS.fetch_add(1, Relaxed),
                     };
                     // SAFETY: the caller's contract; the memory has room for the packed operands.
                     unsafe {
@@ -405,40 +401,77 @@ impl<'a, S: Stored> Blocks<'a, S> {
     /// # Safety
     /// As for [`Self::run`].
     unsafe fn pack(&self, s: &Step<S::Wide>) {
-        let panels = if self.direct { 0 } else { s.breadth.div_ceil(self.panel) };
-        let tiles = if self.rows == Rows::Shared { self.tiles } else { 0 };
-        let one = |i: usize| {
-            // SAFETY: each call writes a panel or tile of its own.
+        let panels = if self.columns == Packed::Shared { s.breadth.div_ceil(self.panel) } else { 0 };
+        let tiles = if self.rows == Packed::Shared { self.tiles } else { 0 };
+        if panels + tiles == 0 {
+            return;
+        }
+        // What lies side by side in memory is divided along the summed axis, so that whole rows are read; the rest by
+        // panels.
+        let (steps, columns) = if self.b.column == 1 { (s.depth, panels) } else { (panels, s.depth) };
+        let (depths, rows) = if self.a.row == 1 { (s.depth, tiles) } else { (tiles, s.depth) };
+        let (across, down) = (if columns > 0 { steps } else { 0 }, if rows > 0 { depths } else { 0 });
+        let elements = (panels * self.panel + tiles * SLOT) * s.depth;
+        let parts = if self.spread() && elements >= 1 << 14 { 8 } else { 1 };
+        let cut = |n: usize, part: usize| part * n / parts..(part + 1) * n / parts;
+        let one = |part: usize| {
+            // SAFETY: each call packs its own panels, or its own steps of all.
             unsafe {
-                if i < panels {
-                    let j = s.first + i * self.panel;
-                    let count = self.panel.min(s.breadth - i * self.panel);
-                    let dst = s.columns.add(i * self.panel * s.depth);
-                    pack(self.b.at(s.from, j), (self.b.column, self.b.row), count, dst, self.panel, s.depth);
-                } else {
-                    let tile = i - panels;
-                    self.pack_rows(tile, s, s.rows.add(tile * ROWS * s.depth));
-                }
+                let range = cut(across, part);
+                let (some, depths) =
+                    if self.b.column == 1 { (0..panels, range) } else { (range, 0..s.depth) };
+                let dst = s.columns.wrapping_add(some.start * self.panel * s.depth);
+                self.pack_columns(some, depths, s, dst);
+                let range = cut(down, part);
+                let (some, depths) = if self.a.row == 1 { (0..tiles, range) } else { (range, 0..s.depth) };
+                let dst = s.rows.wrapping_add(some.start * SLOT * s.depth);
+                self.pack_rows(some, depths, s, dst);
             }
         };
-        if self.spread() && (panels * self.panel + tiles * ROWS) * s.depth >= 1 << 14 {
-            let count = panels + tiles;
-            let group = count.div_ceil(16);
-            parallel(count.div_ceil(group), &|g| {
-                (g * group..((g + 1) * group).min(count)).for_each(one);
-            });
-        } else {
-            (0..panels + tiles).for_each(one);
-        }
+        if parts > 1 { parallel(parts, &one) } else { one(0) }
     }
 
+    /// Packs steps `depths` of panels of columns, the first at `dst`.
+    ///
     /// # Safety
-    /// As for [`Self::run`]; a tile of rows fits at `dst`.
-    unsafe fn pack_rows(&self, tile: usize, s: &Step<S::Wide>, dst: *mut S::Wide) {
-        let rows = self.tile_rows(tile);
-        let src = self.a.at(rows.start, s.from);
+    /// As for [`Self::run`]; the panels fit at `dst`.
+    unsafe fn pack_columns(
+        &self,
+        panels: Range<usize>,
+        depths: Range<usize>,
+        s: &Step<S::Wide>,
+        dst: *mut S::Wide,
+    ) {
+        let first = panels.start * self.panel;
+        let starts: SmallVec<[usize; 64]> = panels.map(|i| i * self.panel - first).collect();
+        let ends = |i: usize| (starts[i] + self.panel).min(s.breadth - first);
+        let src = self.b.at(s.from + depths.start, s.first + first);
+        let dst = dst.wrapping_add(depths.start * self.panel);
+        let strides = (self.b.column, self.b.row);
         // SAFETY: the caller's contract.
-        unsafe { pack(src, (self.a.row, self.a.column), rows.len(), dst, rows.len(), s.depth) };
+        unsafe { pack(src, strides, &starts, ends, depths.len(), (dst, self.panel, self.panel * s.depth)) };
+    }
+
+    /// Packs steps `depths` of tiles of rows, the first at `dst`.
+    ///
+    /// # Safety
+    /// As for [`Self::run`]; the tiles of rows fit at `dst`.
+    unsafe fn pack_rows(
+        &self,
+        tiles: Range<usize>,
+        depths: Range<usize>,
+        s: &Step<S::Wide>,
+        dst: *mut S::Wide,
+    ) {
+        let first = self.tile_rows(tiles.start).start;
+        let starts: SmallVec<[usize; 64]> =
+            tiles.clone().map(|tile| self.tile_rows(tile).start - first).collect();
+        let ends = |i: usize| self.tile_rows(tiles.start + i).end - first;
+        let src = self.a.at(first, s.from + depths.start);
+        let dst = dst.wrapping_add(depths.start * SLOT);
+        let strides = (self.a.row, self.a.column);
+        // SAFETY: the caller's contract.
+        unsafe { pack(src, strides, &starts, ends, depths.len(), (dst, SLOT, SLOT * s.depth)) };
     }
 
     /// # Safety
@@ -450,79 +483,118 @@ impl<'a, S: Stored> Blocks<'a, S> {
             let (r, c) = (i / across, i % across);
             let tiles = r * self.tiles / down..(r + 1) * self.tiles / down;
             let panels = c * panels / across..(c + 1) * panels / across;
-            // SAFETY: the caller's contract; each part writes elements of its own.
-            unsafe {
-                if self.rows == Rows::Local {
-                    let most = tiles.len().min(TILES);
-                    scratch(&LOCAL, most * ROWS * s.depth, |local| self.part(s, tiles, panels, local));
-                } else {
-                    self.part(s, tiles, panels, s.rows);
-                }
-            }
+            self.with_rows(s, &tiles, |rows| {
+                self.with_columns(s, |columns| {
+                    // SAFETY: the caller's contract; each part writes elements of its own.
+                    unsafe { self.part(s, tiles.clone(), panels.clone(), rows, columns) }
+                });
+            });
         };
         if self.spread() { parallel(down * across, &part) } else { part(0) }
     }
 
+    /// Runs with the place of packed rows, or that for those which a part packs.
+    fn with_rows(&self, s: &Step<S::Wide>, tiles: &Range<usize>, run: impl FnOnce(*mut S::Wide)) {
+        match self.rows {
+            Packed::Local => scratch(&LOCAL, tiles.len().min(TILES) * SLOT * s.depth, run),
+            Packed::Own => {
+                // SAFETY: the operands are there while a part runs, and there is room for the tiles.
+                let pack = |dst| unsafe { self.pack_rows(0..self.tiles, 0..s.depth, s, dst) };
+                own(s.number, self.tiles * SLOT * s.depth, pack, run);
+            }
+            Packed::Direct | Packed::Shared => run(s.rows),
+        }
+    }
+
+    /// Runs with the place of packed columns, or that for those which a part packs.
+    fn with_columns(&self, s: &Step<S::Wide>, run: impl FnOnce(*mut S::Wide)) {
+        match self.columns {
+            Packed::Local => scratch(&LOCAL, self.panel * s.depth, run),
+            Packed::Own => {
+                let panels = s.breadth.div_ceil(self.panel);
+                // SAFETY: as for rows.
+                let pack = |dst| unsafe { self.pack_columns(0..panels, 0..s.depth, s, dst) };
+                own(s.number, panels * self.panel * s.depth, pack, run);
+            }
+            Packed::Direct | Packed::Shared => run(s.columns),
+        }
+    }
+
     /// # Safety
-    /// As for [`Self::compute`]; `packed` is where packed rows are or go.
+    /// As for [`Self::compute`]; `rows` and `columns` are where packed ones are or go.
     unsafe fn part(
         &self,
         s: &Step<S::Wide>,
         tiles: Range<usize>,
         panels: Range<usize>,
-        packed: *mut S::Wide,
+        rows: *mut S::Wide,
+        columns: *mut S::Wide,
     ) {
-        let slot = ROWS * s.depth;
-        for group in tiles.clone().step_by(TILES) {
-            let group = group..(group + TILES).min(tiles.end);
-            if self.rows == Rows::Local {
-                for tile in group.clone() {
-                    // SAFETY: `packed` has room for a group of tiles.
-                    unsafe { self.pack_rows(tile, s, packed.add((tile - group.start) * slot)) };
+        // SAFETY: the caller's contract, in all of this; there is room for a panel, and for a group of tiles.
+        unsafe {
+            if self.columns == Packed::Local {
+                for panel in panels {
+                    self.pack_columns(panel..panel + 1, 0..s.depth, s, columns);
+                    tiles.clone().for_each(|tile| self.tile(s, (tile, 0), panel, rows, columns));
                 }
+                return;
             }
-            for panel in panels.clone() {
-                let column = panel * self.panel;
-                let (b, b_step) = if self.direct {
-                    (self.b.at(s.from, s.first + column).cast::<S::Wide>(), self.b.row)
-                } else {
-                    (s.columns.wrapping_add(column * s.depth).cast_const(), self.panel as isize)
-                };
-                for tile in group.clone() {
-                    let rows = self.tile_rows(tile);
-                    let (a, a_row, a_step) = match self.rows {
-                        Rows::Direct => (self.a.at(rows.start, s.from).cast(), self.a.row, self.a.column),
-                        Rows::Local => (
-                            packed.wrapping_add((tile - group.start) * slot).cast_const(),
-                            1,
-                            rows.len() as isize,
-                        ),
-                        Rows::Shared => {
-                            (packed.wrapping_add(tile * slot).cast_const(), 1, rows.len() as isize)
-                        }
-                    };
-                    let tile = Tile {
-                        k: s.depth,
-                        a,
-                        a_row,
-                        a_step,
-                        b,
-                        b_step,
-                        c: self.c.ptr.wrapping_add(rows.start * self.c.row + s.first + column),
-                        c_row: self.c.row,
-                        width: self.panel.min(s.breadth - column),
-                        add: s.from > 0,
-                    };
-                    // SAFETY: the tile lies within the operands and the result.
-                    unsafe { S::Wide::tile(rows.len(), &tile) };
+            for group in tiles.clone().step_by(TILES) {
+                let group = group..(group + TILES).min(tiles.end);
+                let first = if self.rows == Packed::Local { group.start } else { 0 };
+                if self.rows == Packed::Local {
+                    self.pack_rows(group.clone(), 0..s.depth, s, rows);
                 }
-            }
-            if s.from + s.depth == self.e.k {
-                let rows = self.tile_rows(group.start).start..self.tile_rows(group.end - 1).end;
-                let columns = (panels.end * self.panel).min(s.breadth) - panels.start * self.panel;
-                self.listener.tell(rows, columns);
+                for panel in panels.clone() {
+                    let columns = columns.wrapping_add(panel * self.panel * s.depth);
+                    group.clone().for_each(|tile| self.tile(s, (tile, first), panel, rows, columns));
+                }
+                // Of columns alone, no row is there before all parts are.
+                if s.from + s.depth == self.e.k && (self.parts.0 > 1 || self.parts.1 == 1) {
+                    let rows = self.tile_rows(group.start).start..self.tile_rows(group.end - 1).end;
+                    let columns = (panels.end * self.panel).min(s.breadth) - panels.start * self.panel;
+                    self.listener.tell(rows, columns);
+                }
             }
         }
+    }
+
+    /// A tile of rows, where `first` is the first that is packed at `rows`, by a panel of columns, packed at `columns`.
+    ///
+    /// # Safety
+    /// As for [`Self::compute`]; what is not read where it is, is packed.
+    unsafe fn tile(
+        &self,
+        s: &Step<S::Wide>,
+        (tile, first): (usize, usize),
+        panel: usize,
+        rows: *const S::Wide,
+        columns: *const S::Wide,
+    ) {
+        let column = panel * self.panel;
+        let (b, b_step) = match self.columns {
+            Packed::Direct => (self.b.at(s.from, s.first + column).cast::<S::Wide>(), self.b.row),
+            _ => (columns, self.panel as isize),
+        };
+        let own = self.tile_rows(tile);
+        let (a, a_row, a_step) = match self.rows {
+            Packed::Direct => (self.a.at(own.start, s.from).cast(), self.a.row, self.a.column),
+            _ => (rows.wrapping_add((tile - first) * SLOT * s.depth), 1, SLOT as isize),
+        };
+        let tile = Tile {
+            k: s.depth,
+            a,
+            a_row,
+            a_step,
+            b,
+            b_step,
+            c: self.c.ptr.wrapping_add(own.start * self.c.row + s.first + column),
+            c_row: self.c.row,
+            width: self.panel.min(s.breadth - column),
+            add: s.from > 0,
+        };
+        // SAFETY: the tile lies within the operands and the result.
+        unsafe { S::Wide::tile(own.len(), &tile) };
     }
 }
 
@@ -534,63 +606,9 @@ struct Step<T> {
     depth: usize,
     columns: *mut T,
     rows: *mut T,
+    number: u64,
 }
 // SAFETY: parts write packed operands of their own, and read them when all are written.
 unsafe impl<T> Sync for Step<T> {}
 // SAFETY: `a`, `b` and `c` may be used from any thread, see there.
 unsafe impl<S: Stored> Sync for Blocks<'_, S> {}
-
-/// `dst[p·width + i] = src[i·outer + p·inner]`, widened, for `i` below `count`, zero above, and `p` below `k`.
-///
-/// # Safety
-/// The elements can be read and written.
-unsafe fn pack<S: Stored>(
-    src: *const S,
-    (outer, inner): (isize, isize),
-    count: usize,
-    dst: *mut S::Wide,
-    width: usize,
-    k: usize,
-) {
-    /// Elements of half precision that are widened at once.
-    const MOST: usize = 2048;
-    // SAFETY: the caller's contract, in all of this.
-    unsafe {
-        if S::plain() && outer == 1 {
-            return S::Wide::stack(src.cast(), inner, count, dst, width, k);
-        }
-        if S::plain() && inner == 1 {
-            return S::Wide::interleave(src.cast(), outer, count, dst, width, k);
-        }
-        if let Some(widen) = widen_tile(S::DTYPE) {
-            let mut buffer = [std::mem::MaybeUninit::<S::Wide>::uninit(); MOST];
-            let buffer = buffer.as_mut_ptr().cast::<S::Wide>();
-            if outer == 1 && count <= MOST {
-                for p in 0..k {
-                    widen(src.offset(p as isize * inner).cast(), buffer.cast(), count);
-                    S::Wide::stack(buffer, 0, count, dst.add(p * width), width, 1);
-                }
-                return;
-            }
-            if inner == 1 && count <= MOST {
-                let step = (MOST / count).min(k) & !15;
-                let step = if step == 0 { (MOST / count).min(k) } else { step };
-                for p in (0..k).step_by(step) {
-                    let depth = step.min(k - p);
-                    for i in 0..count {
-                        let from = src.offset(i as isize * outer + p as isize);
-                        widen(from.cast(), buffer.add(i * step).cast(), depth);
-                    }
-                    S::Wide::interleave(buffer, step as isize, count, dst.add(p * width), width, depth);
-                }
-                return;
-            }
-        }
-        for p in 0..k {
-            for i in 0..width {
-                let at = src.wrapping_offset(i as isize * outer + p as isize * inner);
-                dst.add(p * width + i).write(if i < count { (*at).widen() } else { crate::num::Num::ZERO });
-            }
-        }
-    }
-}

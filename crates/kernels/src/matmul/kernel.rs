@@ -7,6 +7,9 @@ use std::arch::x86_64::*;
 /// Rows of the largest tile. With two registers of columns the sums take 28 of the 32 registers.
 pub(super) const ROWS: usize = 14;
 
+/// Elements between the steps of packed rows: with a line for each step of a tile (two in `f64`), all writes are whole ones.
+pub(super) const SLOT: usize = 16;
+
 /// Rows of the largest tile that is four registers wide.
 pub(super) const WIDE_ROWS: usize = 6;
 
@@ -41,7 +44,8 @@ pub(super) trait Kernel: Num {
     /// The machine has AVX-512; the tile's operands can be read and its result written.
     unsafe fn tile(rows: usize, t: &Tile<Self>);
 
-    /// `dst[p·width + i] = src[i·outer + p]` for `i` below `count`, zero above, and `p` below `k`.
+    /// `dst[p·width + i] = src[i·outer + p]` for `i` below `count`, zero above, and `p` below `k`. The rows behind the last
+    /// are what will be read next.
     ///
     /// # Safety
     /// The machine has AVX-512; the elements can be read and written.
@@ -54,17 +58,30 @@ pub(super) trait Kernel: Num {
         k: usize,
     );
 
-    /// `dst[p·width + i] = src[p·step + i]` for `i` below `count`, zero above, and `p` below `k`.
+    /// Panels side by side: `dst[panel·apart + p·width + i] = src[p·step + starts[panel] + i]` for `i` below `width`, a
+    /// multiple of [`Kernel::LANES`]; zero where `starts[panel] + i` is not below `count`. Memory is read in its order.
     ///
     /// # Safety
     /// The machine has AVX-512; the elements can be read and written.
-    unsafe fn stack(src: *const Self, step: isize, count: usize, dst: *mut Self, width: usize, k: usize);
+    unsafe fn stack(s: &Stack<'_, Self>);
 
     /// `c[i·c_row + j·c_column] = Σₚ a[i·a_row + p] · b[j·b_row + p]` for all `i < rows`, `j < columns`.
     ///
     /// # Safety
     /// The machine has AVX-512; the elements can be read and written.
     unsafe fn dots(d: &Dots<Self>);
+}
+
+/// Panels to pack, see [`Kernel::stack`].
+pub(super) struct Stack<'a, T> {
+    pub(super) src: *const T,
+    pub(super) step: isize,
+    pub(super) count: usize,
+    pub(super) starts: &'a [usize],
+    pub(super) k: usize,
+    pub(super) dst: *mut T,
+    pub(super) width: usize,
+    pub(super) apart: usize,
 }
 
 /// Products of contiguous rows with contiguous rows.
@@ -171,6 +188,10 @@ macro_rules! kernel {
                         // SAFETY: the caller's contract.
                         unsafe {
                             let from = src.offset(i as isize * outer + p as isize);
+                            for q in 0..$side as isize {
+                                let next = from.wrapping_offset((height as isize + q) * outer);
+                                _mm_prefetch::<_MM_HINT_T0>(next.cast());
+                            }
                             let lines = $columns(from.cast::<$word>(), outer, height, steps);
                             for (q, line) in lines.iter().enumerate().take(steps) {
                                 $store_int(dst.add((p + q) * width + i).cast(), mask, *line);
@@ -183,15 +204,18 @@ macro_rules! kernel {
             /// # Safety
             /// As for [`Kernel::stack`].
             #[target_feature(enable = "avx512f")]
-            pub(super) unsafe fn stack(src: *const $t, step: isize, count: usize, dst: *mut $t, width: usize, k: usize) {
-                for i in (0..width).step_by($lanes) {
-                    let some = |n: usize| -> $mask { if n >= $lanes { !0 } else { (1 << n) - 1 } };
-                    let (read, write) = (some(count.saturating_sub(i)), some(width - i));
-                    for p in 0..k {
-                        // SAFETY: the caller's contract.
-                        unsafe {
-                            let line = $load(read, src.offset(p as isize * step).wrapping_add(i));
-                            $store(dst.add(p * width + i), write, line);
+            pub(super) unsafe fn stack(s: &Stack<'_, $t>) {
+                for p in 0..s.k {
+                    let (from, to) = (s.src.wrapping_offset(p as isize * s.step), s.dst.wrapping_add(p * s.width));
+                    for (panel, &start) in s.starts.iter().enumerate() {
+                        for i in (0..s.width).step_by($lanes) {
+                            let left = s.count.saturating_sub(start + i);
+                            let mask: $mask = if left >= $lanes { !0 } else { (1 << left) - 1 };
+                            // SAFETY: the caller's contract.
+                            unsafe {
+                                let line = $load(mask, from.wrapping_add(start + i));
+                                $store(to.add(panel * s.apart + i), !0, line);
+                            }
                         }
                     }
                 }
@@ -289,16 +313,9 @@ macro_rules! implement {
                 // SAFETY: the caller's contract.
                 unsafe { $name::interleave(src, outer, count, dst, width, k) }
             }
-            unsafe fn stack(
-                src: *const Self,
-                step: isize,
-                count: usize,
-                dst: *mut Self,
-                width: usize,
-                k: usize,
-            ) {
+            unsafe fn stack(s: &Stack<'_, Self>) {
                 // SAFETY: the caller's contract.
-                unsafe { $name::stack(src, step, count, dst, width, k) }
+                unsafe { $name::stack(s) }
             }
             unsafe fn dots(d: &Dots<Self>) {
                 // SAFETY: the caller's contract.
