@@ -185,9 +185,8 @@ fn drive(
     let streams = |o: &Out<'_>| {
         let bytes = o.dtype().size();
         let first = o.ptr() as usize + start * bytes;
-        let apart = o.is_read_soon()
-            || o.rows().is_some()
-            || inputs.iter().any(|x| x.ptr() == o.ptr().cast_const());
+        let apart =
+            o.is_read_soon() || o.rows().is_some() || inputs.iter().any(|x| x.ptr() == o.ptr().cast_const());
         stream::worthwhile(size * bytes) && !apart && first.is_multiple_of(64)
     };
     let stream = match single || !lines {
