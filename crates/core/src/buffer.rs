@@ -347,6 +347,21 @@ impl Data {
         unsafe { Out::new(ptr, self.dtype, &self.shape) }
     }
 
+    /// What a plan's instruction fills of memory that others fill, too: a part that nobody has read or written before, in
+    /// rows that may have gaps between them.
+    pub(crate) fn out_part(&mut self) -> Out<'_> {
+        let ptr = self.buffer.start().wrapping_add(self.offset);
+        let rows = Out::rows_of(&self.shape, &self.strides).expect("parts are made of rows");
+        // SAFETY: rows of memory that the plan allocated for its instructions; of these, the one at hand alone uses this part
+        // as yet (`plan::parts`).
+        unsafe {
+            match rows {
+                Some(rows) => Out::in_rows(ptr, self.dtype, &self.shape, rows),
+                None => Out::new(ptr, self.dtype, &self.shape),
+            }
+        }
+    }
+
     /// The same memory for a result that may overwrite it, if this value alone holds it.
     pub(crate) fn lend(&self) -> Option<Self> {
         self.is_unique().then(|| self.clone())

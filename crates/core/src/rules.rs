@@ -121,8 +121,19 @@ pub(crate) fn pull_elementwise(
     x: &[Array],
     y: &Array,
 ) -> Result<Option<Array>> {
+    let Some(term) = pull_broadcast(rule, i, ct, x, y)? else { return Ok(None) };
+    ops::sum_to(&term, x[i].shape()).map(Some)
+}
+
+/// The same before it is added up over the axes that the input was broadcast along.
+pub(crate) fn pull_broadcast(
+    rule: &dyn Elementwise,
+    i: usize,
+    ct: &Array,
+    x: &[Array],
+    y: &Array,
+) -> Result<Option<Array>> {
     let Some(term) = rule.partial(i, ct, x, y)? else { return Ok(None) };
-    let term = if term.shape() == x[i].shape() { term } else { ops::sum_to(&term, x[i].shape())? };
     if term.dtype().is_complex() { ops::try_conjugate(&term).map(Some) } else { Ok(Some(term)) }
 }
 

@@ -194,6 +194,11 @@ fn what_only_the_graph_holds_is_written_over() {
     }
 }
 
+/// Many operations on little: a graph that is dropped before it is evaluated.
+fn long(x: &Array) -> Array {
+    (0..300).fold(x.clone(), |x, _| ops::sin(&x) + 0.5)
+}
+
 #[test]
 fn what_is_evaluated_soon_is_written_over_what_it_replaces() {
     let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
@@ -223,11 +228,31 @@ fn a_failure_stays_the_same_failure() {
     let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
     let f = |x: &Array| ops::take(&(ops::tanh(x) * 2.0), &Array::new([7i32]), 0);
     let compiled = covector_core::transforms::compile(f);
-    for y in [f(&ones()), compiled(&ones()).unwrap()] {
+    for y in [f(&ones()), compiled(&ones()).unwrap(), f(&long(&Array::new([0.5f32, 1.0])))] {
         let first = y.try_eval().unwrap_err().to_string();
         assert!(first.contains('7'), "{first}");
         assert_eq!(y.try_eval().unwrap_err().to_string(), first);
         assert_eq!((&y + 1.0).try_eval().unwrap_err().to_string(), first);
+    }
+}
+
+#[test]
+fn threads_may_ask_for_parts_of_a_long_graph_at_once() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let start = Array::new([0.5f32, 1.0]);
+    let due = long(&start).to_vec::<f32>();
+    for _ in 0..40 {
+        let y = long(&start);
+        let z = &y * 2.0;
+        std::thread::scope(|scope| {
+            for k in 0..3 {
+                let (y, z, due) = (&y, &z, &due);
+                scope.spawn(move || {
+                    let (x, factor) = if k == 0 { (z, 2.0) } else { (y, 1.0) };
+                    assert_eq!(x.to_vec::<f32>()[1], due[1] * factor);
+                });
+            }
+        });
     }
 }
 

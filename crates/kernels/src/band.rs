@@ -169,6 +169,11 @@ fn wide(dtype: Dtype) -> Dtype {
     }
 }
 
+/// As many parts or one more: of three equal parts one of two threads gets two, and the other waits for it.
+fn even(parts: usize) -> usize {
+    if parts > 1 { parts.next_multiple_of(2) } else { parts }
+}
+
 /// Lines that `bytes` need.
 fn lines(bytes: usize) -> usize {
     bytes.div_ceil(LINE)
@@ -194,7 +199,7 @@ impl Band {
         let work: usize = stages.iter().map(|s| s.work(rows)).sum();
         // Without shelves any block does; some thousand elements hide what a block costs by itself.
         let block = (BLOCK_BYTES / bytes.max(4)).clamp(1, rows.max(1));
-        let parts = (rows * work / PART_WORK).clamp(1, MAX_PARTS);
+        let parts = even(rows * work / PART_WORK).clamp(1, MAX_PARTS);
         let parts = parts.max(product.map_or(1, |bytes| rows * bytes / PRODUCT_BYTES).min(rows));
         let part = rows.div_ceil(parts).next_multiple_of(block.min(rows.div_ceil(parts)));
         let sums = (0..stages.len()).map(|i| find_sum(&stages, i)).collect();
@@ -491,7 +496,10 @@ impl Block<'_> {
             let start = self.start(t.place, t.row, t.dtype);
             // SAFETY: the program writes the rows of the block, which this thread alone works on.
             let out = unsafe { Out::new(start, t.dtype, shape) };
-            if matches!(t.place, Place::Shelf(_)) { out.read_soon() } else { out }
+            match t.place {
+                Place::Output(i) => out.in_rows_of(&self.outputs[i]),
+                _ => out.read_soon(),
+            }
         };
         outputs.iter().map(out).collect()
     }

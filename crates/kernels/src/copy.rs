@@ -4,7 +4,8 @@ use crate::loader::{Axes, Cursor, Odometer, TILE, Tile, copy_strided_both};
 use crate::pool::{parallel, parallel_ranges};
 use crate::simd::vectorize;
 use crate::stream;
-use crate::view::View;
+use crate::view::{Out, View};
+use smallvec::SmallVec;
 
 /// Bytes that are worth a part of their own.
 const PART: usize = 1 << 18;
@@ -80,6 +81,31 @@ pub unsafe fn copy_into(x: View<'_>, dst: *mut u8, dst_strides: &[isize]) {
         }
     };
     by_lines(count, n * size, &lines);
+}
+
+/// Copies views to outputs of their shapes and types, which may have gaps between rows.
+pub fn copy_each(views: &[View<'_>], outs: &[Out<'_>]) {
+    let one = |k: usize| {
+        let (x, out) = (views[k], &outs[k]);
+        assert!(x.shape() == out.shape() && x.dtype() == out.dtype(), "a view of another shape or type");
+        let mut strides: SmallVec<[isize; 6]> = SmallVec::from_elem(0, x.ndim());
+        let mut inner = 1;
+        for (&n, stride) in x.shape().iter().zip(&mut strides).rev() {
+            *stride = out.offset(inner) as isize;
+            inner *= n;
+        }
+        // SAFETY: the elements of an output, which nobody else uses (`Out`'s contract).
+        unsafe { copy_into(x, out.ptr(), &strides) };
+    };
+    let bytes: usize = views.iter().map(|x| x.size() * x.dtype().size()).sum();
+    // Many small views together are worth threads that none of them is by itself.
+    let parts = (bytes / PART).min(views.len() / 4).clamp(1, 16);
+    if parts == 1 {
+        (0..views.len()).for_each(one);
+    } else {
+        let n = views.len();
+        parallel(parts, &|p| (p * n / parts..(p + 1) * n / parts).for_each(one));
+    }
 }
 
 /// Gives ranges of `count` lines of `bytes` bytes to threads.

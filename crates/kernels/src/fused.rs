@@ -324,7 +324,7 @@ impl Program {
         self.steps.is_empty()
     }
 
-    /// Runs the program over `shape`: inputs broadcast to it, outputs have it.
+    /// Runs the program over `shape`: inputs broadcast to it, outputs have it, perhaps with gaps between rows.
     ///
     /// An output may be the memory of a row-major input of its shape and type if it depends on every operation that reads
     /// that input: operations that do not need each other run in any order.
@@ -449,12 +449,15 @@ impl Program {
                     }
                 });
             }
-            for (k, o) in outputs.iter().enumerate() {
-                table[self.inputs.len() + k] = o.ptr().wrapping_add(start * o.dtype().size());
-            }
+            // Rows of outputs that have gaps between them end tiles.
+            let rows = outputs.iter().filter_map(|o| Some(o.rows()?.0));
+            let left = |at: usize| rows.clone().map(|row| row - at % row).min().unwrap_or(TILE);
             let mut at = start;
             loop {
-                let n = (end - at).min(TILE);
+                let n = (end - at).min(TILE).min(left(at));
+                for (k, o) in outputs.iter().enumerate() {
+                    table[self.inputs.len() + k] = o.ptr().wrapping_add(o.offset(at) * o.dtype().size());
+                }
                 for (k, feed) in feeds.iter_mut().enumerate() {
                     if let Feed::Gather(cursor, tile) = feed {
                         // SAFETY: `n` elements of the shape remain, and the tile, which only this feed writes, holds
@@ -486,10 +489,6 @@ impl Program {
                     if let Feed::Direct(size) = feed {
                         table[k] = table[k].wrapping_add(n * *size);
                     }
-                }
-                for (k, o) in outputs.iter().enumerate() {
-                    let p = &mut table[self.inputs.len() + k];
-                    *p = p.wrapping_add(n * o.dtype().size());
                 }
             }
         });

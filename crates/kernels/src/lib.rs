@@ -33,7 +33,7 @@ mod view;
 pub mod window;
 
 pub use arange::arange;
-pub use copy::copy_into;
+pub use copy::{copy_each, copy_into};
 pub use dtype::{C64, Dtype, Element};
 pub use gather::{OutOfBounds, gather, take_along_axis};
 pub use half::{bf16, f16};

@@ -85,12 +85,14 @@ impl<'a> View<'a> {
     }
 }
 
-/// Row-major memory that a kernel fills.
+/// Row-major memory that a kernel fills; for chains also rows with gaps between them.
 pub struct Out<'a> {
     ptr: *mut u8,
     dtype: Dtype,
     shape: &'a [usize],
     near: bool,
+    /// Elements of a row and elements from row to row, if there are gaps.
+    rows: Option<(usize, usize)>,
     _memory: PhantomData<&'a mut u8>,
 }
 
@@ -108,7 +110,58 @@ impl<'a> Out<'a> {
     /// and nobody else reads or writes them, except the same kernel through a [`View`] of the very same
     /// row-major elements (in-place elementwise work). They need not be initialised.
     pub unsafe fn new(ptr: *mut u8, dtype: Dtype, shape: &'a [usize]) -> Self {
-        Self { ptr, dtype, shape, near: false, _memory: PhantomData }
+        Self { ptr, dtype, shape, near: false, rows: None, _memory: PhantomData }
+    }
+
+    /// Describes memory of rows of `row` elements side by side, each beginning `apart` elements after the one before. Only
+    /// [`Program::run`](crate::fused::Program::run) fills such memory, alone or as the last stage of a band.
+    ///
+    /// # Safety
+    /// As for [`Out::new`], of the elements of the rows. `row` divides the number of elements and is the product of the
+    /// innermost extents of `shape`.
+    pub unsafe fn in_rows(
+        ptr: *mut u8,
+        dtype: Dtype,
+        shape: &'a [usize],
+        (row, apart): (usize, usize),
+    ) -> Self {
+        debug_assert!(row > 0 && apart >= row);
+        Self { ptr, dtype, shape, near: false, rows: Some((row, apart)), _memory: PhantomData }
+    }
+
+    /// How elements that lie so form rows for [`Out::in_rows`]: elements of a row, and from row to row; `Some(None)` if
+    /// there is one row, and `None` if they lie in another way.
+    pub fn rows_of(shape: &[usize], strides: &[isize]) -> Option<Option<(usize, usize)>> {
+        if shape.contains(&0) {
+            return Some(None);
+        }
+        let mut expect = 1;
+        let mut rows = None;
+        for (&n, &s) in shape.iter().zip(strides).rev().filter(|(n, _)| **n != 1) {
+            if s != expect {
+                if rows.is_some() || s < expect {
+                    return None;
+                }
+                rows = Some((expect as usize, s as usize));
+            }
+            expect = s * n as isize;
+        }
+        Some(rows)
+    }
+
+    /// Elements of a row and elements from row to row, if there are gaps between rows.
+    pub(crate) fn rows(&self) -> Option<(usize, usize)> {
+        self.rows
+    }
+
+    /// The same rows as `other`'s.
+    pub(crate) fn in_rows_of(self, other: &Out<'_>) -> Self {
+        Self { rows: other.rows, ..self }
+    }
+
+    /// Elements from the first to the one with this linear index.
+    pub(crate) fn offset(&self, linear: usize) -> usize {
+        self.rows.map_or(linear, |(row, apart)| linear / row * apart + linear % row)
     }
 
     /// The same memory, which somebody reads again soon: it should stay in the caches, however large it is.

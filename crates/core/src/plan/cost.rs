@@ -44,7 +44,9 @@ impl Instr {
         let size = |shape: &[usize], dtype: Dtype| (shape.iter().product::<usize>() * dtype.size()) as u64;
         let avals_size = |avals: &Avals| avals.iter().map(|a| size(&a.shape, a.dtype)).sum();
         match &self.work {
-            Work::Chain { inputs, outs, .. } | Work::Band { inputs, outs, after: None, .. } => Traffic {
+            Work::Chain { inputs, outs, .. }
+            | Work::Band { inputs, outs, after: None, .. }
+            | Work::Join { inputs, outs } => Traffic {
                 read: read(inputs.iter(), slots),
                 written: outs.iter().map(|o| size(&o.shape, o.dtype)).sum(),
             },

@@ -5,13 +5,14 @@
 //! back after its last use.
 
 use crate::buffer::Data;
-use crate::plan::band::{Reach, Unit, group};
+use crate::plan::band::{Reach, Unit, group, lie};
 use crate::plan::build::{ChainOp, Layout, Proto, Root, Source, Val};
 use crate::plan::cost::flops;
 use crate::plan::linear::Linear;
 use crate::plan::merge::merge_chains;
 use crate::plan::order::order;
 use crate::plan::over::LARGE;
+use crate::plan::parts::Homes;
 use crate::plan::shared::share_matrices;
 use crate::plan::shelves::BandMaker;
 use crate::plan::sink::sink;
@@ -43,6 +44,16 @@ pub(crate) struct Output {
     pub(crate) slot: Slot,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Shape,
+    /// If only a part of the slot's memory is meant; who comes first allocates all of it.
+    pub(crate) part: Option<Box<Part>>,
+}
+
+/// A part of larger memory.
+pub(crate) struct Part {
+    /// The shape of all of it.
+    pub(crate) whole: Shape,
+    /// How the part lies in it.
+    pub(crate) layout: Layout,
 }
 
 /// A matrix product.
@@ -56,6 +67,8 @@ pub(crate) enum Work {
     Chain { program: Program, shape: Shape, inputs: Vec<Operand>, outs: Vec<Output> },
     /// Chains and reductions over the same rows, perhaps after a product, part by part.
     Band { band: Band, after: Option<Box<Product>>, inputs: Vec<Operand>, outs: Vec<Output> },
+    /// Copies to parts of one array.
+    Join { inputs: Vec<Operand>, outs: Vec<Output> },
     /// A primitive's own evaluation.
     Call { op: Op, inputs: SmallVec<[Operand; 3]>, avals: Avals, first: Slot },
 }
@@ -104,32 +117,40 @@ pub(crate) fn emit(
     merge_chains(&mut units, &mut protos, &mut roots);
     let memory = memory_of(&units, &protos, &roots);
     let units = order(units, &protos, &roots, &memory);
+    let homes = Homes::new(&protos, &roots);
     // Slots: leaves keep their numbers, everything else in memory gets the next.
     let mut slots = linear.leaves.len() as u32;
-    let slot_of: Vec<Slot> = roots
-        .iter()
-        .zip(memory)
-        .map(|(root, in_memory)| match root.source {
-            Source::Leaf(i) => i,
-            _ if in_memory => {
-                slots += 1;
-                slots - 1
-            }
-            _ => Slot::MAX,
-        })
-        .collect();
-    let emitter = Emitter { protos: &protos, roots: &roots, slot_of };
+    let own = |(i, root): (usize, &Root)| match root.source {
+        Source::Leaf(i) => i,
+        _ if memory[i] && homes.find(i as u32).1.is_none() => {
+            slots += 1;
+            slots - 1
+        }
+        _ => Slot::MAX,
+    };
+    let mut slot_of: Vec<Slot> = roots.iter().enumerate().map(own).collect();
+    for root in 0..roots.len() {
+        if let (home, Some(_)) = homes.find(root as u32) {
+            slot_of[root] = slot_of[home as usize];
+        }
+    }
+    let emitter = Emitter { protos: &protos, roots: &roots, slot_of, homes };
     let mut last: Vec<Option<u32>> = vec![None; slots as usize];
     let mut instrs = Vec::with_capacity(units.len());
-    for (k, unit) in units.iter().enumerate() {
+    for unit in &units {
         let (work, over) = emitter.unit(unit);
+        let k = instrs.len();
         let mut touch = |slot: Slot| last[slot as usize] = Some(k as u32);
         if let Work::Band { after: Some(product), .. } = &work {
             product.factors.iter().for_each(|o| touch(o.slot));
             touch(product.out.slot);
         }
         match &work {
-            Work::Chain { inputs, outs, .. } | Work::Band { inputs, outs, .. } => {
+            // All of it is there already.
+            Work::Join { outs, .. } if outs.is_empty() => continue,
+            Work::Chain { inputs, outs, .. }
+            | Work::Band { inputs, outs, .. }
+            | Work::Join { inputs, outs } => {
                 inputs.iter().for_each(|o| touch(o.slot));
                 outs.iter().for_each(|o| touch(o.slot));
             }
@@ -172,7 +193,7 @@ impl Instr {
     fn over_inputs(&self) -> impl Iterator<Item = Slot> {
         let inputs = match &self.work {
             Work::Chain { inputs, .. } | Work::Band { inputs, .. } => &inputs[..],
-            Work::Call { .. } => &[],
+            Work::Join { .. } | Work::Call { .. } => &[],
         };
         self.over.iter().map(|pair| inputs[pair.1 as usize].slot)
     }
@@ -223,28 +244,39 @@ pub(crate) struct Emitter<'a> {
     pub(crate) roots: &'a [Root],
     /// The slots of roots in memory; `Slot::MAX` for others.
     pub(crate) slot_of: Vec<Slot>,
+    pub(crate) homes: Homes,
 }
 
 impl Emitter<'_> {
     pub(crate) fn operand(&self, v: &Val) -> Operand {
-        Operand { slot: self.slot_of[v.root as usize], layout: v.layout.clone() }
+        let mut layout = v.layout.clone();
+        if let (_, Some(home)) = self.homes.find(v.root) {
+            let mut seen = lie(v, self.roots);
+            seen.shift += home.shift;
+            layout = Some(Box::new(seen));
+        }
+        Operand { slot: self.slot_of[v.root as usize], layout }
     }
 
     pub(crate) fn output(&self, root: u32) -> Output {
         let aval = &self.roots[root as usize].aval;
-        Output { slot: self.slot_of[root as usize], dtype: aval.dtype, shape: aval.shape.clone() }
+        let part = self.homes.part(root, self.roots);
+        Output { slot: self.slot_of[root as usize], dtype: aval.dtype, shape: aval.shape.clone(), part }
     }
 
     /// What a unit is to do, and which of its outputs can take which of its inputs' memory.
     fn unit(&self, unit: &Unit) -> (Work, SmallVec<[(u32, u32); 1]>) {
         match (&unit.members[..], unit.product) {
             (&[member], None) => match &self.protos[member as usize] {
-                Proto::Call { op, inputs, avals, first_root, .. } => {
-                    let work = Work::Call {
-                        op: op.clone(),
-                        inputs: inputs.iter().map(|v| self.operand(v)).collect(),
-                        avals: avals.clone(),
-                        first: self.slot_of[*first_root as usize],
+                proto @ Proto::Call { op, inputs, avals, first_root, .. } => {
+                    let work = match self.homes.rest(proto, self.roots) {
+                        Some(rest) => self.join(proto, rest),
+                        None => Work::Call {
+                            op: op.clone(),
+                            inputs: inputs.iter().map(|v| self.operand(v)).collect(),
+                            avals: avals.clone(),
+                            first: self.slot_of[*first_root as usize],
+                        },
                     };
                     (work, SmallVec::new())
                 }
@@ -270,6 +302,22 @@ impl Emitter<'_> {
         };
         let factors = [self.operand(&inputs[0]), self.operand(&inputs[1])];
         Some(Box::new(Product { factors, out: self.output(*first_root) }))
+    }
+
+    /// Copies to a concatenation.
+    fn join(&self, proto: &Proto, rest: Vec<(&Val, Part)>) -> Work {
+        let Proto::Call { avals, first_root, .. } = proto else { unreachable!("a concatenation is a call") };
+        let output = |(v, part): (&Val, Part)| {
+            let out = Output {
+                slot: self.slot_of[*first_root as usize],
+                dtype: avals[0].dtype,
+                shape: part.layout.shape.clone(),
+                part: Some(Box::new(part)),
+            };
+            (self.operand(v), out)
+        };
+        let (inputs, outs) = rest.into_iter().map(output).unzip();
+        Work::Join { inputs, outs }
     }
 
     /// The tile program of a chain, with the roots that are its outputs.
@@ -351,7 +399,12 @@ impl Emitter<'_> {
                 from.extend((inputs.len() > 4).then(|| "…".into()));
                 let of = if from.is_empty() { "" } else { " of " };
                 let what = crate::primitive::describe(&**op);
-                format!("call {}: {what}{of}{}", outs.join(", "), from.join(", "))
+                let parts = self.homes.rest(&self.protos[m as usize], self.roots).map(|rest| rest.len());
+                let copied = match parts {
+                    Some(n) if n < inputs.len() => format!(" [{n} of {} copied]", inputs.len()),
+                    _ => String::new(),
+                };
+                format!("call {}: {what}{of}{}{copied}", outs.join(", "), from.join(", "))
             }
         }
     }

@@ -14,6 +14,7 @@ mod linear;
 mod merge;
 mod order;
 mod over;
+mod parts;
 mod prepared;
 mod run;
 mod shared;

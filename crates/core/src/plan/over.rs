@@ -17,7 +17,8 @@ impl Emitter<'_> {
             let Source::Chain { instr, op } = self.roots[out as usize].source else { continue };
             let made = &self.roots[out as usize].aval;
             let Proto::Chain { ops, .. } = &self.protos[instr as usize] else { continue };
-            if made.shape.iter().product::<usize>() * made.dtype.size() < LARGE {
+            let own = |root: u32| self.homes.find(root).1.is_none();
+            if !own(out) || made.shape.iter().product::<usize>() * made.dtype.size() < LARGE {
                 continue;
             }
             let needed = needed(ops, op as usize, |v| match self.roots[v.root as usize].source {
@@ -26,6 +27,7 @@ impl Emitter<'_> {
             });
             for (i, v) in inputs.iter().enumerate() {
                 if v.layout.is_none()
+                    && own(v.root)
                     && self.roots[v.root as usize].aval == *made
                     && !self.multiplied(unit, v)
                     && self.read_before(unit, v, instr)

@@ -1,16 +1,18 @@
 //! Running a plan on the leaves of a graph.
 
-use crate::array::Outs;
+use crate::array::Node;
 use crate::buffer::Data;
 use crate::error::Result;
+use crate::plan::build::Layout;
 use crate::plan::donate::{self, Turn};
 use crate::plan::emit::{Instr, Operand, Output, Plan, Product, Slot, Work};
-use crate::plan::linear::Listing;
+use crate::plan::linear::{Listed, Listing};
 use crate::prim::matmul::factors;
 use crate::primitive::Values;
 use crate::profile;
 use covector_kernels::{Out, View};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 impl Operand {
     pub(crate) fn data(&self, slots: &[Option<Data>]) -> Data {
@@ -30,27 +32,45 @@ impl Operand {
     }
 }
 
+/// Graphs of so many nodes are dropped before they are evaluated: afterwards they would have to be brought back to the
+/// cache for that, one by one.
+const MANY: usize = 256;
+
+/// Drops the list of a graph, and the graph where nobody else has it. From the back: what a node is made from is still held
+/// by the list, and nothing has to be queued.
+fn bury(nodes: &mut Vec<Listed>) {
+    while nodes.pop().is_some() {}
+}
+
+impl Output {
+    /// What is filled of its memory.
+    fn of<'a>(&self, data: &'a mut Data) -> Out<'a> {
+        if self.part.is_some() { data.out_part() } else { data.out_planned() }
+    }
+}
+
 impl Plan {
     /// Computes the kept steps of `listing`, whose key is the plan's, and stores them in their nodes.
     pub(crate) fn run(&self, listing: Listing) -> Result<()> {
         let Listing { mut nodes, leaves, .. } = listing;
-        let turn = if self.lends { Turn::take() } else { None };
+        let turn = if self.lends || nodes.len() >= MANY { Turn::take() } else { None };
+        let kept: Vec<Arc<Node>> =
+            self.results.iter().map(|(step, _)| nodes[*step as usize].node.clone()).collect();
         if turn.is_some() {
-            for listed in nodes.iter().filter(|listed| !listed.node.is_live()) {
-                drop(listed.node.take_recipe());
+            for node in kept.iter().filter(|node| !node.is_live()) {
+                drop(node.take_recipe());
             }
+            bury(&mut nodes);
         }
         let slots = self.execute(leaves.into_iter());
         if let (Err(error), Some(_)) = (&slots, &turn) {
-            self.results.iter().for_each(|(step, _)| donate::fail(&nodes[*step as usize].node, error));
+            kept.iter().for_each(|node| donate::fail(node, error));
         }
         let slots = slots?;
-        for (step, outs) in &self.results {
-            let data: Outs<Data> = outs.iter().map(|o| o.data(&slots)).collect();
-            nodes[*step as usize].node.fill(data);
+        for (node, (_, outs)) in kept.iter().zip(&self.results) {
+            node.fill(outs.iter().map(|o| o.data(&slots)).collect());
         }
-        // From the back: what a node is made from is still held by the list, and nothing has to be queued.
-        while nodes.pop().is_some() {}
+        bury(&mut nodes);
         Ok(())
     }
 
@@ -83,14 +103,14 @@ impl Instr {
             Work::Chain { program, shape, inputs, outs } => {
                 let mut made = Made::new();
                 allocate(&mut made, outs, inputs, &self.over, slots)?;
-                write(&mut made, inputs, slots, |views, outs| program.run(shape, views, outs));
+                write(outs, &mut made, inputs, slots, |views, outs| program.run(shape, views, outs));
                 put(outs, &mut made, slots);
                 Ok(())
             }
             Work::Band { band, inputs, outs, after: None } => {
                 let mut made = Made::new();
                 allocate(&mut made, outs, inputs, &self.over, slots)?;
-                write(&mut made, inputs, slots, |views, outs| band.run(views, outs));
+                write(outs, &mut made, inputs, slots, |views, outs| band.run(views, outs));
                 put(outs, &mut made, slots);
                 Ok(())
             }
@@ -101,10 +121,16 @@ impl Instr {
                 let mut made = Made::new();
                 allocate(&mut made, outs, inputs, &self.over, slots)?;
                 let mut result = slots[out.slot as usize].clone().expect("just made");
-                write(&mut made, inputs, slots, |views, outs| {
+                write(outs, &mut made, inputs, slots, |views, outs| {
                     band.run_after((a.view(), b.view(), result.out_planned()), views, outs);
                 });
                 put(outs, &mut made, slots);
+                Ok(())
+            }
+            Work::Join { inputs, outs } => {
+                let mut made = Made::new();
+                allocate(&mut made, outs, inputs, &self.over, slots)?;
+                write(outs, &mut made, inputs, slots, covector_kernels::copy_each);
                 Ok(())
             }
             Work::Call { op, inputs, avals, first } => {
@@ -139,9 +165,19 @@ fn allocate(
     outs: &[Output],
     inputs: &[Operand],
     over: &[(u32, u32)],
-    slots: &[Option<Data>],
+    slots: &mut [Option<Data>],
 ) -> Result<()> {
     for (k, out) in outs.iter().enumerate() {
+        if let Some(part) = &out.part {
+            let slot = &mut slots[out.slot as usize];
+            let whole = match slot {
+                Some(whole) => whole,
+                None => slot.insert(Data::alloc("eval", out.dtype, &part.whole)?),
+            };
+            let Layout { shape, strides, shift } = &part.layout;
+            made.push(whole.restrided(shape, strides, *shift));
+            continue;
+        }
         let input = over.iter().find(|pair| pair.0 as usize == k).map(|pair| &inputs[pair.1 as usize]);
         let lent = input.and_then(|input| slots[input.slot as usize].as_ref()?.lend());
         made.push(match lent {
@@ -154,19 +190,20 @@ fn allocate(
 
 /// Lets `work` fill the memory of outputs.
 fn write(
+    outs: &[Output],
     made: &mut [Data],
     inputs: &[Operand],
     slots: &[Option<Data>],
     work: impl FnOnce(&[View<'_>], &[Out<'_>]),
 ) {
     let views: SmallVec<[View<'_>; 8]> = inputs.iter().map(|o| o.view(slots)).collect();
-    let outs: SmallVec<[Out<'_>; 4]> = made.iter_mut().map(Data::out_planned).collect();
+    let outs: SmallVec<[Out<'_>; 4]> = outs.iter().zip(made).map(|(out, data)| out.of(data)).collect();
     work(&views, &outs);
 }
 
-/// Puts outputs in their slots.
+/// Puts outputs in their slots; parts are there.
 fn put(outs: &[Output], made: &mut Made, slots: &mut [Option<Data>]) {
-    for (out, data) in outs.iter().zip(made.drain(..)) {
+    for (out, data) in outs.iter().zip(made.drain(..)).filter(|(out, _)| out.part.is_none()) {
         slots[out.slot as usize] = Some(data);
     }
 }

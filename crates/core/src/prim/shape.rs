@@ -65,7 +65,7 @@ impl View for Reshape {
 }
 
 /// The strides with which the same memory has another shape, when there are such strides.
-fn reshape_strides(from: &[usize], strides: &[isize], to: &[usize]) -> Option<Strides> {
+pub(crate) fn reshape_strides(from: &[usize], strides: &[isize], to: &[usize]) -> Option<Strides> {
     if from.contains(&0) {
         return Some(crate::shape::row_major_strides(to));
     }
@@ -384,7 +384,7 @@ fn write_window(out: &mut Data, x: &Data, window: &Window) {
     unsafe { kernels::copy_into(x.view(), start, &strides) };
 }
 
-/// Arrays joined along an axis.
+/// Arrays joined along an axis. The planner runs it: see [`parts`](crate::plan).
 pub(crate) struct Concatenate {
     pub(crate) axis: usize,
 }
@@ -428,18 +428,6 @@ impl Primitive for Concatenate {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         let inputs: Vec<Array> = (0..batch.inputs.len()).map(|i| batch.full(i)).collect::<Result<_>>()?;
         Ok(vec![ops::try_concatenate(&inputs, self.axis as isize + 1)?])
-    }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let mut out = Data::alloc("concatenate", outs[0].dtype, &outs[0].shape)?;
-        let mut at = 0;
-        for x in &inputs {
-            let mut starts: Dims = smallvec![0; x.shape().len()];
-            starts[self.axis] = at;
-            at += x.shape()[self.axis];
-            let strides = smallvec![1; x.shape().len()];
-            write_window(&mut out, x, &Window { starts, strides, extents: Shape::from_slice(x.shape()) });
-        }
-        Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("axis", Param::Int(self.axis as i64));

@@ -11,6 +11,23 @@ use crate::ops;
 use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply1, gives_bool, tiles};
 use covector_kernels::{C64, Dtype, math, tile1};
 use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
+use std::sync::Mutex;
+
+/// `1 - x`, with the same 1 each time: loops over a sequence ask for it some hundred times.
+fn one_minus(x: &Array) -> Array {
+    static ONES: Mutex<Vec<Array>> = Mutex::new(Vec::new());
+    let one = {
+        let mut ones = ONES.lock().unwrap_or_else(|e| e.into_inner());
+        match ones.iter().find(|one| one.dtype() == x.dtype()) {
+            Some(one) => one.clone(),
+            None => {
+                ones.push(ops::constant_like(x, 1.0));
+                ones[ones.len() - 1].clone()
+            }
+        }
+    };
+    one - x
+}
 
 macro_rules! partial {
     (zero) => {
@@ -137,7 +154,7 @@ rows! {
     cosh try_cosh: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * sinh(x)),
         {[math cosh] [c64 |z| math::c64::cosh(z)]};
     /// The hyperbolic tangent.
-    tanh try_tanh: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * (1.0 - square(y))),
+    tanh try_tanh: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * one_minus(&square(y))),
         {[math tanh] [c64 |z| math::c64::tanh(z)]};
     /// The inverse sine.
     arcsin try_arcsin: Float => Same, on (-0.8, 0.8), d (|t, x, _y| t * rsqrt(&(1.0 - square(x)))),
@@ -166,7 +183,7 @@ rows! {
         d (|t, _x, y| t * (exp(&square(y)) * (PI.sqrt() / 2.0))),
         {[math erfinv]};
     /// The logistic function, `1/(1 + e⁻ˣ)`.
-    sigmoid try_sigmoid: Float => Same, on (-3.0, 3.0), d (|t, _x, y| t * (y * (1.0 - y))),
+    sigmoid try_sigmoid: Float => Same, on (-3.0, 3.0), d (|t, _x, y| t * (y * one_minus(y))),
         {[math sigmoid]};
     /// The largest integer that is not above `x`.
     floor try_floor: Same => Same, on (0.1, 0.9), d zero,

@@ -5,13 +5,16 @@
 //! would be as many arrays of mostly zeros: a loop over a sequence would take the square of its length.
 //!
 //! In the same way the cotangents of a matrix that takes part in many products are kept as pairs of factors: in the end
-//! the factors, one below the other, give one product with a long sum, in place of many products and their sum.
+//! the factors, one below the other, give one product with a long sum, in place of many products and their sum. What is added
+//! to such products in every step, a bias, has the sum of the rows of the same factors for its cotangent.
 
 use crate::array::{Array, Aval, Inputs};
 use crate::error::Result;
+use crate::graph;
 use crate::ops;
 use crate::primitive::{Derivative, Op, Window};
 use crate::rules;
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 /// One sum for each output of a node.
@@ -21,8 +24,31 @@ pub(crate) type Sums = SmallVec<[Sum; 1]>;
 #[derive(Default)]
 pub(crate) struct Sum {
     whole: Option<Array>,
+    /// Most arrays have none, and there is a sum for each node.
+    aside: Option<Box<Aside>>,
+}
+
+/// What is kept aside until the end.
+#[derive(Default)]
+struct Aside {
     parts: Vec<(Window, Array)>,
     products: Vec<Product>,
+    /// Cotangents with axes in front that the array does not have, and over which they are to be added up.
+    rows: Vec<Array>,
+}
+
+/// The cotangents that are factors of products, so that they are in memory anyway.
+#[derive(Default)]
+pub(crate) struct Factors(FxHashSet<(graph::NodeId, u32)>);
+
+impl Factors {
+    pub(crate) fn add(&mut self, ct: &Array) {
+        self.0.insert((graph::id(ct), ct.index));
+    }
+
+    fn have(&self, ct: &Array) -> bool {
+        self.0.contains(&(graph::id(ct), ct.index))
+    }
 }
 
 /// The cotangent of input `i` of a bilinear operation on real arrays, not written out yet.
@@ -52,38 +78,62 @@ impl Product {
 }
 
 impl Sum {
+    fn aside(&mut self) -> &mut Aside {
+        self.aside.get_or_insert_default()
+    }
+
     /// Adds a cotangent of the whole array.
     pub(crate) fn add(&mut self, ct: Array) -> Result<()> {
         self.whole = Some(rules::add(self.whole.take(), ct)?);
         Ok(())
     }
 
+    /// Adds a cotangent that may have axes more than the array.
+    pub(crate) fn spread(&mut self, ct: Array, aval: &Aval) -> Result<()> {
+        if ct.shape() == &aval.shape[..] {
+            return self.add(ct);
+        }
+        if ct.ndim() > aval.shape.len() && ct.shape().ends_with(&aval.shape) {
+            self.aside().rows.push(ct);
+            return Ok(());
+        }
+        self.add(ops::sum_to(&ct, &aval.shape)?)
+    }
+
     /// Adds the cotangent of a window, which may lack axes of one position.
     pub(crate) fn put(&mut self, window: &Window, ct: &Array) -> Result<()> {
-        self.parts.push((window.clone(), ops::reshape_to(ct, &window.extents)?));
+        self.aside().parts.push((window.clone(), ops::reshape_to(ct, &window.extents)?));
         Ok(())
     }
 
     /// Adds what a bilinear operation on real arrays gives for its input `i`.
     pub(crate) fn multiply(&mut self, op: &Op, inputs: &Inputs, i: usize, ct: &Array) {
         let (op, inputs, ct) = (op.clone(), inputs.clone(), ct.clone());
-        self.products.push(Product { op, inputs, i, ct, transposed: false });
+        self.aside().products.push(Product { op, inputs, i, ct, transposed: false });
     }
 
     /// The products, if there is nothing else.
     pub(crate) fn only_products(&mut self) -> Option<Vec<Product>> {
-        let alone = self.whole.is_none() && self.parts.is_empty() && !self.products.is_empty();
-        alone.then(|| std::mem::take(&mut self.products))
+        let Aside { parts, products, rows } = self.aside.as_deref_mut()?;
+        let others = self.whole.is_some() || !parts.is_empty() || !rows.is_empty();
+        (!others && !products.is_empty()).then(|| std::mem::take(products))
     }
 
     /// Adds the products of a transposed matrix to those of the matrix.
     pub(crate) fn transposed(&mut self, products: Vec<Product>) {
-        self.products.extend(products.into_iter().map(|p| Product { transposed: !p.transposed, ..p }));
+        self.aside()
+            .products
+            .extend(products.into_iter().map(|p| Product { transposed: !p.transposed, ..p }));
     }
 
     /// The sum of everything; `None` if there was nothing.
-    pub(crate) fn whole(self, aval: &Aval) -> Result<Option<Array>> {
-        let Self { mut whole, parts, products } = self;
+    pub(crate) fn whole(self, aval: &Aval, factors: &Factors) -> Result<Option<Array>> {
+        let Self { mut whole, aside } = self;
+        let Some(aside) = aside else { return Ok(whole) };
+        let Aside { parts, products, rows } = *aside;
+        for ct in joined_rows(rows, factors)? {
+            whole = Some(rules::add(whole, ops::sum_to(&ct, &aval.shape)?)?);
+        }
         if !parts.is_empty() {
             whole = Some(windows(whole, parts, aval)?);
         }
@@ -115,6 +165,15 @@ fn shared(products: &[Product], aval: &Aval) -> Result<Option<Array>> {
     }
     let (left, right) = (ops::try_concatenate(&left, 0)?, ops::try_concatenate(&right, 0)?);
     ops::try_matmul(&ops::try_mt(&left)?, &right).map(Some)
+}
+
+/// Cotangents that are factors of products as one array, as they are joined for the product that these become.
+fn joined_rows(rows: Vec<Array>, factors: &Factors) -> Result<Vec<Array>> {
+    let alike = |ct: &Array| ct.ndim() == 2 && ct.shape()[1] == rows[0].shape()[1] && factors.have(ct);
+    if rows.len() > 1 && rows.iter().all(alike) {
+        return Ok(vec![ops::try_concatenate(&rows, 0)?]);
+    }
+    Ok(rows)
 }
 
 /// The cotangents of windows, put together and added to what there is.

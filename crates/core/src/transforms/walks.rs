@@ -8,7 +8,7 @@ use crate::primitive::{Batch, Derivative, MaybeArrays};
 use crate::rules;
 use crate::shape::ShapeText;
 use crate::trace::TraceGuard;
-use crate::transforms::sums::{Sum, Sums};
+use crate::transforms::sums::{Factors, Sum, Sums};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -38,7 +38,8 @@ pub(crate) fn pullback(
         }
     }
     // Leaves are taken out as the walk reaches them; everything else frees its cotangent once it is passed on.
-    let mut found: FxHashMap<graph::NodeId, MaybeArrays> = FxHashMap::default();
+    let mut ends: Vec<(usize, Sums)> = Vec::new();
+    let mut factors = Factors::default();
     for (i, step) in graph.steps.iter().enumerate().rev() {
         let mut sums = std::mem::take(&mut cts[i]);
         if step.node.avals[0].shape.len() == 2
@@ -50,21 +51,21 @@ pub(crate) fn pullback(
             cts[place][recipe.inputs[0].index as usize].transposed(products);
             continue;
         }
-        let sums = sums.into_iter().zip(&step.node.avals);
-        let ct: SmallVec<[Option<Array>; 1]> =
-            sums.map(|(sum, aval)| sum.whole(aval)).collect::<Result<_>>()?;
         let Some(recipe) = &step.recipe else {
-            found.insert(std::sync::Arc::as_ptr(&step.node) as usize, ct.into_vec());
+            ends.push((i, sums));
             continue;
         };
         let wanted: SmallVec<[bool; 4]> =
             recipe.inputs.iter().map(|x| x.depends_on(trace) && x.dtype().is_inexact()).collect();
-        if ct.iter().all(Option::is_none) {
-            continue;
-        }
         if !wanted.contains(&true) {
             // An alias of something outside the trace: a leaf.
-            found.insert(std::sync::Arc::as_ptr(&step.node) as usize, ct.into_vec());
+            ends.push((i, sums));
+            continue;
+        }
+        let sums = sums.into_iter().zip(&step.node.avals);
+        let ct: SmallVec<[Option<Array>; 1]> =
+            sums.map(|(sum, aval)| sum.whole(aval, &factors)).collect::<Result<_>>()?;
+        if ct.iter().all(Option::is_none) {
             continue;
         }
         let slot = |x: &Array| graph.place(x).map(|place| (place, x.index as usize));
@@ -79,8 +80,9 @@ pub(crate) fn pullback(
             (Derivative::Elementwise(rule), [Some(ct)]) => {
                 let (ct, y) = (rules::conj(ct)?, step.output(0));
                 for (i, x) in recipe.inputs.iter().enumerate().filter(|&(i, _)| wanted[i]) {
-                    if let Some(term) = rules::pull_elementwise(rule, i, &ct, &recipe.inputs, &y)? {
-                        give(&mut cts, x, term)?;
+                    let term = rules::pull_broadcast(rule, i, &ct, &recipe.inputs, &y)?;
+                    if let (Some(term), Some((place, k))) = (term, slot(x)) {
+                        cts[place][k].spread(term, x.aval())?;
                     }
                 }
                 continue;
@@ -89,6 +91,7 @@ pub(crate) fn pullback(
                 for (k, x) in recipe.inputs.iter().enumerate().filter(|&(k, _)| wanted[k]) {
                     if let Some((place, output)) = slot(x) {
                         cts[place][output].multiply(&recipe.op, &recipe.inputs, k, ct);
+                        factors.add(ct);
                     }
                 }
                 continue;
@@ -102,6 +105,14 @@ pub(crate) fn pullback(
                 give(&mut cts, input, ct)?;
             }
         }
+    }
+    // Now it is known which cotangents are factors.
+    let mut found: FxHashMap<graph::NodeId, MaybeArrays> = FxHashMap::default();
+    for (i, sums) in ends {
+        let node = &graph.steps[i].node;
+        let whole = |(sum, aval): (Sum, _)| sum.whole(aval, &factors);
+        let cts = sums.into_iter().zip(&node.avals).map(whole).collect::<Result<_>>()?;
+        found.insert(std::sync::Arc::as_ptr(node) as usize, cts);
     }
     Ok(leaves.iter().map(|l| found.get(&graph::id(l)).and_then(|c| c[l.index as usize].clone())).collect())
 }

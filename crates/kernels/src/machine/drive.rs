@@ -24,13 +24,13 @@ const FAR: usize = 1 << 19;
 /// Elements of all tiles together.
 const TILES: usize = 4 << 10;
 
-/// The iteration space as all inputs see it: axes, innermost first, that no input can see as one.
+/// The iteration space as all operands see it: axes, innermost first, that no operand can see as one.
 struct Space {
     extents: SmallVec<[usize; 6]>,
-    /// For each axis the strides of the inputs that do not simply follow the others.
+    /// For each axis the strides of the operands that do not simply follow the others.
     strides: SmallVec<[isize; 24]>,
-    /// Those inputs.
-    inputs: SmallVec<[u32; 8]>,
+    /// Those operands: inputs, and after them outputs with gaps between rows, which are numbered behind the inputs.
+    irregular: SmallVec<[u32; 8]>,
 }
 
 /// Whether one element stands for all.
@@ -39,27 +39,35 @@ fn is_one(x: &View<'_>) -> bool {
 }
 
 impl Space {
-    fn new(shape: &[usize], inputs: &[View<'_>], size: usize) -> Self {
-        let mut s = Self { extents: SmallVec::new(), strides: SmallVec::new(), inputs: SmallVec::new() };
+    fn new(shape: &[usize], inputs: &[View<'_>], outputs: &[Out<'_>], size: usize) -> Self {
+        let mut s = Self { extents: SmallVec::new(), strides: SmallVec::new(), irregular: SmallVec::new() };
         for (k, x) in inputs.iter().enumerate() {
             if !(x.size() == size && x.is_row_major() || is_one(x)) {
-                s.inputs.push(k as u32);
+                s.irregular.push(k as u32);
             }
         }
-        let many = s.inputs.len();
+        for (k, _) in (inputs.len()..).zip(outputs).filter(|(_, o)| o.rows().is_some()) {
+            s.irregular.push(k as u32);
+        }
+        let many = s.irregular.len();
         if many == 0 {
             s.extents.push(size);
             return s;
         }
+        // Elements that the axes so far have.
+        let mut inner = 1;
         for (i, &n) in shape.iter().rev().enumerate().filter(|(_, n)| **n != 1) {
             let end = s.strides.len();
-            for &k in &s.inputs {
-                let x = &inputs[k as usize];
-                s.strides.push(match x.ndim().checked_sub(i + 1) {
-                    Some(axis) if x.shape()[axis] != 1 => x.strides()[axis],
-                    _ => 0,
+            for &k in &s.irregular {
+                s.strides.push(match inputs.get(k as usize) {
+                    None => outputs[k as usize - inputs.len()].offset(inner) as isize,
+                    Some(x) => match x.ndim().checked_sub(i + 1) {
+                        Some(axis) if x.shape()[axis] != 1 => x.strides()[axis],
+                        _ => 0,
+                    },
                 });
             }
+            inner *= n;
             if let Some(last) = s.extents.last_mut() {
                 let (before, new) = s.strides[end - many..].split_at(many);
                 if new.iter().zip(before).all(|(&new, &old)| new == old * *last as isize) {
@@ -77,9 +85,9 @@ impl Space {
         s
     }
 
-    /// The stride of the `i`-th of the irregular inputs along an axis.
+    /// The stride of the `i`-th of the irregular operands along an axis.
     fn stride(&self, axis: usize, i: usize) -> isize {
-        self.strides.get(axis * self.inputs.len() + i).copied().unwrap_or(0)
+        self.strides.get(axis * self.irregular.len() + i).copied().unwrap_or(0)
     }
 }
 
@@ -93,7 +101,7 @@ struct Place {
 
 impl Place {
     fn new(space: &Space, mut linear: usize) -> Self {
-        let many = space.inputs.len();
+        let many = space.irregular.len();
         let mut place = Self { index: SmallVec::new(), offsets: SmallVec::from_elem(0, many) };
         for (axis, &n) in space.extents.iter().enumerate() {
             let at = if linear == 0 { 0 } else { linear % n };
@@ -164,21 +172,26 @@ fn drive(
     }
     let size: usize = shape.iter().product();
     let single = size == 1;
-    let space = Space::new(shape, inputs, size);
+    let space = Space::new(shape, inputs, outputs, size);
     let row = space.extents[0];
     let mut kinds: SmallVec<[Kind; 16]> = SmallVec::from_elem(Kind::Whole, inputs.len());
+    let many = space.irregular.len();
+    // Those of them that are inputs.
+    let strided = space.irregular.iter().filter(|&&k| (k as usize) < inputs.len()).count();
     // Which of the irregular inputs are copied to tiles.
-    let mut copied: SmallVec<[bool; 8]> = SmallVec::from_elem(false, space.inputs.len());
+    let mut copied: SmallVec<[bool; 8]> = SmallVec::from_elem(false, many);
     let awkward = |i: usize| {
-        let x = space.inputs[i] as usize;
+        let x = space.irregular[i] as usize;
         !matches!(space.stride(0, i), 0 | 1) || !is_loadable(inputs[x].dtype(), lanes)
     };
-    let many = space.inputs.len();
-    let any_awkward = (0..many).any(awkward);
+    let any_awkward = (0..strided).any(awkward);
     let all = many > 0 && (row < SHORT_ROW || any_awkward && row < LONG_ROW);
-    for i in 0..many {
+    if all && strided < many {
+        return false; // tiles have no gaps
+    }
+    for i in 0..strided {
         copied[i] = all || awkward(i);
-        kinds[space.inputs[i] as usize] = match space.stride(0, i) {
+        kinds[space.irregular[i] as usize] = match space.stride(0, i) {
             _ if copied[i] => Kind::Whole,
             0 => Kind::Splat,
             _ => Kind::Rows,
@@ -200,12 +213,13 @@ fn drive(
         }
     }
     // Whole lines of outputs that are too large to stay in a cache. What is written over an input is in one already.
-    let lines = space.inputs.is_empty() || row.is_multiple_of(64);
+    let lines = many == 0 || row.is_multiple_of(64);
     let streams = |o: &Out<'_>| {
         let bytes = o.dtype().size();
         let first = o.ptr() as usize + start * bytes;
-        let over = inputs.iter().any(|x| x.ptr() == o.ptr().cast_const());
-        stream::worthwhile(size * bytes) && !o.is_read_soon() && !over && first.is_multiple_of(64)
+        let apart =
+            o.is_read_soon() || o.rows().is_some() || inputs.iter().any(|x| x.ptr() == o.ptr().cast_const());
+        stream::worthwhile(size * bytes) && !apart && first.is_multiple_of(64)
     };
     let stream = match single || !lines {
         true => 0,
@@ -252,19 +266,20 @@ fn drive(
         // Pushed one by one: what `collect` gives is moved as a whole, room that is not used and all.
         let mut axes: SmallVec<[Axes; 4]> = SmallVec::new();
         for i in (0..many).filter(|&i| copied[i]) {
-            axes.push(Axes::broadcast(&inputs[space.inputs[i] as usize], shape));
+            axes.push(Axes::broadcast(&inputs[space.irregular[i] as usize], shape));
         }
         let mut cursors: SmallVec<[(u32, Cursor<'_>, *mut u8); 4]> = SmallVec::new();
         for (i, axes) in (0..many).filter(|&i| copied[i]).zip(&axes) {
-            let x = &inputs[space.inputs[i] as usize];
+            let x = &inputs[space.irregular[i] as usize];
             // SAFETY: a view's elements can be read while it lives.
             let cursor = unsafe { Cursor::new(x.ptr(), x.dtype().size(), axes, start) };
-            cursors.push((space.inputs[i], cursor, tile(next_tile)));
+            cursors.push((space.irregular[i], cursor, tile(next_tile)));
             next_tile += 1;
         }
         // What follows the linear index, and what has rows of its own: entry, address, bytes of an element.
         let mut regular: SmallVec<[(usize, *const u8, usize); 8]> = SmallVec::new();
-        for (k, x) in inputs.iter().enumerate().filter(|(k, _)| !space.inputs.contains(&(*k as u32))) {
+        let follows = |k: &usize| !space.irregular.contains(&(*k as u32));
+        for (k, x) in inputs.iter().enumerate().filter(|(k, _)| follows(k)) {
             if kinds[k] == Kind::Whole && !single {
                 if !splats.contains(&(k as u32)) {
                     regular.push((k, x.ptr(), x.dtype().size()));
@@ -273,13 +288,23 @@ fn drive(
                 table[k] = Entry { ptr: x.ptr().cast_mut(), step: 0, leap: 0 };
             }
         }
-        for (k, o) in outputs.iter().enumerate() {
-            regular.push((inputs.len() + k, o.ptr().cast_const(), o.dtype().size()));
+        for (k, o) in (inputs.len()..).zip(outputs).filter(|(k, _)| follows(k)) {
+            regular.push((k, o.ptr().cast_const(), o.dtype().size()));
         }
-        let mut rows: SmallVec<[(usize, usize, isize); 8]> = SmallVec::new();
-        for (i, &k) in space.inputs.iter().enumerate().filter(|&(i, _)| !copied[i]) {
-            rows.push((i, k as usize, inputs[k as usize].dtype().size() as isize));
+        // The number of the operand, its entry, its address, bytes of an element.
+        let mut rows: SmallVec<[(usize, usize, *const u8, isize); 8]> = SmallVec::new();
+        for (i, &k) in space.irregular.iter().enumerate().filter(|&(i, _)| !copied[i]) {
+            let k = k as usize;
+            rows.push(match inputs.get(k) {
+                Some(x) => (i, k, x.ptr(), x.dtype().size() as isize),
+                None => {
+                    let o = &outputs[k - inputs.len()];
+                    (i, k, o.ptr().cast_const(), o.dtype().size() as isize)
+                }
+            });
         }
+        // A tile function writes rows side by side.
+        let one_row = !cursors.is_empty() || strided < many && compiled.calls;
         let mut sweep = |start: usize, end: usize| {
             let mut at = start;
             let mut place = if by_rows { Place::new(&space, start) } else { Place::default() };
@@ -291,7 +316,7 @@ fn drive(
                     (1, 1, left.min(limit))
                 } else if into > 0 || left < row || row > limit {
                     (1, 1, (row - into).min(left).min(limit))
-                } else if cursors.is_empty() {
+                } else if !one_row {
                     let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - place.index[1]);
                     (1, (left / row).min(turns).min((limit / row).max(1)), row)
                 } else {
@@ -305,8 +330,8 @@ fn drive(
                     let ptr = ptr.wrapping_add(at * bytes).cast_mut();
                     table[k] = Entry { ptr, step: (n * bytes) as isize, leap: 0 };
                 }
-                for &(i, k, bytes) in &rows {
-                    let ptr = inputs[k].ptr().wrapping_offset(place.offsets[i] * bytes).cast_mut();
+                for &(i, k, ptr, bytes) in &rows {
+                    let ptr = ptr.wrapping_offset(place.offsets[i] * bytes).cast_mut();
                     let step = space.stride(1, i) * bytes;
                     table[k] = Entry { ptr, step, leap: space.stride(2, i) * bytes - step * m as isize };
                 }

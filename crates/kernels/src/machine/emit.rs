@@ -24,6 +24,8 @@ pub(super) struct Compiled {
     pub(super) sums_at: usize,
     /// Whether it is one loop, so that one call can run several groups of rows.
     pub(super) one_loop: bool,
+    /// Whether it calls tile functions.
+    pub(super) calls: bool,
 }
 
 /// What an operand is: where it begins, how far its next row is, and how much further the first row of the next group, in
@@ -128,7 +130,8 @@ pub(super) fn compile(request: &Request<'_>) -> Option<Compiled> {
     let area = slots_at + e.slots * 64;
     let code = memory::place(&e.asm.finish())?;
     let one_loop = matches!(schedule.groups[..], [Group::Segment { .. }]);
-    Some(Compiled { code, one_loop, scratch: schedule.scratch.into(), area, sums_at })
+    let calls = schedule.groups.iter().any(|g| matches!(g, Group::Call(_)));
+    Some(Compiled { code, one_loop, calls, scratch: schedule.scratch.into(), area, sums_at })
 }
 
 pub(super) struct Emitter<'a> {

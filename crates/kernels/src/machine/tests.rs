@@ -220,17 +220,51 @@ fn outputs(
     views: &[View<'_>],
     run: Run<'_>,
 ) -> Option<Vec<Vec<u8>>> {
+    outputs_in_rows(program, dtypes, shape, views, &[], run)
+}
+
+const UNTOUCHED: u64 = 0x5555_5555_5555_5555;
+
+/// The same, where some outputs have gaps between rows: elements of a row, and from row to row.
+fn outputs_in_rows(
+    program: &Program,
+    dtypes: &[Dtype],
+    shape: &[usize],
+    views: &[View<'_>],
+    rows: &[Option<(usize, usize)>],
+    run: Run<'_>,
+) -> Option<Vec<Vec<u8>>> {
     let size: usize = shape.iter().product();
-    let mut memory: Vec<Vec<u64>> = dtypes.iter().map(|_| vec![0x5555_5555_5555_5555; size + 1]).collect();
+    let rows = |k: usize| rows.get(k).copied().flatten();
+    let space = |k: usize| rows(k).map_or(size, |(row, apart)| size / row * apart) + 1;
+    let mut memory: Vec<Vec<u64>> = (0..dtypes.len()).map(|k| vec![UNTOUCHED; space(k)]).collect();
     let done = {
-        let outs: Vec<Out<'_>> = memory
-            .iter_mut()
-            .zip(dtypes)
-            // SAFETY: room for `size` elements of up to eight bytes.
-            .map(|(m, &dtype)| unsafe { Out::new(m.as_mut_ptr().cast(), dtype, shape) })
-            .collect();
+        let out = |(k, (m, &dtype)): (usize, (&mut Vec<u64>, &Dtype))| {
+            let at = m.as_mut_ptr().cast();
+            // SAFETY: room for all elements, of up to eight bytes, and for the gaps.
+            unsafe {
+                match rows(k) {
+                    Some(rows) => Out::in_rows(at, dtype, shape, rows),
+                    None => Out::new(at, dtype, shape),
+                }
+            }
+        };
+        let outs: Vec<Out<'_>> = memory.iter_mut().zip(dtypes).enumerate().map(out).collect();
         run(program, shape, views, &outs)
     };
+    for (k, m) in memory.iter_mut().enumerate() {
+        let Some((row, apart)) = rows(k) else { continue };
+        let size = dtypes[k].size();
+        let bytes: Vec<u8> = m.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let (mut kept, mut gaps) = (Vec::new(), Vec::new());
+        for one in bytes.chunks_exact(apart * size).take(if row == 0 { 0 } else { space(k) / apart }) {
+            kept.extend_from_slice(&one[..row * size]);
+            gaps.extend_from_slice(&one[row * size..]);
+        }
+        assert!(gaps.iter().all(|&b| b == UNTOUCHED as u8), "a gap of output {k} was written to");
+        kept.resize(kept.len().next_multiple_of(8) + 8, UNTOUCHED as u8);
+        *m = kept.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().unwrap())).collect();
+    }
     let plain = |(m, dtype): (Vec<u64>, &Dtype)| {
         let mut bytes: Vec<u8> = m.iter().flat_map(|w| w.to_le_bytes()).collect();
         match dtype {
@@ -319,6 +353,59 @@ fn compiled_chains_are_the_interpreted_ones() {
         }
     }
     assert!(compiled > 1200, "only {compiled} chains were compiled");
+}
+
+#[test]
+fn rows_may_have_gaps_between_them() {
+    let mut rng = Rng(20261126);
+    let shapes: [&[usize]; 8] =
+        [&[1], &[16], &[1300], &[40, 10], &[5, 700], &[4, 3, 33], &[32, 128], &[130, 4, 8]];
+    let mut compiled = 0;
+    for case in 0..600 {
+        let shape = shapes[rng.below(shapes.len())];
+        let inputs: Vec<Input> =
+            (0..1 + rng.below(4)).map(|_| Input::new(&mut rng, Dtype::F32, shape)).collect();
+        let views: Vec<View<'_>> = inputs.iter().map(Input::view).collect();
+        let steps = 1 + rng.below(12);
+        let (program, results) = chain(&mut rng, &vec![Dtype::F32; inputs.len()], false, steps);
+        let size: usize = shape.iter().product();
+        let mut rows: Vec<Option<(usize, usize)>> = Vec::new();
+        for _ in &results {
+            let row = shape[rng.below(shape.len())..].iter().product::<usize>();
+            rows.push((rng.below(3) > 0).then_some((row, row + rng.below(40))));
+        }
+        let cut = rng.below(size + 1);
+        let pieces = [(0, cut), (cut, size)];
+        let expected = outputs(&program, &results, shape, &views, &|p, shape, x, o| {
+            p.interpret(shape, x, o, 0, size);
+            true
+        });
+        let expected = expected.unwrap();
+        let same = |got: Vec<Vec<u8>>, how: &str| {
+            for (k, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                let n = size * results[k].size();
+                assert!(
+                    got[..n] == expected[..n],
+                    "case {case}, {how}: output {k} in {:?} of {shape:?}",
+                    rows[k]
+                );
+            }
+        };
+        let interpreted = outputs_in_rows(&program, &results, shape, &views, &rows, &|p, shape, x, o| {
+            pieces.iter().filter(|p| p.0 < p.1).for_each(|&(a, b)| p.interpret(shape, x, o, a, b));
+            true
+        });
+        same(interpreted.unwrap(), "interpreted");
+        let machine = outputs_in_rows(&program, &results, shape, &views, &rows, &|p, shape, x, o| {
+            p.source.variants.use_at_once();
+            pieces.iter().all(|&(a, b)| a == b || super::run(p, shape, x, o, a..b))
+        });
+        if let Some(got) = machine {
+            compiled += 1;
+            same(got, "compiled");
+        }
+    }
+    assert!(compiled > 300 || level() != Level::Avx512, "only {compiled} chains were compiled");
 }
 
 #[test]
