@@ -82,6 +82,28 @@ fn bias_activation_and_softmax_follow_part_by_part() {
 }
 
 #[test]
+fn columns_of_a_last_block_that_some_parts_have_none_of() {
+    let _alone = alone();
+    // With many threads a product is divided both ways, and its last block has fewer panels than there are parts.
+    for n in [2060, 2100] {
+        let (a, b) = (numbers(&[300, 100], 1, Dtype::F32), numbers(&[100, n], 2, Dtype::F32));
+        let bias = numbers(&[n], 5, Dtype::F32);
+        let product = a.matmul(&b);
+        product.try_eval().unwrap();
+        let due = bits(&((&product + &bias) * 2.0));
+        set_num_threads(8);
+        for _ in 0..200 {
+            // Written over the product, so that a part that ran twice would show.
+            let found = (a.matmul(&b) + &bias) * 2.0;
+            found.try_eval().unwrap();
+            let wrong = bits(&found).iter().zip(&due).filter(|(x, y)| x != y).count();
+            assert_eq!(wrong, 0, "of {n} columns");
+        }
+        set_num_threads(2);
+    }
+}
+
+#[test]
 fn sums_over_the_rows_follow_too() {
     let _alone = alone();
     let (a, b) = (numbers(&[1500, 60], 1, Dtype::F64), numbers(&[60, 320], 2, Dtype::F64));

@@ -47,8 +47,9 @@ impl<'a> Listener<'a> {
         Self { first: self.first + first, ..self }
     }
 
+    /// Of no columns there is nothing to tell: who counts what is missing would find it complete twice.
     fn tell(self, rows: Range<usize>, columns: usize) {
-        if let Some(told) = self.told {
+        if let Some(told) = self.told.filter(|_| !rows.is_empty() && columns > 0) {
             told(self.first + rows.start..self.first + rows.end, columns);
         }
     }

@@ -8,6 +8,7 @@ use crate::plan::band::{Grouper, row_counts, worth};
 use crate::plan::build::Proto;
 use crate::prim::matmul::is_matmul;
 use covector_kernels::Dtype;
+use smallvec::SmallVec;
 
 /// Bytes of a product that are worth it: a smaller one is still in the second-level cache when it is complete, and the
 /// pass after it can be divided more evenly.
@@ -22,13 +23,18 @@ impl Grouper<'_> {
             return;
         }
         let products: Vec<u32> = (0..self.units.len() as u32).filter(|&w| self.is_large_product(w)).collect();
+        if products.is_empty() {
+            return;
+        }
+        let mut read_by: Vec<SmallVec<[u32; 2]>> = vec![SmallVec::new(); self.roots.len()];
+        for (p, proto) in (0u32..).zip(self.protos) {
+            proto.inputs().iter().for_each(|v| read_by[v.root as usize].push(p));
+        }
         for w in products {
             let product = self.units[w as usize].members[0];
             let Proto::Call { first_root: root, .. } = self.protos[product as usize] else { continue };
-            let mut readers: Vec<u32> = (0..self.protos.len())
-                .filter(|&p| self.protos[p].inputs().iter().any(|v| v.root == root))
-                .map(|p| self.unit_of[p])
-                .collect();
+            let mut readers: SmallVec<[u32; 2]> =
+                read_by[root as usize].iter().map(|&p| self.unit_of[p as usize]).collect();
             readers.sort_unstable();
             readers.dedup();
             if let Some((u, rows)) = readers.into_iter().find_map(|u| Some((u, self.rows_after(u, w)?))) {
