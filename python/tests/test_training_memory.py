@@ -26,29 +26,29 @@ def batch():
     return mx.random.normal((16, WIDTH)), mx.random.normal((16, WIDTH))
 
 
-def module_and_eval():
+def module(finish):
+    """A step of a module; ``finish`` is what the loop does at its end."""
     net, opt = Net(), optim.AdamW(1e-3)
     loss_and_grad = nn.value_and_grad(net, lambda x, y: mx.mean((net(x) - y) ** 2))
 
     def step():
         loss, grads = loss_and_grad(*batch())
         opt.update(net, grads)
+        return finish(net, opt, loss)
+
+    return step
+
+
+def module_and_eval():
+    def finish(net, opt, loss):
         mx.eval(net.parameters(), opt.state)
         return loss
 
-    return step
+    return module(finish)
 
 
 def module_and_item():
-    net, opt = Net(), optim.AdamW(1e-3)
-    loss_and_grad = nn.value_and_grad(net, lambda x, y: mx.mean((net(x) - y) ** 2))
-
-    def step():
-        loss, grads = loss_and_grad(*batch())
-        opt.update(net, grads)
-        return loss.item()
-
-    return step
+    return module(lambda net, opt, loss: loss.item())
 
 
 def plain_loss(params, x, y):

@@ -1,0 +1,639 @@
+"""What ``stubs.py`` cannot read off the native module: types by parameter names, and what is written out."""
+
+from __future__ import annotations
+
+HEADER = """\
+# Written by python/tools/stubs.py from the native module; run it again instead of editing this file.
+
+import enum
+import os
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias
+
+class _SupportsDLPack(Protocol):
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __dlpack_device__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class _SupportsArray(Protocol):
+    def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class _SupportsWrite(Protocol):
+    def write(self, text: str, /) -> Any: ...
+
+_Number: TypeAlias = bool | int | float | complex
+_Value: TypeAlias = _Number | array | _SupportsArray
+_Axes: TypeAlias = int | Sequence[int] | None
+_Stream: TypeAlias = Stream | Device | DeviceType | None
+_AnyDevice: TypeAlias = Device | DeviceType
+_Function: TypeAlias = Callable[..., Any]
+"""
+
+# What a parameter takes, by its name.
+PARAMETERS = {
+    "M": "int",
+    "a_max": "_Value | None",
+    "a_min": "_Value | None",
+    "allow_col_major": "bool",
+    "alpha": "float",
+    "argnames": "str | Sequence[str]",
+    "argnums": "int | Sequence[int] | None",
+    "args": "Any",
+    "arrays": "Sequence[array]",
+    "arys": "_Value",
+    "atol": "float",
+    "axis1": "int",
+    "axis2": "int",
+    "beta": "float",
+    "bytes": "bytes",
+    "condition": "_Value",
+    "constant_values": "_Value | None",
+    "copy": "bool | None",
+    "correction": "int | None",
+    "ddof": "int",
+    "decimals": "int",
+    "destination": "int",
+    "device": "_AnyDevice",
+    "device_type": "_AnyDevice",
+    "dilation": "int | Sequence[int]",
+    "dtype": "Dtype | None",
+    "end_axis": "int",
+    "endpoint": "bool",
+    "equal_nan": "bool",
+    "flip": "bool",
+    "fun": "_Function",
+    "groups": "int",
+    "high": "_Value",
+    "inclusive": "bool",
+    "indexing": "str | None",
+    "indices_or_sections": "int | Sequence[int]",
+    "input": "array",
+    "input_dilation": "int | Sequence[int]",
+    "k": "int",
+    "keepdims": "bool",
+    "kernel_dilation": "int | Sequence[int]",
+    "key": "array | None",
+    "kth": "int",
+    "limit": "int",
+    "loc": "_Value | None",
+    "low": "_Value",
+    "lower": "_Value",
+    "m": "int | None",
+    "mode": "str",
+    "n": "int",
+    "name": "str",
+    "nan": "float",
+    "neginf": "float | None",
+    "num_samples": "int | None",
+    "offset": "int",
+    "output_padding": "int | Sequence[int]",
+    "p": "_Value",
+    "pad_width": "int | Sequence[int] | Sequence[Sequence[int]]",
+    "padding": "int | Sequence[int] | tuple[Sequence[int], Sequence[int]]",
+    "posinf": "float | None",
+    "precise": "bool",
+    "precision": "int",
+    "repeats": "int",
+    "reps": "int | Sequence[int]",
+    "reverse": "bool",
+    "rtol": "float",
+    "scale": "_Value | None",
+    "seed": "int",
+    "shape": "int | Sequence[int]",
+    "shapeless": "bool",
+    "shapes": "Sequence[int]",
+    "shift": "int | Sequence[int]",
+    "side": "str",
+    "slice_size": "Sequence[int]",
+    "source": "int",
+    "sparse": "bool | None",
+    "start_axis": "int",
+    "start_indices": "array",
+    "stream": "_Stream",
+    "stride": "int | Sequence[int]",
+    "subscripts": "str",
+    "update": "array",
+    "upper": "_Value",
+    "vals": "_Value",
+    "values": "_Value",
+    "weight": "array",
+    "x": "_Value",
+    "y": "_Value",
+}
+
+# Functions that take arrays only, where others of the same parameters take numbers, too.
+ARRAYS_ONLY = {
+    "a": {
+        "addmm",
+        "all",
+        "any",
+        "argmax",
+        "argmin",
+        "argpartition",
+        "argsort",
+        "contiguous",
+        "count_nonzero",
+        "cummax",
+        "cummin",
+        "cumprod",
+        "cumsum",
+        "cumulative_prod",
+        "cumulative_sum",
+        "diag",
+        "diagonal",
+        "diff",
+        "empty_like",
+        "expand_dims",
+        "flatten",
+        "flip",
+        "full_like",
+        "imag",
+        "inner",
+        "kron",
+        "logcumsumexp",
+        "logsumexp",
+        "matmul",
+        "matrix_transpose",
+        "max",
+        "mean",
+        "median",
+        "min",
+        "minmax",
+        "moveaxis",
+        "ones_like",
+        "outer",
+        "pad",
+        "partition",
+        "permute_dims",
+        "prod",
+        "put_along_axis",
+        "real",
+        "reshape",
+        "roll",
+        "slice",
+        "slice_update",
+        "softmax",
+        "sort",
+        "split",
+        "squeeze",
+        "std",
+        "sum",
+        "swapaxes",
+        "take",
+        "take_along_axis",
+        "tensordot",
+        "tile",
+        "topk",
+        "trace",
+        "transpose",
+        "unflatten",
+        "var",
+        "vecdot",
+        "zeros_like",
+    },
+    "b": {"addmm", "inner", "kron", "matmul", "outer", "tensordot", "vecdot"},
+    "x": {"tril", "triu", "unstack"},
+}
+
+# Parameters whose meaning depends on the function.
+SPECIAL = {
+    ("_random", "permutation", "x"): "int | array",
+    ("_random", "split", "key"): "array",
+    ("_random", "split", "num"): "int",
+    ("_random", "_set_state", "key"): "array",
+    ("_random", "uniform", "low"): "_Value | None",
+    ("_random", "uniform", "high"): "_Value | None",
+    ("_random", "bernoulli", "p"): "_Value | None",
+    ("_fast", "layer_norm", "weight"): "array | None",
+    ("_fast", "rms_norm", "weight"): "array | None",
+    ("_fast", "rope", "a"): "array",
+    ("", "_restore", "dtype"): "Dtype",
+    ("", "addmm", "c"): "array",
+    ("", "arange", "start"): "float | None",
+    ("", "arange", "step"): "float | None",
+    ("", "arange", "stop"): "float | None",
+    ("", "asarray", "a"): "Any",
+    ("", "astype", "dtype"): "Dtype",
+    ("", "broadcast_arrays", "arrays"): "array",
+    ("", "can_cast", "from_"): "array | Dtype",
+    ("", "can_cast", "to"): "Dtype",
+    ("", "conv1d", "dilation"): "int",
+    ("", "conv1d", "padding"): "int",
+    ("", "conv1d", "stride"): "int",
+    ("", "conv2d", "padding"): "int | Sequence[int]",
+    ("", "conv3d", "padding"): "int | Sequence[int]",
+    ("", "conv_transpose1d", "dilation"): "int",
+    ("", "conv_transpose1d", "output_padding"): "int",
+    ("", "conv_transpose1d", "padding"): "int",
+    ("", "conv_transpose1d", "stride"): "int",
+    ("", "conv_transpose2d", "padding"): "int | Sequence[int]",
+    ("", "conv_transpose3d", "padding"): "int | Sequence[int]",
+    ("", "default_stream", "device"): "_AnyDevice",
+    ("", "einsum", "operands"): "array",
+    ("", "einsum_path", "operands"): "array",
+    ("", "expand_dims", "axis"): "int | Sequence[int]",
+    ("", "export_to_dot", "file"): "str | os.PathLike[str] | _SupportsWrite",
+    ("", "from_dlpack", "x"): "_SupportsDLPack",
+    ("", "graph_text", "arrays"): "Any",
+    ("", "isdtype", "dtype"): "Dtype",
+    ("", "isdtype", "kind"): "Dtype | str | tuple[Dtype | str, ...]",
+    ("", "issubdtype", "arg1"): "Dtype | DtypeCategory",
+    ("", "issubdtype", "arg2"): "Dtype | DtypeCategory",
+    ("", "linspace", "num"): "int | None",
+    ("", "linspace", "start"): "float",
+    ("", "linspace", "stop"): "float",
+    ("", "meshgrid", "arrays"): "array",
+    ("", "plan_text", "arrays"): "Any",
+    ("", "put_along_axis", "indices"): "array",
+    ("", "result_type", "arrays_and_dtypes"): "array | Dtype",
+    ("", "searchsorted", "sorted_sequence"): "array",
+    ("", "set_default_stream", "stream"): "Stream",
+    ("", "take", "indices"): "int | array",
+    ("", "take_along_axis", "indices"): "array",
+    ("", "tensordot", "axes"): "int | Sequence[int | Sequence[int]] | None",
+    ("", "unflatten", "axis"): "int",
+    ("", "view", "dtype"): "Dtype",
+    ("array", "astype", "dtype"): "Dtype",
+    ("array", "moveaxis", "source"): "int",
+    ("array", "view", "dtype"): "Dtype",
+}
+
+# Functions whose `axis` is one axis.
+ONE_AXIS = {
+    "argmax",
+    "argmin",
+    "argpartition",
+    "argsort",
+    "concat",
+    "concatenate",
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumsum",
+    "cumulative_prod",
+    "cumulative_sum",
+    "logcumsumexp",
+    "partition",
+    "put_along_axis",
+    "repeat",
+    "sort",
+    "stack",
+    "take",
+    "take_along_axis",
+    "topk",
+}
+FIXED_AXIS = {"categorical", "diff", "permutation", "split", "unstack", "vecdot"}
+
+RETURNS = {
+    "_dtype": "Dtype",
+    "_set_state": "None",
+    "async_eval": "None",
+    "atleast_1d": "array | list[array]",
+    "atleast_2d": "array | list[array]",
+    "atleast_3d": "array | list[array]",
+    "broadcast_arrays": "list[array]",
+    "broadcast_shapes": "tuple[int, ...]",
+    "can_cast": "bool",
+    "checkpoint": "_Function",
+    "clear_cache": "None",
+    "compile": "_Function",
+    "default_device": "Device",
+    "default_stream": "Stream",
+    "depends": "Any",
+    "device_count": "int",
+    "disable_compile": "None",
+    "divmod": "list[array]",
+    "einsum_path": "tuple[list[tuple[int, ...]], str]",
+    "enable_compile": "None",
+    "eval": "None",
+    "explain_retrace": "str",
+    "export_to_dot": "None",
+    "get_active_memory": "int",
+    "get_cache_memory": "int",
+    "get_memory_limit": "int",
+    "get_num_threads": "int",
+    "get_peak_memory": "int",
+    "get_printoptions": "PrintOptions",
+    "grad": "_Function",
+    "graph_text": "str",
+    "is_available": "bool",
+    "isdtype": "bool",
+    "issubdtype": "bool",
+    "jvp": "tuple[list[array], list[array]]",
+    "linearize": "Any",
+    "meshgrid": "tuple[array, ...]",
+    "minmax": "tuple[array, array]",
+    "new_stream": "Stream",
+    "plan_text": "str",
+    "reset_peak_memory": "None",
+    "result_type": "Dtype",
+    "seed": "None",
+    "set_cache_limit": "int",
+    "set_default_device": "None",
+    "set_default_stream": "None",
+    "set_memory_limit": "int",
+    "set_num_threads": "None",
+    "set_printoptions": "None",
+    "set_wired_limit": "int",
+    "split": "list[array]",
+    "stop_gradient": "Any",
+    "synchronize": "None",
+    "unstack": "tuple[array, ...]",
+    "value_and_grad": "_Function",
+    "vjp": "tuple[list[array], list[array]]",
+    "vmap": "_Function",
+}
+RANDOM_RETURNS = {"split": "array"}
+
+# What a parameter of the native `fast` takes, by its name.
+FAST_PARAMETERS = {
+    "base": "float | None",
+    "bias": "array | None",
+    "dims": "int",
+    "eps": "float",
+    "force_fused": "bool",
+    "freqs": "array | None",
+    "k": "array",
+    "logits": "array",
+    "mask": "str | array | None",
+    "offset": "int | array",
+    "q": "array",
+    "scale": "float",
+    "sinks": "array | None",
+    "stream": "_Stream",
+    "targets": "array",
+    "traditional": "bool",
+    "v": "array",
+    "x": "array",
+}
+
+# What a parameter of the native `nn` takes, by its name.
+NN_PARAMETERS = {
+    "alpha": "Any",
+    "anchors": "array",
+    "bias": "array | None",
+    "cell": "array | None",
+    "cos_first": "bool",
+    "delta": "float",
+    "dims": "int",
+    "dtype": "Dtype",
+    "eps": "float",
+    "frequencies": "array",
+    "full": "bool",
+    "full_turns": "bool",
+    "gain": "float",
+    "hidden": "array | None",
+    "high": "float",
+    "inputs": "array",
+    "inputs1": "array",
+    "inputs2": "array",
+    "key": "array | None",
+    "keys": "array",
+    "label_smoothing": "float",
+    "lambd": "float",
+    "logits": "array",
+    "low": "float",
+    "margin": "float",
+    "mask": "str | array | None",
+    "max_freq": "float",
+    "mean": "float",
+    "min_freq": "float",
+    "mode": "str",
+    "negatives": "array",
+    "nonlinearity": "_Function",
+    "num_heads": "int",
+    "num_keys": "int",
+    "num_queries": "int",
+    "offset": "int",
+    "padding": "Sequence[int]",
+    "positives": "array",
+    "predictions": "array",
+    "queries": "array",
+    "reduction": "str",
+    "scale": "float",
+    "shape": "Sequence[int]",
+    "state_bias": "array | None",
+    "std": "float",
+    "stride": "Sequence[int]",
+    "targets": "array",
+    "threshold": "float",
+    "value": "float",
+    "values": "array",
+    "vars": "array",
+    "weights": "array | None",
+    "wh": "array",
+    "window": "Sequence[int]",
+    "with_logits": "bool",
+    "wx": "array",
+    "x": "array",
+    "x1": "array",
+    "x2": "array",
+}
+
+# Functions of the native `nn` that give something else than an array.
+NN_OTHERS = {
+    "clip_grad_norm",
+    "cosine_decay",
+    "count",
+    "exponential_decay",
+    "join_schedules",
+    "linear_schedule",
+    "lstm",
+    "settle",
+    "step_decay",
+}
+
+ARITHMETIC = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+]
+
+ARRAY = """\
+class array:
+    def __init__(self, val: Any, dtype: Dtype | None = None) -> None: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def dtype(self) -> Dtype: ...
+    @property
+    def itemsize(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def T(self) -> array: ...
+    @property
+    def mT(self) -> array: ...
+    @property
+    def real(self) -> array: ...
+    @property
+    def imag(self) -> array: ...
+    @property
+    def at(self) -> ArrayAt: ...
+    def item(self) -> Any: ...
+    def tolist(self) -> Any: ...
+    def reshape(self, *shape: int | Sequence[int], stream: _Stream = None) -> array: ...
+    def transpose(self, *axes: int | Sequence[int] | None, stream: _Stream = None) -> array: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> ArrayIterator: ...
+    def __getitem__(self, indices: Any, /) -> array: ...
+    def __setitem__(self, indices: Any, value: Any, /) -> None: ...
+    def __bool__(self) -> bool: ...
+    def __int__(self) -> int: ...
+    def __float__(self) -> float: ...
+    def __complex__(self) -> complex: ...
+    def __index__(self) -> int: ...
+    def __bytes__(self) -> bytes: ...
+    def __hash__(self) -> int: ...
+    def __format__(self, spec: str, /) -> str: ...
+    def __copy__(self) -> array: ...
+    def __deepcopy__(self, memo: Any) -> array: ...
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: ...
+    def __dlpack__(self, **_options: Any) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __array_namespace__(self, api_version: str | None = None) -> Any: ...
+    def __neg__(self) -> array: ...
+    def __pos__(self) -> array: ...
+    def __abs__(self) -> array: ...
+    def __invert__(self) -> array: ...
+    def __eq__(self, other: Any, /) -> array: ...  # type: ignore[override]
+    def __ne__(self, other: Any, /) -> array: ...  # type: ignore[override]
+    def __lt__(self, other: _Value, /) -> array: ...
+    def __le__(self, other: _Value, /) -> array: ...
+    def __gt__(self, other: _Value, /) -> array: ...
+    def __ge__(self, other: _Value, /) -> array: ...
+    def __pow__(self, other: _Value, modulus: None = None, /) -> array: ...
+    def __rpow__(self, other: _Value, modulus: None = None, /) -> array: ...
+    def __ipow__(self, other: _Value, modulus: None = None, /) -> array: ...  # noqa: PYI034
+"""
+
+CLASSES = """\
+class ArrayIterator:
+    def __iter__(self) -> ArrayIterator: ...
+    def __next__(self) -> array: ...
+
+class ProfileEvent:
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def start_us(self) -> float: ...
+    @property
+    def duration_us(self) -> float: ...
+    @property
+    def thread(self) -> int: ...
+    @property
+    def bytes_read(self) -> int: ...
+    @property
+    def bytes_written(self) -> int: ...
+    @property
+    def flops(self) -> int: ...
+
+class profile:
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None: ...
+    def __enter__(self) -> profile: ...  # noqa: PYI034
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    @property
+    def events(self) -> list[ProfileEvent]: ...
+    @property
+    def duration_us(self) -> float: ...
+    def summary(self) -> str: ...
+    def save(self, path: str | os.PathLike[str]) -> None: ...
+
+class ArrayAt:
+    def __getitem__(self, indices: Any, /) -> ArrayAt: ...
+    def add(self, value: _Value) -> array: ...
+    def subtract(self, value: _Value) -> array: ...
+    def multiply(self, value: _Value) -> array: ...
+    def divide(self, value: _Value) -> array: ...
+    def maximum(self, value: _Value) -> array: ...
+    def minimum(self, value: _Value) -> array: ...
+
+class Dtype:
+    @property
+    def size(self) -> int: ...
+    def __hash__(self) -> int: ...
+
+class finfo:
+    def __init__(self, arg: Dtype, /) -> None: ...
+    @property
+    def min(self) -> float: ...
+    @property
+    def max(self) -> float: ...
+    @property
+    def eps(self) -> float: ...
+    @property
+    def smallest_normal(self) -> float: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def dtype(self) -> Dtype: ...
+
+class iinfo:
+    def __init__(self, arg: Dtype, /) -> None: ...
+    @property
+    def min(self) -> int: ...
+    @property
+    def max(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def dtype(self) -> Dtype: ...
+
+class Device:
+    def __init__(self, type: DeviceType, index: int = 0) -> None: ...
+    @property
+    def type(self) -> DeviceType: ...
+    def __hash__(self) -> int: ...
+
+class Stream:
+    @property
+    def device(self) -> Device: ...
+    def __hash__(self) -> int: ...
+
+class StreamContext:
+    def __init__(self, s: Stream | _AnyDevice) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
+class PrintOptions:
+    def __init__(self, precision: int = -1) -> None: ...
+    @property
+    def precision(self) -> int: ...
+
+class printoptions:
+    def __init__(self, precision: int = -1) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
+class custom_function:
+    def __init__(self, f: _Function) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def vjp(self, f: _Function) -> _Function: ...
+    def jvp(self, f: _Function) -> _Function: ...
+    def vmap(self, f: _Function) -> _Function: ...
+
+stream = StreamContext
+"""
+
+WRITTEN_OUT = {"array", "stream", "reshape", "transpose"}
