@@ -303,7 +303,7 @@ fn shapes() -> Vec<Entry> {
         entry("mt", vec![real(&[2, 3])], |x| ops::try_mt(&x[0])),
         entry("expand_dims", vec![real(&[2, 3])], |x| ops::try_expand_dims(&x[0], &[0, -1])),
         entry("squeeze", vec![real(&[1, 3, 1])], |x| ops::try_squeeze(&x[0], &[0])),
-        entry("squeeze_all", vec![real(&[1, 3])], |x| ops::try_squeeze(&x[0], &[0])),
+        entry("squeeze_all", vec![real(&[1, 3, 1])], |x| ops::try_squeeze_all(&x[0])),
         entry("flatten", vec![real(&[2, 3, 2])], |x| ops::try_flatten(&x[0], 1, -1)),
         entry("unflatten", vec![real(&[2, 6])], |x| ops::try_unflatten(&x[0], -1, &[2, -1])),
         entry("broadcast_to", vec![real(&[3, 1])], |x| ops::try_broadcast_to(&x[0], &[2, 3, 4])),

@@ -5,8 +5,9 @@ use crate::buffer::Data;
 use crate::error::{Error, Result};
 pub use crate::prim::shape::Window;
 use crate::shape::Strides;
-pub use covector_kernels::fused::TileFn;
+pub use covector_kernels::fused::{Code, TileFn};
 use smallvec::SmallVec;
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 /// Values handed to, or made by, a primitive's evaluation.
@@ -17,7 +18,58 @@ pub type Avals = Outs<Aval>;
 pub type MaybeArrays = Vec<Option<Array>>;
 
 /// An operation the graph knows: everything a transform, the planner and the evaluator need to know of it.
-pub trait Primitive: Send + Sync + 'static {
+///
+/// Programs may implement it and apply it with [`Array::from_primitive`]. A primitive is told from others by its type,
+/// its name and its [`params`](Primitive::params); the name alone decides nothing.
+///
+/// ```
+/// use covector_core::primitive::{Avals, Batch, Derivative, Linear, Primitive, Values};
+/// use covector_core::{Array, Aval, Result, buffer::Data, transforms::grad};
+/// use std::sync::Arc;
+///
+/// /// `factor · x`, elementwise.
+/// struct Scale(f64);
+///
+/// impl Primitive for Scale {
+///     fn name(&self) -> &'static str {
+///         "scale"
+///     }
+///     fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+///         Ok(Avals::from_iter([inputs[0].aval().clone()]))
+///     }
+///     fn derivative(&self) -> Derivative<'_> {
+///         Derivative::Linear(self)
+///     }
+///     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+///         batch.again(batch.inputs) // The batch is one more axis, and each element is by itself.
+///     }
+///     fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
+///         let x = Array::from_data(inputs[0].clone()).to_vec::<f32>();
+///         let y: Vec<f32> = x.iter().map(|x| x * self.0 as f32).collect();
+///         Ok(Values::from_iter([Data::from_slice(&y, inputs[0].shape())?]))
+///     }
+/// }
+///
+/// impl Linear for Scale {
+///     fn is_linear_in(&self, _input: usize) -> bool {
+///         true
+///     }
+///     fn transpose(&self, _input: usize, cts: &[Option<Array>], _x: &[Array]) -> Result<Option<Array>> {
+///         cts[0].as_ref().map(|ct| scale(self.0, ct)).transpose()
+///     }
+/// }
+///
+/// fn scale(factor: f64, x: &Array) -> Result<Array> {
+///     Ok(Array::from_primitive(Arc::new(Scale(factor)), &[x.clone()])?.remove(0))
+/// }
+///
+/// let x = Array::new([1.0f32, 2.0]);
+/// assert_eq!(scale(3.0, &x)?.to_vec::<f32>(), [3.0, 6.0]);
+/// let slope = grad(|x: &Array| scale(3.0, x).map(|y| y.sum()))(&x)?;
+/// assert_eq!(slope.to_vec::<f32>(), [3.0, 3.0]);
+/// # Ok::<(), covector_core::Error>(())
+/// ```
+pub trait Primitive: Any + Send + Sync {
     /// The name in error messages, printed graphs and the catalogue.
     fn name(&self) -> &'static str;
 
@@ -59,9 +111,16 @@ pub trait Primitive: Send + Sync + 'static {
         false
     }
 
-    /// Names and values of the static parameters; serves printing, equality and hashing. Two primitives of the
-    /// same name and parameters compute the same.
-    fn params(&self, _params: &mut Params<'_>) {}
+    /// Names and values of the static parameters: everything besides the inputs that the result depends on. They are
+    /// printed, and two primitives of one type, name and parameters share a plan.
+    ///
+    /// A primitive that says nothing here is told from all others by its address, so that no two with fields of their
+    /// own are taken for each other; their plans are shared only where the primitive itself is.
+    fn params(&self, params: &mut Params<'_>) {
+        if size_of_val(self) > 0 {
+            params.put("self", Param::Identity(std::ptr::from_ref(self).cast::<()>() as usize));
+        }
+    }
 
     /// Arithmetic operations on elements in one evaluation, for profiles, from the shapes of the inputs. Moving,
     /// sorting and drawing numbers counts none.
@@ -83,7 +142,12 @@ pub enum Fuse<'a> {
     View(&'a dyn View),
     /// One output, elementwise over broadcast inputs, by a tile function. Half-precision inputs and outputs are
     /// converted around it: it works in `float32`.
-    Map(TileFn),
+    Map {
+        /// Computes one tile.
+        tile: TileFn,
+        /// The instruction that the tile function is, where the processor has one for it.
+        code: Option<Code>,
+    },
     /// A reduction of input 0 over `axes`, which stay with extent 1: it is called, or runs with its neighbours.
     Reduce {
         /// What is computed.
@@ -290,6 +354,19 @@ pub trait Handwritten {
 pub(crate) enum Op {
     Static(&'static dyn Primitive),
     Shared(Arc<dyn Primitive>),
+}
+
+impl Op {
+    /// Whether the primitive is a `P`. Primitives are recognised by their types, never by their names, which are not
+    /// unique.
+    pub(crate) fn is<P: Primitive>(&self) -> bool {
+        (&**self as &dyn Any).is::<P>()
+    }
+
+    /// The primitive's type.
+    pub(crate) fn type_id(&self) -> TypeId {
+        (&**self as &dyn Any).type_id()
+    }
 }
 
 impl std::ops::Deref for Op {

@@ -42,7 +42,7 @@ activations! {
     relu2 = try_relu2(), "(x)";
     /// ``min(max(x, 0), 6)``.
     relu6 = try_relu6(), "(x)";
-    /// ``x`` where it is positive, ``negative_slope · x`` elsewhere.
+    /// ``x`` where it is not negative, ``negative_slope · x`` elsewhere.
     leaky_relu = try_leaky_relu(negative_slope: f64 = 0.01), "(x, negative_slope=0.01)";
     /// ``x`` where it is positive, ``alpha · (eˣ − 1)`` elsewhere.
     elu = try_elu(alpha: f64 = 1.0), "(x, alpha=1.0)";

@@ -150,7 +150,7 @@ functions! {
         wrap(ops::try_outer(&a, &b))
     }
 
-    /// The sum of products over one axis of both.
+    /// The sum of products along one axis of both; the first is conjugated.
     fn vecdot ["vecdot": a, b, /, *, axis = -1] (a: Arr, b: Arr, axis: isize) -> PyArray {
         wrap(ops::try_vecdot(&a, &b, axis))
     }

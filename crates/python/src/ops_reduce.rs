@@ -160,7 +160,8 @@ macro_rules! reductions {
                 along(|x, axis| ops::try_argpartition(x, kth, axis), &a, axis)
             }
 
-            /// The `k` largest elements along an axis, in no order; flattened for `axis=None`.
+            /// The `k` largest elements of an axis, in ascending order, NaN counting as the largest; flattened for `axis=None`.
+            /// MLX promises no order.
             fn topk ["topk": a, /, k, axis = Some(-1)] (a: Arr, k: isize, axis: Option<isize>) -> PyArray {
                 let Ok(k) = usize::try_from(k) else {
                     return Err(PyValueError::new_err(format!("[topk] {k} elements cannot be chosen")));

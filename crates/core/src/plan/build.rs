@@ -6,7 +6,7 @@ use crate::plan::band::lie;
 use crate::plan::emit::{Plan, emit};
 use crate::plan::linear::{Linear, Ref, write_op};
 use crate::prim::shape::Dims;
-use crate::primitive::{Avals, Fuse, Op, TileFn};
+use crate::primitive::{Avals, Code, Fuse, Op, TileFn};
 use crate::shape::{Shape, Strides, reduced_shape, row_major_strides};
 use covector_kernels::{Dtype, Reduce};
 use rustc_hash::{FxHashMap, FxHasher};
@@ -60,6 +60,7 @@ pub(crate) struct Val {
 
 pub(crate) struct ChainOp {
     pub(crate) tile: TileFn,
+    pub(crate) code: Option<Code>,
     pub(crate) name: &'static str,
     /// Operands: values, of which some are registers of the same chain.
     pub(crate) from: SmallVec<[Val; 3]>,
@@ -223,7 +224,7 @@ impl Planner<'_> {
                     None => self.call(i, inputs, None, values),
                 }
             }
-            Fuse::Map(tile) => self.map(i, tile, inputs, values),
+            Fuse::Map { tile, code } => self.map(i, (tile, code), inputs, values),
             Fuse::Reduce { kind, axes } => {
                 let shape = Shape::from_slice(step.recipe.inputs[0].shape());
                 self.call(
@@ -295,7 +296,13 @@ impl Planner<'_> {
             || at_hand(self.instrs[chain as usize].inputs())
     }
 
-    fn map(&mut self, i: usize, tile: TileFn, inputs: SmallVec<[Val; 3]>, values: &mut Vec<Val>) {
+    fn map(
+        &mut self,
+        i: usize,
+        (tile, code): (TileFn, Option<Code>),
+        inputs: SmallVec<[Val; 3]>,
+        values: &mut Vec<Val>,
+    ) {
         let step = &self.linear.steps[i];
         let aval = &step.node.avals[0];
         // The chain of an input, the latest first; else the newest chain over this shape.
@@ -324,7 +331,7 @@ impl Planner<'_> {
             unreachable!("chosen among chains")
         };
         let op = ops.len() as u32;
-        ops.push(ChainOp { tile, name, from: inputs, root });
+        ops.push(ChainOp { tile, code, name, from: inputs, root });
         for v in outside {
             self.roots[v.root as usize].stored = true;
             if !externals.iter().any(|e| e.root == v.root && e.layout == v.layout) {

@@ -23,7 +23,7 @@ use crate::shape::{Shape, ShapeText};
 use covector_kernels::Dtype;
 use covector_kernels::band::Band;
 use covector_kernels::cast::{narrow_tile, widen_tile};
-use covector_kernels::fused::{Builder, Code, Program, Reg};
+use covector_kernels::fused::{Builder, Program, Reg};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::fmt;
@@ -350,7 +350,7 @@ impl Emitter<'_> {
             let root = &self.roots[op.root as usize];
             let dtype = root.aval.dtype;
             let computed = if is_half(dtype) { Dtype::F32 } else { dtype };
-            let mut reg = builder.apply(op.tile, code(op.name), &from, computed);
+            let mut reg = builder.apply(op.tile, op.code, &from, computed);
             if is_half(dtype) {
                 let tile = narrow_tile(dtype).expect("half precision narrows");
                 reg = builder.apply(TileFn::One(tile), None, &[reg], dtype);
@@ -408,36 +408,6 @@ impl Emitter<'_> {
             }
         }
     }
-}
-
-/// The instruction that an elementwise primitive is, over floating-point numbers or truth values.
-fn code(name: &str) -> Option<Code> {
-    Some(match name {
-        "add" => Code::Add,
-        "subtract" => Code::Subtract,
-        // The product that is left of an outer product.
-        "multiply" | "matmul" => Code::Multiply,
-        "divide" => Code::Divide,
-        "square" => Code::Square,
-        "sqrt" => Code::SquareRoot,
-        "reciprocal" => Code::Reciprocal,
-        "negative" => Code::Negative,
-        "real_abs" => Code::Absolute,
-        "maximum" => Code::Maximum,
-        "minimum" => Code::Minimum,
-        "equal" => Code::Equal,
-        "not_equal" => Code::NotEqual,
-        "less" => Code::Less,
-        "less_equal" => Code::LessEqual,
-        "greater" => Code::Greater,
-        "greater_equal" => Code::GreaterEqual,
-        "where" => Code::Select,
-        "logical_and" => Code::And,
-        "logical_or" => Code::Or,
-        "logical_not" => Code::Not,
-        "astype" => Code::FromBool,
-        _ => return None,
-    })
 }
 
 impl fmt::Display for Plan {

@@ -6,7 +6,7 @@
 
 use crate::plan::band::{Grouper, row_counts, worth};
 use crate::plan::build::Proto;
-use crate::prim::matmul::is_matmul;
+use crate::prim::matmul::Matmul;
 use covector_kernels::Dtype;
 use smallvec::SmallVec;
 
@@ -53,7 +53,7 @@ impl Grouper<'_> {
             return false;
         };
         // Products of other types are not told of before they are complete.
-        is_matmul(op)
+        op.is::<Matmul>()
             && matches!(avals[0].dtype, Dtype::F32 | Dtype::F64)
             && avals[0].shape.iter().product::<usize>() * avals[0].dtype.size() >= MIN_BYTES
     }

@@ -7,7 +7,7 @@ use crate::eval::no_value;
 use crate::graph::{self, Places};
 use crate::primitive::{Fuse, Op, Param, Params};
 use rustc_hash::{FxHashMap, FxHasher};
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// Where an input comes from.
@@ -215,20 +215,24 @@ impl Listing {
     }
 }
 
-/// The identities that the operations of a graph hold: users' functions, compiled graphs.
-pub(crate) fn identities(linear: &Linear) -> Vec<usize> {
-    let mut found = Vec::new();
-    let mut sink = |_: &'static str, value: Param<'_>| {
-        if let Param::Identity(id) = value {
-            found.push(id);
-        }
-    };
+/// The identities that the operations of a graph hold (users' functions, compiled graphs, primitives that are their own
+/// key), and the operations themselves: while the key is remembered, no other may get such an address.
+pub(crate) fn identities(linear: &Linear) -> (Vec<usize>, Vec<Op>) {
+    let (mut found, mut holders) = (Vec::new(), Vec::new());
     for step in &linear.steps {
-        if let Op::Shared(op) = &step.recipe.op {
-            op.params(&mut Params::new(&mut sink));
+        let Op::Shared(op) = &step.recipe.op else { continue };
+        let before = found.len();
+        let mut sink = |_: &'static str, value: Param<'_>| {
+            if let Param::Identity(id) = value {
+                found.push(id);
+            }
+        };
+        op.params(&mut Params::new(&mut sink));
+        if found.len() > before && !matches!(op.fuse(&step.recipe.inputs), Fuse::Forward { .. }) {
+            holders.push(step.recipe.op.clone());
         }
     }
-    found
+    (found, holders)
 }
 
 /// Writes what tells a primitive from others.
@@ -244,21 +248,25 @@ pub(crate) fn write_op(op: &Op, inputs: &[Array], key: &mut Vec<u64>) {
         key.push(first as u64 | 1 << 60);
         return;
     }
-    key.push(op.name().as_ptr() as u64);
+    // The type and the name, as one word: a type may have a name for each of its kinds, and types may share a name.
+    let mut hasher = FxHasher::default();
+    (op.type_id(), op.name().as_ptr()).hash(&mut hasher);
+    key.push(hasher.finish());
+    // The kind and the length in front of each parameter, so that no two lists of parameters read the same.
     let mut sink = |_: &'static str, value: Param<'_>| match value {
-        Param::Int(v) => key.push(v as u64),
-        Param::Float(v) => key.push(v.to_bits()),
-        Param::Identity(v) => key.push(v as u64),
+        Param::Int(v) => key.extend([0, v as u64]),
+        Param::Float(v) => key.extend([1, v.to_bits()]),
+        Param::Identity(v) => key.extend([2, v as u64]),
         Param::Ints(v) => {
-            key.push(v.len() as u64);
+            key.push(3 | (v.len() as u64) << 3);
             key.extend(v.iter().map(|&v| v as u64));
         }
         Param::Signed(v) => {
-            key.push(v.len() as u64);
+            key.push(4 | (v.len() as u64) << 3);
             key.extend(v.iter().map(|&v| v as u64));
         }
         Param::Text(v) => {
-            key.push(v.len() as u64);
+            key.push(5 | (v.len() as u64) << 3);
             key.extend(v.bytes().map(u64::from));
         }
     };

@@ -25,7 +25,7 @@ mod turn;
 use crate::array::{Array, Recipe};
 use crate::error::{Error, Result};
 use crate::eval::no_value;
-use crate::primitive::{Fuse, Values};
+use crate::primitive::{Fuse, Op, Values};
 use crate::profile::{self, EventKind};
 use donate::Turn;
 use emit::Plan;
@@ -52,8 +52,11 @@ struct Cache {
 struct Cached {
     key: Box<[u64]>,
     plan: Arc<Plan>,
-    /// What the plan keeps alive that somebody may want to be rid of; see [`forget`].
+    /// Identities in the key; see [`forget`].
     identities: Vec<usize>,
+    /// The operations that have them, alive as long as the key is.
+    #[expect(dead_code, reason = "held so that no other operation gets an address that is in the key")]
+    holders: Vec<Op>,
 }
 
 static CACHE: Mutex<Option<Cache>> = Mutex::new(None);
@@ -170,8 +173,8 @@ fn find(listing: &Listing) -> Option<Arc<Plan>> {
     Some(plan)
 }
 
-fn keep(key: &[u64], identities: Vec<usize>, hash: u64, plan: Arc<Plan>) {
-    let cached = Cached { key: key.into(), plan, identities };
+fn keep(key: &[u64], (identities, holders): (Vec<usize>, Vec<Op>), hash: u64, plan: Arc<Plan>) {
+    let cached = Cached { key: key.into(), plan, identities, holders };
     // Dropped without the lock: an operation may hold graphs, and what they hold may come back here.
     let mut dropped = Vec::new();
     let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());

@@ -7,8 +7,7 @@
 
 use crate::plan::build::{Layout, Proto, Root, Val};
 use crate::plan::emit::Part;
-use crate::prim::shape::reshape_strides;
-use crate::primitive::Op;
+use crate::prim::shape::{Concatenate, reshape_strides};
 use crate::shape::{Shape, row_major_strides};
 use covector_kernels::Out;
 
@@ -30,13 +29,9 @@ pub(crate) struct Homes(Vec<Option<Box<Home>>>);
 /// The result of a concatenation, and what it joins.
 fn concatenation(proto: &Proto) -> Option<(u32, &[Val])> {
     match proto {
-        Proto::Call { op, inputs, first_root, .. } if is_concatenate(op) => Some((*first_root, inputs)),
+        Proto::Call { op, inputs, first_root, .. } if op.is::<Concatenate>() => Some((*first_root, inputs)),
         _ => None,
     }
-}
-
-fn is_concatenate(op: &Op) -> bool {
-    op.name() == "concatenate"
 }
 
 /// How the inputs of a concatenation lie in its result.

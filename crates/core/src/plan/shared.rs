@@ -10,7 +10,7 @@
 
 use crate::plan::band::lie;
 use crate::plan::build::{Layout, Proto, Root, Source, Val};
-use crate::prim::matmul::is_matmul;
+use crate::prim::matmul::Matmul;
 use crate::prim::shape::Reshape;
 use crate::primitive::Op;
 use crate::shape::Shape;
@@ -38,7 +38,7 @@ pub(crate) fn share_matrices(protos: &mut Vec<Proto>, roots: &mut Vec<Root>, val
 /// The operands of a product of two matrices that runs by itself, and its result.
 fn product(proto: &Proto) -> Option<(&Val, &Val, u32)> {
     match proto {
-        Proto::Call { op, inputs, avals, first_root, pass: None, .. } if is_matmul(op) => {
+        Proto::Call { op, inputs, avals, first_root, pass: None, .. } if op.is::<Matmul>() => {
             (avals[0].shape.len() == 2).then(|| (&inputs[0], &inputs[1], *first_root))
         }
         _ => None,

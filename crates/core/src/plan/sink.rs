@@ -7,14 +7,22 @@
 
 use crate::plan::build::{ChainOp, MAX_CHAIN, MAX_INPUTS, Proto, Root, Source, Val};
 use crate::plan::shared::renumber;
+use crate::primitive::Code;
 use rustc_hash::FxHashSet;
 
 /// Chains longer than this are left as they are: they are made of single numbers.
 const MAX_OPS: usize = 256;
-/// Operations that take no longer than to read a value from the cache, and how many of them are done twice.
-const CHEAP: [&str; 9] =
-    ["add", "subtract", "multiply", "negative", "square", "maximum", "minimum", "abs", "where"];
+/// How many cheap operations are done twice.
 const MAX_COPIED: usize = 4;
+
+/// Whether an operation takes no longer than to read a value from the cache.
+fn is_cheap(op: &ChainOp) -> bool {
+    use Code::{Absolute, Add, Maximum, Minimum, Multiply, Negative, Select, Square, Subtract};
+    matches!(
+        op.code,
+        Some(Add | Subtract | Multiply | Negative | Square | Maximum | Minimum | Absolute | Select)
+    )
+}
 
 /// What goes to another chain: operations that are moved, in order; those that are done there, too; and where to.
 struct Move {
@@ -100,7 +108,7 @@ fn movable(p: usize, k: usize, protos: &[Proto], roots: &[Root], readers: &[Vec<
         match number(v) {
             Some(j) if moved.contains(&j) || copied.contains(&j) => continue,
             Some(j) if !roots[ops[j].root as usize].stored => {
-                if copied.len() == MAX_COPIED || !CHEAP.contains(&ops[j].name) {
+                if copied.len() == MAX_COPIED || !is_cheap(&ops[j]) {
                     return None;
                 }
                 copied.push(j);
@@ -152,7 +160,7 @@ fn transfer(p: usize, what: &Move, protos: &mut [Proto], roots: &mut Vec<Root>, 
             roots.push(Root { source: roots[op.root as usize].source, aval, stored: false, kept: false });
             readers.push(Vec::new());
             copy.push((op.root, root));
-            gone.push(ChainOp { tile: op.tile, name: op.name, from: op.from.clone(), root });
+            gone.push(ChainOp { tile: op.tile, code: op.code, name: op.name, from: op.from.clone(), root });
         }
         if moved.contains(&i) { gone.push(op) } else { kept.push(op) }
     }

@@ -5,7 +5,7 @@
 //! times as long as the chain itself. The product's operands are views as well and cost nothing to turn.
 
 use crate::plan::build::{Layout, Proto, Root, Val};
-use crate::prim::matmul::is_matmul;
+use crate::prim::matmul::Matmul;
 use crate::shape::{Shape, Strides};
 use smallvec::smallvec;
 
@@ -24,7 +24,7 @@ pub(crate) fn turn_products<'a>(
             && let &[m, n] = &aval.shape[..]
             && m > 1
             && n > 1
-            && is_matmul(op)
+            && op.is::<Matmul>()
         {
             let (shape, strides): (Shape, Strides) = (smallvec![n, m], smallvec![1, n as isize]);
             turned[*first_root as usize] = Some(Layout { shape, strides, shift: 0 });

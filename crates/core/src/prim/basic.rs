@@ -5,7 +5,9 @@ use crate::array::{Array, Aval};
 use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::is_half;
-use crate::primitive::{Avals, Batch, Derivative, Fuse, Linear, Param, Params, Primitive, TileFn, Values};
+use crate::primitive::{
+    Avals, Batch, Code, Derivative, Fuse, Linear, Param, Params, Primitive, TileFn, Values,
+};
 use covector_kernels::Dtype;
 use covector_kernels::cast::cast_tile;
 use smallvec::smallvec;
@@ -137,7 +139,9 @@ impl Primitive for AsType {
     fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
         // Half-precision sides are float32 inside a chain, which narrows and widens by itself.
         let inside = |d: Dtype| if is_half(d) { Dtype::F32 } else { d };
-        Fuse::Map(TileFn::One(cast_tile(inside(inputs[0].dtype()), inside(self.to))))
+        let from = inside(inputs[0].dtype());
+        let code = (from == Dtype::Bool).then_some(Code::FromBool);
+        Fuse::Map { tile: TileFn::One(cast_tile(from, inside(self.to))), code }
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("to", Param::Text(self.to.name()));

@@ -4,7 +4,7 @@
 use crate::array::Array;
 use crate::error::Result;
 use crate::ops;
-use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply2, gives_bool, tiles};
+use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply2, code, gives_bool, tiles};
 use crate::prim::unary::{floor, log, negative, sigmoid, square};
 use covector_kernels::{C64, Dtype, math, tile2};
 
@@ -20,7 +20,7 @@ macro_rules! partials {
 macro_rules! rows {
     ($(
         $(#[doc = $doc:literal])*
-        $name:ident $try_name:ident: $takes:ident => $gives:ident, on $lo:tt $hi:tt, d $d:tt, $tiles:tt;
+        $name:ident $try_name:ident: $takes:ident => $gives:ident, on $lo:tt $hi:tt, d $d:tt, $tiles:tt $($code:ident)?;
     )*) => {
         #[allow(non_camel_case_types, reason = "the variants are the rows' names")]
         #[derive(Clone, Copy)]
@@ -34,6 +34,7 @@ macro_rules! rows {
                 takes: Takes::$takes,
                 gives_bool: gives_bool!($gives),
                 tiles: Tiles::Two(tiles!(tile2, $gives, $tiles)),
+                code: code!($($code)?),
                 partials: partials!($d),
                 domain: &[$lo, $hi],
                 function: RowFn::Two($try_name),
@@ -100,20 +101,20 @@ rows! {
     /// The sum; of truth values their disjunction.
     add try_add: Same => Same, on (-2.0, 2.0) (-2.0, 2.0), d (|t, _a, _b, _y| t.clone(), |t, _a, _b, _y| t.clone()),
         {[real |a, b| a + b] [int |a, b| a.wrapping_add(b)] [uint |a, b| a.wrapping_add(b)] [bool |a, b| a | b]
-         [c64 |a, b| a + b]};
+         [c64 |a, b| a + b]} Add;
     /// The difference `a − b`.
     subtract try_subtract: Same => Same, on (-2.0, 2.0) (-2.0, 2.0),
         d (|t, _a, _b, _y| t.clone(), |t, _a, _b, _y| negative(t)),
         {[real |a, b| a - b] [int |a, b| a.wrapping_sub(b)] [uint |a, b| a.wrapping_sub(b)] [bool |a, b| a ^ b]
-         [c64 |a, b| a - b]};
+         [c64 |a, b| a - b]} Subtract;
     /// The product; of truth values their conjunction.
     multiply try_multiply: Same => Same, on (-2.0, 2.0) (-2.0, 2.0), d (|t, _a, b, _y| t * b, |t, a, _b, _y| t * a),
         {[real |a, b| a * b] [int |a, b| a.wrapping_mul(b)] [uint |a, b| a.wrapping_mul(b)] [bool |a, b| a & b]
-         [c64 |a, b| a * b]};
+         [c64 |a, b| a * b]} Multiply;
     /// The quotient `a / b`, in floating point.
     divide try_divide: Float => Same, on (-2.0, 2.0) (0.4, 2.0),
         d (|t, _a, b, _y| t / b, |t, _a, b, y| negative(&(t * (y / b)))),
-        {[real |a, b| a / b] [c64 |a, b| a / b]};
+        {[real |a, b| a / b] [c64 |a, b| a / b]} Divide;
     /// The quotient rounded down. Integers: division by zero gives 0.
     floor_divide try_floor_divide: Same => Same, on (0.2, 0.8) (1.0, 2.0), d zero,
         {[real |a, b| (a / b).floor()]
@@ -157,7 +158,7 @@ rows! {
             |t, a, b, _y| where_(&greater(a, b), &zero(t), t)
         ),
         {[real |a, b| if a > b || a.is_nan() { a } else { b }] [int |a, b| a.max(b)] [uint |a, b| a.max(b)]
-         [bool |a, b| a | b] [c64 |a, b| if before(b, a) || a.is_nan() { a } else { b }]};
+         [bool |a, b| a | b] [c64 |a, b| if before(b, a) || a.is_nan() { a } else { b }]} Maximum;
     /// The smaller of the two, NaN if either is. Where they are equal the gradient goes to `b`.
     minimum try_minimum: Same => Same, on (-2.0, 0.0) (0.1, 2.0),
         d (
@@ -165,7 +166,7 @@ rows! {
             |t, a, b, _y| where_(&ops::less(a, b), &zero(t), t)
         ),
         {[real |a, b| if a < b || a.is_nan() { a } else { b }] [int |a, b| a.min(b)] [uint |a, b| a.min(b)]
-         [bool |a, b| a & b] [c64 |a, b| if before(a, b) || a.is_nan() { a } else { b }]};
+         [bool |a, b| a & b] [c64 |a, b| if before(a, b) || a.is_nan() { a } else { b }]} Minimum;
     /// The angle of the point `(b, a)`: the inverse tangent of `a / b` in the right quadrant.
     arctan2 try_arctan2: Float => Same, on (0.3, 2.0) (0.3, 2.0),
         d (
@@ -179,28 +180,28 @@ rows! {
         {[math logaddexp]};
     /// Whether `a = b`.
     equal try_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
-        {[real |a, b| a == b] [int |a, b| a == b] [uint |a, b| a == b] [bool |a, b| a == b] [c64 |a, b| a == b]};
+        {[real |a, b| a == b] [int |a, b| a == b] [uint |a, b| a == b] [bool |a, b| a == b] [c64 |a, b| a == b]} Equal;
     /// Whether `a ≠ b`.
     not_equal try_not_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
-        {[real |a, b| a != b] [int |a, b| a != b] [uint |a, b| a != b] [bool |a, b| a != b] [c64 |a, b| a != b]};
+        {[real |a, b| a != b] [int |a, b| a != b] [uint |a, b| a != b] [bool |a, b| a != b] [c64 |a, b| a != b]} NotEqual;
     /// Whether `a < b`; complex numbers are ordered by their real part, then by their imaginary part.
     less try_less: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
-        {[real |a, b| a < b] [int |a, b| a < b] [uint |a, b| a < b] [bool |a, b| !a & b] [c64 |a, b| before(a, b)]};
+        {[real |a, b| a < b] [int |a, b| a < b] [uint |a, b| a < b] [bool |a, b| !a & b] [c64 |a, b| before(a, b)]} Less;
     /// Whether `a ≤ b`.
     less_equal try_less_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
         {[real |a, b| a <= b] [int |a, b| a <= b] [uint |a, b| a <= b] [bool |a, b| a <= b]
-         [c64 |a, b| before(a, b) || a == b]};
+         [c64 |a, b| before(a, b) || a == b]} LessEqual;
     /// Whether `a > b`.
     greater try_greater: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
-        {[real |a, b| a > b] [int |a, b| a > b] [uint |a, b| a > b] [bool |a, b| a & !b] [c64 |a, b| before(b, a)]};
+        {[real |a, b| a > b] [int |a, b| a > b] [uint |a, b| a > b] [bool |a, b| a & !b] [c64 |a, b| before(b, a)]} Greater;
     /// Whether `a ≥ b`.
     greater_equal try_greater_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
         {[real |a, b| a >= b] [int |a, b| a >= b] [uint |a, b| a >= b] [bool |a, b| a >= b]
-         [c64 |a, b| before(b, a) || a == b]};
+         [c64 |a, b| before(b, a) || a == b]} GreaterEqual;
     /// Whether both are true (not zero).
-    logical_and try_logical_and: Bool => Bool, on (0.0, 1.0) (0.0, 1.0), d zero, {[bool |a, b| a & b]};
+    logical_and try_logical_and: Bool => Bool, on (0.0, 1.0) (0.0, 1.0), d zero, {[bool |a, b| a & b]} And;
     /// Whether at least one is true (not zero).
-    logical_or try_logical_or: Bool => Bool, on (0.0, 1.0) (0.0, 1.0), d zero, {[bool |a, b| a | b]};
+    logical_or try_logical_or: Bool => Bool, on (0.0, 1.0) (0.0, 1.0), d zero, {[bool |a, b| a | b]} Or;
     /// The conjunction of each pair of bits.
     bitwise_and try_bitwise_and: Same => Same, on (0.0, 1.0) (0.0, 1.0), d zero,
         {[int |a, b| a & b] [uint |a, b| a & b] [bool |a, b| a & b]};

@@ -41,7 +41,7 @@ impl Primitive for Part {
         batch.again(batch.inputs)
     }
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map(TileFn::One(self.tile()))
+        Fuse::Map { tile: TileFn::One(self.tile()), code: None }
     }
 }
 
@@ -90,7 +90,7 @@ impl Primitive for MakeComplex {
         batch_elementwise(batch)
     }
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map(TileFn::Two(JOIN))
+        Fuse::Map { tile: TileFn::Two(JOIN), code: None }
     }
 }
 
@@ -124,7 +124,7 @@ impl Primitive for ComplexAbs {
         batch.again(batch.inputs)
     }
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map(TileFn::One(MODULUS))
+        Fuse::Map { tile: TileFn::One(MODULUS), code: None }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::array::{Array, Aval, Inputs};
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::{Avals, Batch, Derivative, Elementwise, Fuse, Op, Primitive, TileFn};
+use crate::primitive::{Avals, Batch, Code, Derivative, Elementwise, Fuse, Op, Primitive, TileFn};
 use crate::shape::{Shape, broadcast_shapes};
 use covector_kernels::{Dtype, Tile1, Tile2, Tile3, tile3};
 use smallvec::smallvec;
@@ -49,6 +49,8 @@ pub struct Row {
     pub gives_bool: bool,
     /// The kernels.
     pub tiles: Tiles,
+    /// The instruction that the kernels for `float32` and `float64` (or for truth values) are, where there is one.
+    pub code: Option<Code>,
     /// The derivative.
     pub partials: Partials,
     /// For each input an interval where it is smooth, for tests.
@@ -147,10 +149,11 @@ impl Primitive for Row {
 
     fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
         let compute = compute_dtype(inputs[0].dtype()) as usize;
-        match &self.tiles {
-            Tiles::One(tiles) => tiles[compute].map_or(Fuse::Call, |f| Fuse::Map(TileFn::One(f))),
-            Tiles::Two(tiles) => tiles[compute].map_or(Fuse::Call, |f| Fuse::Map(TileFn::Two(f))),
-        }
+        let tile = match &self.tiles {
+            Tiles::One(tiles) => tiles[compute].map(TileFn::One),
+            Tiles::Two(tiles) => tiles[compute].map(TileFn::Two),
+        };
+        tile.map_or(Fuse::Call, |tile| Fuse::Map { tile, code: self.code })
     }
 }
 
@@ -214,7 +217,8 @@ impl Primitive for Select {
 
     fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
         // Half precision is computed in float32 inside a chain.
-        Fuse::Map(TileFn::Three(select_tile(compute_dtype(inputs[1].dtype()))))
+        let tile = TileFn::Three(select_tile(compute_dtype(inputs[1].dtype())));
+        Fuse::Map { tile, code: Some(Code::Select) }
     }
 }
 
@@ -324,6 +328,17 @@ macro_rules! tile_types {
     )*};
 }
 pub(crate) use tile_types;
+
+/// The instruction that a row names after its kernels, if it names one.
+macro_rules! code {
+    () => {
+        None
+    };
+    ($code:ident) => {
+        Some($crate::primitive::Code::$code)
+    };
+}
+pub(crate) use code;
 
 macro_rules! gives_bool {
     (Same) => {

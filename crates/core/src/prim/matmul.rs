@@ -5,7 +5,7 @@ use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::binary::multiply_row;
-use crate::primitive::{Avals, Batch, Bilinear, Derivative, Fuse, Op, Primitive, Values};
+use crate::primitive::{Avals, Batch, Bilinear, Derivative, Fuse, Primitive, Values};
 use crate::shape::{Shape, ShapeText, broadcast_shapes};
 use covector_kernels as kernels;
 use smallvec::smallvec;
@@ -13,12 +13,6 @@ use smallvec::smallvec;
 /// `[…, m, k] × […, k, n] → […, m, n]`; axes in front broadcast.
 pub(crate) struct Matmul;
 pub(crate) static MATMUL: Matmul = Matmul;
-
-/// Whether an operation is the matrix product.
-pub(crate) fn is_matmul(op: &Op) -> bool {
-    // By name: statics without a size may share an address.
-    matches!(op, Op::Static(p) if p.name() == MATMUL.name())
-}
 
 /// Two factors as the kernel takes them: of equal rank.
 pub(crate) fn factors(a: &Data, b: &Data, rank: usize) -> (Data, Data) {
@@ -89,7 +83,7 @@ impl Primitive for Matmul {
         // An outer product is a multiplication with broadcasting.
         let outer = inputs[0].shape().last() == Some(&1) && inputs[0].dtype().is_inexact();
         let times = outer.then(|| multiply_row().fuse(inputs));
-        times.filter(|times| matches!(times, Fuse::Map(_))).unwrap_or(Fuse::Product)
+        times.filter(|times| matches!(times, Fuse::Map { .. })).unwrap_or(Fuse::Product)
     }
 }
 

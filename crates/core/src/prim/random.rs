@@ -145,6 +145,7 @@ macro_rules! stream_row {
         table[Dtype::F64 as usize] = Some(tile1!(f64 => f64, |x| kernels::math::f64::$function(x)));
                 table
             }),
+            code: None,
             partials: $partials,
             domain: &[$domain],
             function: RowFn::One(|x| apply1(&$row, x)),

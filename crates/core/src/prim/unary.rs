@@ -1,14 +1,15 @@
 //! The table of unary elementwise operations.
 //!
 //! A row is: documentation; name and name of the fallible form; what it takes and gives; an interval where it
-//! is smooth; the derivative as `t · dy/dx` in public ops; and the scalar kernels. Everything else — the free
+//! is smooth; the derivative as `t · dy/dx` in public ops; the scalar kernels; and the machine instruction that these
+//! are, where there is one. Everything else — the free
 //! functions, the methods, both differentiation modes to any order, vmap, the Python function with its
 //! docstring, the tests — follows from the row.
 
 use crate::array::Array;
 use crate::error::Result;
 use crate::ops;
-use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply1, gives_bool, tiles};
+use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply1, code, gives_bool, tiles};
 use covector_kernels::{C64, Dtype, math, tile1};
 use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
 use std::sync::Mutex;
@@ -41,7 +42,7 @@ macro_rules! partial {
 macro_rules! rows {
     ($(
         $(#[doc = $doc:literal])*
-        $name:ident $try_name:ident: $takes:ident => $gives:ident, on ($lo:expr, $hi:expr), d $d:tt, $tiles:tt;
+        $name:ident $try_name:ident: $takes:ident => $gives:ident, on ($lo:expr, $hi:expr), d $d:tt, $tiles:tt $($code:ident)?;
     )*) => {
         #[allow(non_camel_case_types, reason = "the variants are the rows' names")]
         #[derive(Clone, Copy)]
@@ -55,6 +56,7 @@ macro_rules! rows {
                 takes: Takes::$takes,
                 gives_bool: gives_bool!($gives),
                 tiles: Tiles::One(tiles!(tile1, $gives, $tiles)),
+                code: code!($($code)?),
                 partials: partial!($d),
                 domain: &[($lo, $hi)],
                 function: RowFn::One($try_name),
@@ -97,26 +99,26 @@ macro_rules! rows {
 rows! {
     /// Minus `x`.
     negative try_negative: Same => Same, on (-2.0, 2.0), d (|t, _x, _y| negative(t)),
-        {[real |x| -x] [int |x| x.wrapping_neg()] [uint |x| x.wrapping_neg()] [c64 |z| -z]};
+        {[real |x| -x] [int |x| x.wrapping_neg()] [uint |x| x.wrapping_neg()] [c64 |z| -z]} Negative;
     /// The absolute value of a real `x`; see `abs` for the one that also takes complex arrays.
     real_abs try_real_abs: Same => Same, on (0.2, 2.0), d (|t, x, _y| t * sign(x)),
-        {[real |x| x.abs()] [int |x| x.wrapping_abs()] [uint |x| x] [bool |x| x]};
+        {[real |x| x.abs()] [int |x| x.wrapping_abs()] [uint |x| x] [bool |x| x]} Absolute;
     /// The sign of `x`: −1, 0 or 1; 0 for NaN.
     real_sign try_real_sign: Same => Same, on (0.2, 2.0), d zero,
         {[real |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }] [int |x| x.signum()]
          [uint |x| x.min(1)] [bool |x| x]};
     /// The square, `x²`.
     square try_square: Same => Same, on (-2.0, 2.0), d (|t, x, _y| t * (x * 2.0)),
-        {[real |x| x * x] [int |x| x.wrapping_mul(x)] [uint |x| x.wrapping_mul(x)] [bool |x| x] [c64 |z| z * z]};
+        {[real |x| x * x] [int |x| x.wrapping_mul(x)] [uint |x| x.wrapping_mul(x)] [bool |x| x] [c64 |z| z * z]} Square;
     /// The square root, `√x`.
     sqrt try_sqrt: Float => Same, on (0.3, 3.0), d (|t, _x, y| t / (y * 2.0)),
-        {[real |x| x.sqrt()] [c64 |z| math::c64::sqrt(z)]};
+        {[real |x| x.sqrt()] [c64 |z| math::c64::sqrt(z)]} SquareRoot;
     /// One over the square root, `1/√x`.
     rsqrt try_rsqrt: Float => Same, on (0.3, 3.0), d (|t, x, y| t * (y / x * -0.5)),
         {[math rsqrt] [c64 |z| math::c64::sqrt(z).inv()]};
     /// One over `x`.
     reciprocal try_reciprocal: Float => Same, on (0.3, 3.0), d (|t, _x, y| negative(&(t * square(y)))),
-        {[real |x| 1.0 / x] [c64 |z| z.inv()]};
+        {[real |x| 1.0 / x] [c64 |z| z.inv()]} Reciprocal;
     /// The exponential, `eˣ`.
     exp try_exp: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * y),
         {[math exp] [c64 |z| math::c64::exp(z)]};
@@ -199,7 +201,7 @@ rows! {
         {[real |x| x.round_ties_even()] [int |x| x] [uint |x| x] [bool |x| x]
          [c64 |z| C64::new(z.re.round_ties_even(), z.im.round_ties_even())]};
     /// Whether `x` is zero (or `False`).
-    logical_not try_logical_not: Bool => Bool, on (0.0, 1.0), d zero, {[bool |x| !x]};
+    logical_not try_logical_not: Bool => Bool, on (0.0, 1.0), d zero, {[bool |x| !x]} Not;
     /// Every bit flipped; for truth values the logical negation.
     bitwise_invert try_bitwise_invert: Same => Same, on (0.0, 1.0), d zero,
         {[int |x| !x] [uint |x| !x] [bool |x| !x]};

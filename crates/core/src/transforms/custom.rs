@@ -60,7 +60,7 @@ pub(crate) fn captured(guard: &TraceGuard, outs: &[Array]) -> Vec<Array> {
     let trace = guard.trace();
     let mut found: Vec<Array> = Vec::new();
     let mut note = |x: &Array| {
-        let constant = x.node.recipe().is_some_and(|r| r.op.name() == "stop_gradient");
+        let constant = x.node.recipe().is_some_and(|r| r.op.is::<basic::StopGradient>());
         if x.is_tracer() && !x.depends_on(trace) && !constant && !found.iter().any(|y| y.is_same(x)) {
             found.push(x.clone());
         }

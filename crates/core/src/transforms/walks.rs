@@ -4,6 +4,7 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::ops;
+use crate::prim::shape::Transpose;
 use crate::primitive::{Batch, Derivative, MaybeArrays};
 use crate::rules;
 use crate::shape::ShapeText;
@@ -44,7 +45,7 @@ pub(crate) fn pullback(
         let mut sums = std::mem::take(&mut cts[i]);
         if step.node.avals[0].shape.len() == 2
             && let Some(recipe) = &step.recipe
-            && recipe.op.name() == "transpose"
+            && recipe.op.is::<Transpose>()
             && let Some(place) = graph.place(&recipe.inputs[0])
             && let Some(products) = sums[0].only_products()
         {
