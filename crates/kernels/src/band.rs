@@ -180,6 +180,17 @@ fn lines(bytes: usize) -> usize {
 }
 
 impl Band {
+    /// Bytes that it holds, apart from machine code.
+    pub fn bytes(&self) -> usize {
+        let stage = |stage: &Stage| match stage {
+            Stage::Chain { program, inputs, outputs, .. } => {
+                program.bytes() + size_of_val(&inputs[..]) + size_of_val(&outputs[..])
+            }
+            _ => 0,
+        };
+        size_of::<Self>() + size_of_val(&self.stages[..]) + self.stages.iter().map(stage).sum::<usize>()
+    }
+
     /// A band of stages over `rows` rows, with this many bytes for each row on each shelf. A band that is to run after a
     /// product is told how many bytes of that product belong to a row.
     pub fn new(rows: usize, stages: Vec<Stage>, shelves: Vec<usize>, product: Option<usize>) -> Self {

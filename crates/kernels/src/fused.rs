@@ -314,6 +314,16 @@ impl Scratch {
 }
 
 impl Program {
+    /// Bytes that it holds, apart from machine code.
+    pub fn bytes(&self) -> usize {
+        let listed = size_of_val(&self.steps[..]) + size_of_val(&self.inputs[..]);
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        let source = size_of_val(&self.source.ops[..]) + size_of_val(&self.source.outputs[..]);
+        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+        let source = 0;
+        size_of::<Self>() + listed + source
+    }
+
     /// Number of operations.
     pub fn len(&self) -> usize {
         self.steps.len()

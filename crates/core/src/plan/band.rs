@@ -436,10 +436,11 @@ impl Proto {
     }
 
     /// Changes all that it reads.
-    pub(crate) fn values_mut(&mut self, change: impl FnMut(&mut Val)) {
+    pub(crate) fn values_mut(&mut self, mut change: impl FnMut(&mut Val)) {
         match self {
             Proto::Chain { ops, externals, .. } => {
-                externals.iter_mut().chain(ops.iter_mut().flat_map(|op| &mut op.from)).for_each(change);
+                externals.change(&mut change);
+                ops.iter_mut().flat_map(|op| &mut op.from).for_each(change);
             }
             Proto::Call { inputs, .. } => inputs.iter_mut().for_each(change),
         }

@@ -3,6 +3,7 @@
 
 use crate::array::{Array, Aval};
 use crate::plan::band::lie;
+use crate::plan::distinct::Distinct;
 use crate::plan::emit::{Plan, emit};
 use crate::plan::linear::{Linear, Ref, write_op};
 use crate::prim::shape::Dims;
@@ -17,11 +18,11 @@ use std::hash::Hasher;
 /// A chain of several elements may have this many inputs; each needs a tile of its own.
 pub(crate) const MAX_INPUTS: usize = 32;
 /// The same for a chain of single elements, which are read where they are.
-const MAX_SCALARS: usize = 1 << 14;
+const MAX_SCALARS: usize = 1 << 20;
 /// A chain may have this many operations.
-pub(crate) const MAX_CHAIN: usize = 1 << 15;
+pub(crate) const MAX_CHAIN: usize = 1 << 22;
 
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Layout {
     pub(crate) shape: Shape,
     pub(crate) strides: Strides,
@@ -52,7 +53,7 @@ pub(crate) enum Source {
 }
 
 /// A value of the graph: a root, seen through a layout.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Val {
     pub(crate) root: u32,
     pub(crate) layout: Option<Box<Layout>>,
@@ -80,7 +81,7 @@ pub(crate) enum Pass {
 
 /// An instruction in the making.
 pub(crate) enum Proto {
-    Chain { shape: Shape, ops: Vec<ChainOp>, externals: Vec<Val> },
+    Chain { shape: Shape, ops: Vec<ChainOp>, externals: Distinct },
     Call { op: Op, inputs: SmallVec<[Val; 3]>, avals: Avals, first_root: u32, pass: Option<Pass> },
 }
 
@@ -317,7 +318,7 @@ impl Planner<'_> {
             self.instrs.push(Proto::Chain {
                 shape: aval.shape.clone(),
                 ops: Vec::new(),
-                externals: Vec::new(),
+                externals: Distinct::default(),
             });
             let chain = self.instrs.len() as u32 - 1;
             self.newest.insert(aval.shape.clone(), chain);
@@ -334,9 +335,7 @@ impl Planner<'_> {
         ops.push(ChainOp { tile, code, name, from: inputs, root });
         for v in outside {
             self.roots[v.root as usize].stored = true;
-            if !externals.iter().any(|e| e.root == v.root && e.layout == v.layout) {
-                externals.push(v);
-            }
+            externals.add(&v);
         }
         let made = self.root(Source::Chain { instr: chain, op }, aval.clone());
         debug_assert_eq!(made, root);

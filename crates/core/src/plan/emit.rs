@@ -8,6 +8,7 @@ use crate::buffer::Data;
 use crate::plan::band::{Reach, Unit, group, lie};
 use crate::plan::build::{ChainOp, Layout, Proto, Root, Source, Val};
 use crate::plan::cost::flops;
+use crate::plan::distinct::Distinct;
 use crate::plan::linear::Linear;
 use crate::plan::merge::merge_chains;
 use crate::plan::order::order;
@@ -188,7 +189,30 @@ fn large(leaf: Option<&Data>) -> bool {
     leaf.is_some_and(|leaf| leaf.size() * leaf.dtype().size() >= LARGE)
 }
 
+impl Plan {
+    /// Bytes that it holds, apart from what other plans may share and from machine code.
+    pub(crate) fn bytes(&self) -> usize {
+        let results: usize = self.results.iter().map(|(_, outs)| size_of_val(&outs[..])).sum();
+        let instrs: usize = self.instrs.iter().map(Instr::bytes).sum();
+        size_of::<Self>() + results + self.results.len() * size_of::<u32>() + instrs
+    }
+}
+
 impl Instr {
+    fn bytes(&self) -> usize {
+        let operands = match &self.work {
+            Work::Chain { program, inputs, outs, .. } => {
+                program.bytes() + size_of_val(&inputs[..]) + size_of_val(&outs[..])
+            }
+            Work::Band { band, inputs, outs, .. } => {
+                band.bytes() + size_of_val(&inputs[..]) + size_of_val(&outs[..])
+            }
+            Work::Join { inputs, outs } => size_of_val(&inputs[..]) + size_of_val(&outs[..]),
+            Work::Call { inputs, avals, .. } => size_of_val(&inputs[..]) + size_of_val(&avals[..]),
+        };
+        size_of::<Self>() + operands + size_of_val(&self.free[..]) + self.label.len()
+    }
+
     /// The slots whose memory outputs take.
     fn over_inputs(&self) -> impl Iterator<Item = Slot> {
         let inputs = match &self.work {
@@ -321,7 +345,7 @@ impl Emitter<'_> {
     }
 
     /// The tile program of a chain, with the roots that are its outputs.
-    pub(crate) fn program(&self, chain: u32, ops: &[ChainOp], externals: &[Val]) -> (Program, Vec<u32>) {
+    pub(crate) fn program(&self, chain: u32, ops: &[ChainOp], externals: &Distinct) -> (Program, Vec<u32>) {
         let mut builder = Builder::default();
         let inputs: Vec<Reg> =
             externals.iter().map(|v| builder.input(self.roots[v.root as usize].aval.dtype)).collect();
@@ -335,10 +359,7 @@ impl Emitter<'_> {
                 let root = &self.roots[v.root as usize];
                 let reg = match root.source {
                     Source::Chain { instr, op } if instr == chain && v.layout.is_none() => regs[op as usize],
-                    _ => {
-                        let place = externals.iter().position(|e| e.root == v.root && e.layout == v.layout);
-                        inputs[place.expect("every outside operand was listed")]
-                    }
+                    _ => inputs[externals.place(v).expect("every outside operand was listed")],
                 };
                 from.push(match widen_tile(root.aval.dtype) {
                     Some(tile) => *wide

@@ -65,10 +65,9 @@ fn merge(m: u32, into: u32, protos: &mut [Proto], roots: &mut [Root]) {
     let Proto::Chain { ops, externals, .. } = &mut protos[into as usize] else {
         unreachable!("chosen among chains")
     };
-    for v in new_externals {
-        let known = externals.iter().any(|e| e.root == v.root && e.layout == v.layout);
-        if !known && !is_register(&v, into, roots) {
-            externals.push(v);
+    for v in new_externals.iter() {
+        if !is_register(v, into, roots) {
+            externals.add(v);
         }
     }
     for op in new_ops {

@@ -6,7 +6,9 @@
 
 mod band;
 mod build;
+mod cache;
 mod cost;
+mod distinct;
 mod donate;
 mod emit;
 mod epilogue;
@@ -25,41 +27,16 @@ mod turn;
 use crate::array::{Array, Recipe};
 use crate::error::{Error, Result};
 use crate::eval::no_value;
-use crate::primitive::{Fuse, Op, Values};
+use crate::primitive::{Fuse, Values};
 use crate::profile::{self, EventKind};
+use cache::Cached;
+pub(crate) use cache::{forget, forgotten};
 use donate::Turn;
 use emit::Plan;
 use linear::{Listing, identities};
 pub(crate) use prepared::Prepared;
-use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::smallvec;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
-
-/// Plans kept, and the most steps a plan may have to be kept.
-const MAX_PLANS: usize = 512;
-const MAX_STEPS: usize = 1 << 15;
-
-#[derive(Default)]
-struct Cache {
-    plans: FxHashMap<u64, Cached>,
-    /// Hashes in the order of arrival; the oldest plan goes first.
-    order: VecDeque<u64>,
-    /// Identities that no new plan may hold.
-    forgotten: FxHashSet<usize>,
-}
-
-struct Cached {
-    key: Box<[u64]>,
-    plan: Arc<Plan>,
-    /// Identities in the key; see [`forget`].
-    identities: Vec<usize>,
-    /// The operations that have them, alive as long as the key is.
-    #[expect(dead_code, reason = "held so that no other operation gets an address that is in the key")]
-    holders: Vec<Op>,
-}
-
-static CACHE: Mutex<Option<Cache>> = Mutex::new(None);
+use std::sync::Arc;
 
 /// Computes the values of the arrays that do not have them.
 pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
@@ -155,65 +132,17 @@ fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
 
 fn find(listing: &Listing) -> Option<Arc<Plan>> {
     let hash = listing.hash();
-    {
-        let cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(cached) = cache.as_ref().and_then(|c| c.plans.get(&hash))
-            && cached.key[..] == listing.key[..]
-        {
-            return Some(cached.plan.clone());
-        }
+    if let Some(plan) = cache::find(hash, &listing.key) {
+        return Some(plan);
     }
     let planning = profile::span(EventKind::Plan, "plan");
     let linear = listing.linear()?;
     let plan = Arc::new(Plan::new(&linear));
     drop(planning);
-    if linear.steps.len() <= MAX_STEPS {
-        keep(&listing.key, identities(&linear), hash, plan.clone());
-    }
+    let (identities, holders) = identities(&linear);
+    let cached = Cached { key: listing.key[..].into(), plan: plan.clone(), identities, holders };
+    cache::keep(hash, cached);
     Some(plan)
-}
-
-fn keep(key: &[u64], (identities, holders): (Vec<usize>, Vec<Op>), hash: u64, plan: Arc<Plan>) {
-    let cached = Cached { key: key.into(), plan, identities, holders };
-    // Dropped without the lock: an operation may hold graphs, and what they hold may come back here.
-    let mut dropped = Vec::new();
-    let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
-    let cache = cache.get_or_insert_default();
-    if cached.identities.iter().any(|id| cache.forgotten.contains(id)) {
-        dropped.push(cached);
-        return;
-    }
-    match cache.plans.insert(hash, cached) {
-        Some(old) => dropped.push(old),
-        None => cache.order.push_back(hash),
-    }
-    while cache.order.len() > MAX_PLANS {
-        if let Some(oldest) = cache.order.pop_front() {
-            dropped.extend(cache.plans.remove(&oldest));
-        }
-    }
-}
-
-/// Drops the plans that hold an operation of this identity, and keeps no more of them, until [`forgotten`].
-pub(crate) fn forget(identity: usize) {
-    let mut dropped = Vec::new();
-    let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
-    let cache = cache.get_or_insert_default();
-    let hashes: Vec<u64> =
-        cache.plans.iter().filter(|(_, c)| c.identities.contains(&identity)).map(|(&hash, _)| hash).collect();
-    if !hashes.is_empty() {
-        cache.order.retain(|hash| !hashes.contains(hash));
-        dropped.extend(hashes.iter().filter_map(|hash| cache.plans.remove(hash)));
-    }
-    cache.forgotten.insert(identity);
-}
-
-/// Says that nothing has this identity any more, so that it may be another's.
-pub(crate) fn forgotten(identity: usize) {
-    let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some(cache) = cache.as_mut() {
-        cache.forgotten.remove(&identity);
-    }
 }
 
 /// What evaluating the arrays would do, one instruction a line: which operations run as one chain, what is

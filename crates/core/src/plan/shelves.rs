@@ -2,6 +2,7 @@
 
 use crate::plan::band::{Reach, Unit, broadcast_strides, lie, prefix};
 use crate::plan::build::{Pass, Proto, Val};
+use crate::plan::distinct::Distinct;
 use crate::plan::emit::{Emitter, Product, Slot, Work};
 use covector_kernels::band::{self, Band, Place, Stage, Target};
 use rustc_hash::FxHashMap;
@@ -66,14 +67,24 @@ impl Emitter<'_> {
 pub(crate) struct BandMaker<'a> {
     emitter: &'a Emitter<'a>,
     unit: &'a Unit,
-    inputs: Vec<Val>,
+    inputs: Distinct,
     outs: Vec<u32>,
+    /// The place of each root in `outs`.
+    place_of: FxHashMap<u32, usize>,
     shelf: Shelves,
 }
 
 impl<'a> BandMaker<'a> {
     pub(crate) fn new(emitter: &'a Emitter<'a>, unit: &'a Unit) -> Self {
-        Self { emitter, unit, inputs: Vec::new(), outs: Vec::new(), shelf: Shelves::new(emitter, unit) }
+        let shelf = Shelves::new(emitter, unit);
+        Self {
+            emitter,
+            unit,
+            inputs: Distinct::default(),
+            outs: Vec::new(),
+            place_of: FxHashMap::default(),
+            shelf,
+        }
     }
 
     pub(crate) fn make(mut self) -> (Work, SmallVec<[(u32, u32); 1]>) {
@@ -166,10 +177,12 @@ impl<'a> BandMaker<'a> {
         if let Some(&shelf) = self.shelf.of.get(&root) {
             return Place::Shelf(shelf);
         }
-        Place::Output(self.outs.iter().position(|&r| r == root).unwrap_or_else(|| {
+        let next = self.outs.len();
+        let place = *self.place_of.entry(root).or_insert(next);
+        if place == next {
             self.outs.push(root);
-            self.outs.len() - 1
-        }))
+        }
+        Place::Output(place)
     }
 
     /// Elements of a root for each row.
@@ -185,15 +198,7 @@ impl<'a> BandMaker<'a> {
     fn source(&mut self, v: &Val) -> band::Source {
         let root = &self.emitter.roots[v.root as usize];
         let inside = root.maker().is_some_and(|m| self.unit.members.contains(&m));
-        let place = if inside {
-            self.place(v.root)
-        } else {
-            let known = self.inputs.iter().position(|x| x.root == v.root && x.layout == v.layout);
-            Place::Input(known.unwrap_or_else(|| {
-                self.inputs.push(v.clone());
-                self.inputs.len() - 1
-            }))
-        };
+        let place = if inside { self.place(v.root) } else { Place::Input(self.inputs.add(v)) };
         let l = lie(v, self.emitter.roots);
         band::Source {
             place,

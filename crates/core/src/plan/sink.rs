@@ -172,9 +172,7 @@ fn transfer(p: usize, what: &Move, protos: &mut [Proto], roots: &mut Vec<Root>, 
     }
     let own: FxHashSet<u32> = gone.iter().map(|op| op.root).collect();
     for v in gone.iter().flat_map(|op| &op.from).filter(|v| v.layout.is_some() || !own.contains(&v.root)) {
-        if !later_externals.iter().any(|e| e.root == v.root && e.layout == v.layout) {
-            later_externals.push(v.clone());
-        }
+        later_externals.add(v);
         if !readers[v.root as usize].contains(&(into as u32)) {
             readers[v.root as usize].push(into as u32);
         }
