@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::batch_elementwise;
 use crate::primitive::{
-    Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Op, Primitive, Structured, TileFn,
+    Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Op, Params, Primitive, Structured, TileFn,
 };
 use crate::shape::broadcast_shapes;
 use covector_kernels::{C64, Dtype, Tile1, Tile2, tile1, tile2};
@@ -43,6 +43,8 @@ impl Primitive for Part {
     fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
         Fuse::Map { tile: TileFn::One(self.tile()), code: None }
     }
+    /// None: each has a name of its own.
+    fn params(&self, _params: &mut Params<'_>) {}
 }
 
 impl Part {

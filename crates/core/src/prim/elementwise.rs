@@ -3,7 +3,7 @@
 use crate::array::{Array, Aval, Inputs};
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::{Avals, Batch, Code, Derivative, Elementwise, Fuse, Op, Primitive, TileFn};
+use crate::primitive::{Avals, Batch, Code, Derivative, Elementwise, Fuse, Op, Params, Primitive, TileFn};
 use crate::shape::{Shape, broadcast_shapes};
 use covector_kernels::{Dtype, Tile1, Tile2, Tile3, tile3};
 use smallvec::smallvec;
@@ -155,6 +155,9 @@ impl Primitive for Row {
         };
         tile.map_or(Fuse::Call, |tile| Fuse::Map { tile, code: self.code })
     }
+
+    /// None: a row is told from others by its address, as a static.
+    fn params(&self, _params: &mut Params<'_>) {}
 }
 
 fn unsupported(row: &Row, dtype: Dtype) -> String {
