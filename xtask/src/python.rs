@@ -159,6 +159,7 @@ pub(crate) fn pytest(session: &mut Session) -> Result<(), String> {
         .arg("--rootdir")
         .arg(&session.root)
         .arg(session.root.join("python/tests"))
+        .env("COVECTOR_VERIFY_PLANS", "1")
         .dir(&dir)
         .run()
 }

@@ -180,6 +180,16 @@ fn lines(bytes: usize) -> usize {
 }
 
 impl Band {
+    /// The stages, in the order in which they run.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// Bytes for each row, by shelf.
+    pub fn shelves(&self) -> &[usize] {
+        &self.shelves
+    }
+
     /// Bytes that it holds, apart from machine code.
     pub fn bytes(&self) -> usize {
         let stage = |stage: &Stage| match stage {
@@ -302,7 +312,16 @@ impl Band {
 }
 
 impl Stage {
-    /// What it reads.
+    /// All that it reads.
+    pub fn reads(&self) -> impl Iterator<Item = &Source> {
+        let other = match self {
+            Stage::Product { matrix: other, .. } | Stage::ProductOver { right: other, .. } => Some(other),
+            _ => None,
+        };
+        self.sources().iter().chain(other)
+    }
+
+    /// What it reads row by row.
     fn sources(&self) -> &[Source] {
         match self {
             Stage::Chain { inputs, .. } => inputs,
@@ -316,15 +335,11 @@ impl Stage {
 
     /// Whether it reads a shelf.
     fn reads_shelf(&self, shelf: usize) -> bool {
-        let other = match self {
-            Stage::Product { matrix: other, .. } | Stage::ProductOver { right: other, .. } => Some(other),
-            _ => None,
-        };
-        self.sources().iter().chain(other).any(|s| s.place == Place::Shelf(shelf))
+        self.reads().any(|s| s.place == Place::Shelf(shelf))
     }
 
     /// What it writes for each row.
-    fn targets(&self) -> &[Target] {
+    pub fn targets(&self) -> &[Target] {
         match self {
             Stage::Chain { outputs, .. } => outputs,
             Stage::Within { output, .. } | Stage::Product { output, .. } => std::slice::from_ref(output),
@@ -333,7 +348,7 @@ impl Stage {
     }
 
     /// The result of all rows together, if it is one.
-    fn sum(&self) -> Option<&Sum> {
+    pub fn sum(&self) -> Option<&Sum> {
         match self {
             Stage::Over { sum, .. } | Stage::ProductOver { sum, .. } => Some(sum),
             _ => None,

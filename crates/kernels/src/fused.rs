@@ -324,6 +324,16 @@ impl Program {
         size_of::<Self>() + listed + source
     }
 
+    /// The element types of the inputs.
+    pub fn inputs(&self) -> &[Dtype] {
+        &self.inputs
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     /// Number of operations.
     pub fn len(&self) -> usize {
         self.steps.len()

@@ -18,6 +18,7 @@ use crate::plan::shared::share_matrices;
 use crate::plan::shelves::BandMaker;
 use crate::plan::sink::sink;
 use crate::plan::turn::turn_products;
+use crate::plan::verify;
 use crate::prim::elementwise::is_half;
 use crate::primitive::{Avals, Op, TileFn};
 use crate::shape::{Shape, ShapeText};
@@ -181,7 +182,13 @@ pub(crate) fn emit(
     instrs.iter_mut().for_each(Instr::pair);
     let leaves = &linear.leaves;
     let lends = instrs.iter().any(|instr| instr.over_inputs().any(|slot| large(leaves.get(slot as usize))));
-    Plan { instrs, slots: slots as usize, results, lends }
+    let plan = Plan { instrs, slots: slots as usize, results, lends };
+    if verify::is_on()
+        && let Err(why) = verify::verify(&plan, linear)
+    {
+        panic!("[plan] {why}; this is a fault of the planner\n{plan}");
+    }
+    plan
 }
 
 /// Whether a leaf is worth having its memory used again.

@@ -23,6 +23,7 @@ mod shared;
 mod shelves;
 mod sink;
 mod turn;
+mod verify;
 
 use crate::array::{Array, Recipe};
 use crate::error::{Error, Result};

@@ -1,0 +1,474 @@
+//! What must hold of every plan. The executor hands out views of memory because a plan says so, so memory safety rests on
+//! these rules:
+//!
+//! - an instruction reads only memory that exists, that is written, and that is not freed yet;
+//! - each element is written once: by one instruction, or by several in parts that do not overlap;
+//! - layouts stay inside their memory, and shapes and element types are those that the work expects;
+//! - an output takes an input's memory only where nothing reads that input afterwards;
+//! - scratch memory of a region is written before it is read, and holds what is put there;
+//! - every slot is freed once, after its last use, unless it is a result; results exist at the end.
+//!
+//! [`verify`] runs on every new plan in debug builds, and so in all tests; in a release build, with the environment
+//! variable `COVECTOR_VERIFY_PLANS=1`.
+
+#[cfg(test)]
+mod tests;
+
+use crate::array::Aval;
+use crate::plan::build::Layout;
+use crate::plan::emit::{Instr, Operand, Output, Plan, Slot, Work};
+use crate::plan::linear::Linear;
+use crate::shape::{Shape, ShapeText, row_major_strides};
+use covector_kernels::Dtype;
+use covector_kernels::band::{Band, Place, Source};
+use rustc_hash::FxHashMap;
+use std::fmt::Display;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// Parts of larger memory are counted, but not compared with each other element by element.
+const MAX_COMPARED: usize = 1 << 22;
+
+type Checked<T = ()> = Result<T, String>;
+
+/// The memory of a slot, as far as the plan has run.
+struct Memory {
+    dtype: Dtype,
+    /// The shape that it has by itself.
+    shape: Shape,
+    /// Element numbers that a layout may reach; a leaf may be a view into more.
+    reach: Range<isize>,
+    written: Written,
+}
+
+enum Written {
+    All,
+    /// As many elements, and which, unless it is too large.
+    Parts(usize, Option<Vec<u64>>),
+}
+
+/// Whether new plans are verified.
+pub(crate) fn is_on() -> bool {
+    static ASKED: OnceLock<bool> = OnceLock::new();
+    let asked = || std::env::var_os("COVECTOR_VERIFY_PLANS").is_some_and(|value| value == "1");
+    cfg!(debug_assertions) || *ASKED.get_or_init(asked)
+}
+
+/// Checks a plan for a listed graph.
+pub(crate) fn verify(plan: &Plan, linear: &Linear) -> Checked {
+    let mut state = State { memory: FxHashMap::default(), freed: vec![None; plan.slots] };
+    for (slot, leaf) in linear.leaves.iter().enumerate() {
+        let reach = reach(leaf.shape(), leaf.strides(), 0);
+        let (dtype, shape) = (leaf.dtype(), Shape::from_slice(leaf.shape()));
+        state.memory.insert(slot as Slot, Memory { dtype, shape, reach, written: Written::All });
+    }
+    if linear.leaves.len() > plan.slots {
+        return Err(format!("{} leaves do not fit in {} slots", linear.leaves.len(), plan.slots));
+    }
+    for (k, instr) in plan.instrs.iter().enumerate() {
+        state.instr(k, instr).map_err(|why| format!("instruction {k} ({}): {why}", instr.label))?;
+    }
+    let mut kept = vec![false; plan.slots];
+    for (step, outs) in &plan.results {
+        let node =
+            linear.steps.get(*step as usize).ok_or_else(|| format!("result of missing step {step}"))?;
+        let avals = &node.node.avals;
+        if avals.len() != outs.len() {
+            return Err(format!("step {step} has {} outputs, the plan {}", avals.len(), outs.len()));
+        }
+        for (aval, out) in avals.iter().zip(outs) {
+            let at = |why: String| format!("result of step {step}: {why}");
+            let (dtype, shape) = state.operand(out).map_err(at)?;
+            expect(&format!("result of step {step}"), (dtype, &shape[..]), (aval.dtype, &aval.shape))?;
+            kept[out.slot as usize] = true;
+        }
+    }
+    for (step, node) in linear.steps.iter().enumerate() {
+        if node.kept && !plan.results.iter().any(|(s, _)| *s as usize == step) {
+            return Err(format!("step {step} is kept and has no result"));
+        }
+    }
+    let unused = |slot: &Slot| !kept[*slot as usize] && (*slot as usize) >= linear.leaves.len();
+    match state.memory.keys().copied().filter(unused).min() {
+        Some(slot) => Err(format!("slot {slot} is never freed")),
+        None => Ok(()),
+    }
+}
+
+/// The elements that a layout reaches; empty for an empty shape.
+fn reach(shape: &[usize], strides: &[isize], shift: isize) -> Range<isize> {
+    if shape.contains(&0) {
+        return shift..shift;
+    }
+    let (mut low, mut high) = (shift, shift);
+    for (&n, &stride) in shape.iter().zip(strides) {
+        let far = (n as isize - 1) * stride;
+        if far < 0 { low += far } else { high += far }
+    }
+    low..high + 1
+}
+
+/// Calls `f` with the number of each element that a layout has.
+fn elements(layout: &Layout, mut f: impl FnMut(isize)) {
+    let Layout { shape, strides, shift } = layout;
+    let n: usize = shape.iter().product();
+    let mut index = vec![0usize; shape.len()];
+    let mut at = *shift;
+    for _ in 0..n {
+        f(at);
+        for k in (0..shape.len()).rev() {
+            index[k] += 1;
+            at += strides[k];
+            if index[k] < shape[k] {
+                break;
+            }
+            at -= strides[k] * shape[k] as isize;
+            index[k] = 0;
+        }
+    }
+}
+
+fn expect(what: &dyn Display, found: (Dtype, &[usize]), wanted: (Dtype, &[usize])) -> Checked {
+    if found == wanted {
+        return Ok(());
+    }
+    let text = |(dtype, shape): (Dtype, &[usize])| format!("{dtype} {}", ShapeText(shape));
+    Err(format!("{what} is {}, expected {}", text(found), text(wanted)))
+}
+
+/// Whether `shape` broadcasts to `to`.
+fn broadcasts(shape: &[usize], to: &[usize]) -> bool {
+    shape.len() <= to.len() && shape.iter().rev().zip(to.iter().rev()).all(|(&a, &b)| a == b || a == 1)
+}
+
+struct State {
+    memory: FxHashMap<Slot, Memory>,
+    /// The instruction that freed each slot.
+    freed: Vec<Option<usize>>,
+}
+
+impl State {
+    fn get(&self, slot: Slot) -> Checked<&Memory> {
+        self.memory.get(&slot).ok_or_else(|| match self.freed.get(slot as usize) {
+            Some(Some(k)) => format!("slot {slot} is used after instruction {k} freed it"),
+            Some(None) => format!("slot {slot} is read before it is written"),
+            None => format!("there is no slot {slot}"),
+        })
+    }
+
+    /// The element type and shape of an operand whose elements are all written.
+    fn operand(&self, operand: &Operand) -> Checked<(Dtype, Shape)> {
+        let memory = self.get(operand.slot)?;
+        let slot = operand.slot;
+        let Some(layout) = &operand.layout else {
+            return match memory.written {
+                Written::All => Ok((memory.dtype, memory.shape.clone())),
+                Written::Parts(..) => Err(format!("slot {slot} is read before all its parts are written")),
+            };
+        };
+        if layout.shape.len() != layout.strides.len() {
+            return Err(format!("a layout of slot {slot} does not have a stride for each axis"));
+        }
+        let seen = reach(&layout.shape, &layout.strides, layout.shift);
+        if !seen.is_empty() && (seen.start < memory.reach.start || seen.end > memory.reach.end) {
+            let Range { start, end } = memory.reach;
+            return Err(format!("a layout reaches {seen:?} of slot {slot}, which has {start}..{end}"));
+        }
+        if let Written::Parts(_, Some(bits)) = &memory.written {
+            let mut missing = None;
+            elements(layout, |at| {
+                if bits[at as usize / 64] >> (at % 64) & 1 == 0 {
+                    missing = Some(at);
+                }
+            });
+            if let Some(at) = missing {
+                return Err(format!("element {at} of slot {slot} is read before it is written"));
+            }
+        }
+        Ok((memory.dtype, layout.shape.clone()))
+    }
+
+    /// Notes that a whole slot is written.
+    fn write(&mut self, slot: Slot, dtype: Dtype, shape: &[usize]) -> Checked {
+        self.fresh(slot)?;
+        let shape = Shape::from_slice(shape);
+        let reach = 0..shape.iter().product::<usize>() as isize;
+        self.memory.insert(slot, Memory { dtype, shape, reach, written: Written::All });
+        Ok(())
+    }
+
+    fn fresh(&self, slot: Slot) -> Checked {
+        match self.freed.get(slot as usize) {
+            None => Err(format!("there is no slot {slot}")),
+            Some(Some(k)) => Err(format!("slot {slot} is written after instruction {k} freed it")),
+            Some(None) if self.memory.contains_key(&slot) => Err(format!("slot {slot} is written twice")),
+            Some(None) => Ok(()),
+        }
+    }
+
+    fn output(&mut self, out: &Output) -> Checked {
+        let Some(part) = &out.part else { return self.write(out.slot, out.dtype, &out.shape) };
+        let (slot, size) = (out.slot, part.whole.iter().product::<usize>());
+        if !self.memory.contains_key(&slot) {
+            self.fresh(slot)?;
+            let bits = (size <= MAX_COMPARED).then(|| vec![0; size.div_ceil(64)]);
+            let (shape, reach) = (part.whole.clone(), 0..size as isize);
+            let written = if size == 0 { Written::All } else { Written::Parts(0, bits) };
+            self.memory.insert(slot, Memory { dtype: out.dtype, shape, reach, written });
+        }
+        let Some(memory) = self.memory.get_mut(&slot) else { unreachable!("just put there") };
+        let whole = format!("the whole of slot {slot}");
+        expect(&whole, (memory.dtype, &memory.shape), (out.dtype, &part.whole))?;
+        if part.layout.shape != out.shape {
+            return Err(format!("a part of slot {slot} has another shape than the output"));
+        }
+        let seen = reach(&part.layout.shape, &part.layout.strides, part.layout.shift);
+        if !seen.is_empty() && (seen.start < 0 || seen.end > size as isize) {
+            return Err(format!("a part reaches {seen:?} of slot {slot}, which has 0..{size}"));
+        }
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let Written::Parts(count, bits) = &mut memory.written else {
+            return Err(format!("a part of slot {slot} is written after all of it was"));
+        };
+        let mut twice = None;
+        if let Some(bits) = bits {
+            elements(&part.layout, |at| {
+                let word = &mut bits[at as usize / 64];
+                if *word >> (at % 64) & 1 == 1 {
+                    twice = Some(at);
+                }
+                *word |= 1 << (at % 64);
+            });
+        }
+        if let Some(at) = twice {
+            return Err(format!("element {at} of slot {slot} is written twice"));
+        }
+        *count += out.shape.iter().product::<usize>();
+        if *count > size {
+            return Err(format!("the parts of slot {slot} have more elements than the whole"));
+        }
+        if *count == size {
+            memory.written = Written::All;
+        }
+        Ok(())
+    }
+
+    fn instr(&mut self, k: usize, instr: &Instr) -> Checked {
+        let mut after = None;
+        if let Work::Band { after: Some(product), .. } = &instr.work {
+            let factor =
+                |i: usize| self.operand(&product.factors[i]).map_err(|why| format!("factor {i}: {why}"));
+            let ((dtype, a), (other, b)) = (factor(0)?, factor(1)?);
+            let out = &product.out;
+            let fits = match (&a[..], &b[..], &out.shape[..]) {
+                ([.., m, k], [.., l, n], [.., rows, columns]) => (m, k, n) == (rows, l, columns),
+                _ => false,
+            };
+            if !fits || dtype != out.dtype || other != out.dtype || out.part.is_some() {
+                return Err("the product's factors do not make its result".into());
+            }
+            self.write(out.slot, out.dtype, &out.shape)?;
+            after = Some(&**product);
+        }
+        match &instr.work {
+            Work::Chain { program, shape, inputs, outs } => {
+                let seen = self.inputs(inputs)?;
+                let types: Vec<Dtype> = seen.iter().map(|(dtype, _)| *dtype).collect();
+                if types != program.inputs() {
+                    return Err(format!("inputs are {types:?}, the program takes {:?}", program.inputs()));
+                }
+                if let Some((i, (_, seen))) = seen.iter().enumerate().find(|(_, x)| !broadcasts(&x.1, shape))
+                {
+                    let (seen, shape) = (ShapeText(seen), ShapeText(shape));
+                    return Err(format!("input {i} of shape {seen} does not broadcast to {shape}"));
+                }
+                if program.outputs() != outs.len() || outs.iter().any(|out| out.shape != *shape) {
+                    return Err("the outputs are not those of the program".into());
+                }
+                self.outputs(inputs, outs, instr, None)?;
+            }
+            Work::Band { band, inputs, outs, .. } => {
+                let seen = self.inputs(inputs)?;
+                stages(band, inputs, &seen, outs)?;
+                self.outputs(inputs, outs, instr, after.map(|product| product.out.slot))?;
+            }
+            Work::Join { inputs, outs } => {
+                let seen = self.inputs(inputs)?;
+                if seen.len() != outs.len() {
+                    return Err(format!("{} inputs are copied to {} outputs", seen.len(), outs.len()));
+                }
+                for (i, ((dtype, shape), out)) in seen.iter().zip(outs).enumerate() {
+                    expect(&format!("input {i}"), (*dtype, shape), (out.dtype, &out.shape))?;
+                }
+                self.outputs(inputs, outs, instr, None)?;
+            }
+            Work::Call { inputs, avals, first, .. } => {
+                self.inputs(inputs)?;
+                for (i, Aval { dtype, shape }) in avals.iter().enumerate() {
+                    self.write(first + i as Slot, *dtype, shape)?;
+                }
+            }
+        }
+        for &slot in &instr.free {
+            if self.memory.remove(&slot).is_none() {
+                return Err(match self.freed.get(slot as usize).copied().flatten() {
+                    Some(j) => format!("slot {slot} is freed again after instruction {j}"),
+                    None => format!("slot {slot} is freed before it exists"),
+                });
+            }
+            self.freed[slot as usize] = Some(k);
+        }
+        Ok(())
+    }
+
+    fn inputs(&self, inputs: &[Operand]) -> Checked<Vec<(Dtype, Shape)>> {
+        let one =
+            |(i, input): (usize, &Operand)| self.operand(input).map_err(|why| format!("input {i}: {why}"));
+        inputs.iter().enumerate().map(one).collect()
+    }
+
+    /// Writes outputs, of which some take the memory of inputs.
+    fn outputs(
+        &mut self,
+        inputs: &[Operand],
+        outs: &[Output],
+        instr: &Instr,
+        product: Option<Slot>,
+    ) -> Checked {
+        for (n, &(out, input)) in instr.over.iter().enumerate() {
+            let (Some(to), Some(from)) = (outs.get(out as usize), inputs.get(input as usize)) else {
+                return Err(format!("output {out} over input {input}, which are not there"));
+            };
+            let memory = self.get(from.slot)?;
+            let what = format!("output {out} over input {input}");
+            if from.layout.is_some() || to.part.is_some() {
+                return Err(format!("{what}: one of them is not the whole of its memory"));
+            }
+            expect(&what, (to.dtype, &to.shape), (memory.dtype, &memory.shape))?;
+            if !instr.free.contains(&from.slot) {
+                return Err(format!("{what}: slot {} is read afterwards", from.slot));
+            }
+            if inputs.iter().filter(|o| o.slot == from.slot).count() > 1 {
+                return Err(format!("{what}: another input is in slot {}, too", from.slot));
+            }
+            if instr.over[..n].iter().any(|pair| pair.0 == out || pair.1 == input) {
+                return Err(format!("{what}: one of them is in two pairs"));
+            }
+            let factor = match &instr.work {
+                Work::Band { after: Some(product), .. } => &product.factors[..],
+                _ => &[],
+            };
+            if factor.iter().any(|f| f.slot == from.slot) && product != Some(from.slot) {
+                return Err(format!("{what}: the product reads slot {} to its end", from.slot));
+            }
+        }
+        outs.iter()
+            .enumerate()
+            .try_for_each(|(k, out)| self.output(out).map_err(|why| format!("output {k}: {why}")))
+    }
+}
+
+/// Checks the stages of a region against its inputs and outputs.
+fn stages(band: &Band, inputs: &[Operand], seen: &[(Dtype, Shape)], outs: &[Output]) -> Checked {
+    let rows = band.rows();
+    // What is on each shelf, and which outputs are written: the element type, elements a row, and whether later stages
+    // may read it.
+    let mut shelves: Vec<Option<(Dtype, usize)>> = vec![None; band.shelves().len()];
+    let mut written: Vec<Option<bool>> = vec![None; outs.len()];
+    for (s, stage) in band.stages().iter().enumerate() {
+        let at = |why: String| format!("stage {s}: {why}");
+        for source in stage.reads() {
+            source_is_there(source, rows, inputs, seen, outs, (&shelves, &written)).map_err(at)?;
+        }
+        for target in stage.targets() {
+            let bytes = target.row * target.dtype.size();
+            match target.place {
+                Place::Input(i) => return Err(at(format!("input {i} is written"))),
+                Place::Shelf(i) => match (shelves.get_mut(i), band.shelves().get(i)) {
+                    (Some(shelf), Some(&size)) if bytes <= size => *shelf = Some((target.dtype, target.row)),
+                    (Some(_), Some(&size)) => {
+                        return Err(at(format!("{bytes} bytes a row do not fit on shelf {i} of {size}")));
+                    }
+                    _ => return Err(at(format!("there is no shelf {i}"))),
+                },
+                Place::Output(i) => {
+                    let out = outs.get(i).ok_or_else(|| at(format!("there is no output {i}")))?;
+                    let size = out.shape.iter().product::<usize>();
+                    if (target.dtype, target.row * rows) != (out.dtype, size) {
+                        return Err(at(format!("{rows} rows of {} do not make output {i}", target.row)));
+                    }
+                    if written[i].replace(true).is_some() {
+                        return Err(at(format!("output {i} is written twice")));
+                    }
+                }
+            }
+        }
+        if let Some(sum) = stage.sum() {
+            let out = outs.get(sum.output).ok_or_else(|| at(format!("there is no output {}", sum.output)))?;
+            if (sum.dtype, sum.size) != (out.dtype, out.shape.iter().product()) {
+                return Err(at(format!("the sum is not output {}", sum.output)));
+            }
+            if written[sum.output].replace(false).is_some() {
+                return Err(at(format!("output {} is written twice", sum.output)));
+            }
+        }
+    }
+    match written.iter().position(Option::is_none) {
+        Some(i) => Err(format!("output {i} is never written")),
+        None => Ok(()),
+    }
+}
+
+type Made<'a> = (&'a [Option<(Dtype, usize)>], &'a [Option<bool>]);
+
+fn source_is_there(
+    source: &Source,
+    rows: usize,
+    inputs: &[Operand],
+    seen: &[(Dtype, Shape)],
+    outs: &[Output],
+    (shelves, written): Made<'_>,
+) -> Checked {
+    let whole = reach(&source.shape, &source.strides, source.shift);
+    let inside = |size: usize| whole.is_empty() || whole.start >= 0 && whole.end <= size as isize;
+    match source.place {
+        Place::Input(i) => {
+            let (Some((dtype, shape)), Some(input)) = (seen.get(i), inputs.get(i)) else {
+                return Err(format!("there is no input {i}"));
+            };
+            if *dtype != source.dtype {
+                return Err(format!("input {i} is {dtype}, and read as {}", source.dtype));
+            }
+            // The view begins at its first element; the stage's strides must not go beyond its last, on either side.
+            let strides = match &input.layout {
+                Some(layout) => layout.strides.clone(),
+                None => row_major_strides(shape),
+            };
+            let own = reach(shape, &strides, 0);
+            let relative = reach(&source.shape, &source.strides, 0);
+            if !relative.is_empty() && (relative.start < own.start || relative.end > own.end) {
+                return Err(format!("{relative:?} of input {i} is read, which has {own:?}"));
+            }
+        }
+        Place::Shelf(i) => match shelves.get(i) {
+            Some(Some((dtype, row))) if *dtype == source.dtype && inside(row * rows) => {}
+            Some(Some(_)) => return Err(format!("shelf {i} holds something else than is read")),
+            Some(None) => return Err(format!("shelf {i} is read before it is written")),
+            None => return Err(format!("there is no shelf {i}")),
+        },
+        Place::Output(i) => match (written.get(i), outs.get(i)) {
+            (Some(Some(true)), Some(out)) => {
+                let size = out.shape.iter().product::<usize>();
+                if out.dtype != source.dtype || !inside(size) {
+                    return Err(format!("output {i} is read as something else"));
+                }
+            }
+            (Some(Some(false)), _) => return Err(format!("sum {i} is read before all rows are done")),
+            (Some(None), _) => return Err(format!("output {i} is read before it is written")),
+            _ => return Err(format!("there is no output {i}")),
+        },
+    }
+    Ok(())
+}
