@@ -426,7 +426,11 @@ impl Array {
             ));
         }
         let data = self.try_eval()?.row_major("to_vec")?;
-        Ok(data.view().as_slice::<T>().expect("row-major and of type T").to_vec())
+        let view = data.view();
+        let values = view.as_slice::<T>().expect("row-major and of type T");
+        let mut out = crate::buffer::room("to_vec", values.len())?;
+        out.extend_from_slice(values);
+        Ok(out)
     }
 
     /// The values in row-major order.

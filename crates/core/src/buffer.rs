@@ -2,6 +2,14 @@
 //!
 //! A fresh page costs more than the arithmetic done on it, so freed blocks are kept by size class and handed
 //! out again.
+//!
+//! Memory is handed out with whatever it held, so builds with debug assertions fill it with signalling values first: NaN,
+//! extreme integers, true. A kernel that reads an element before it writes it is then wrong every time. In other builds
+//! `COVECTOR_FILL_MEMORY=1` in the environment does the same, for all memory, the kernels' own included;
+//! `COVECTOR_FILL_MEMORY=0` turns it off. Off, it costs nothing.
+//!
+//! All memory that is as large as the data comes from here or from [`block`], and where there is none that is an
+//! [`Error::Memory`].
 
 use crate::error::{Error, Result};
 use crate::shape::{Shape, Strides, checked_size, row_major_strides};
@@ -15,6 +23,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 const ALIGN: usize = block::ALIGN;
 /// Blocks are rounded up to a quarter of a power of two: at most 25 % is lost, and 4 classes per doubling.
 const CLASSES: usize = 4 * 48;
+
+/// Hooks for tests of memory: what it is filled with, and requests that fail.
+#[doc(hidden)]
+pub use covector_kernels::block::watch as testing;
 
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -85,7 +97,11 @@ fn shrink_cache(keep: usize) {
 
 fn memory_limit_cell() -> &'static AtomicUsize {
     static LIMIT: OnceLock<AtomicUsize> = OnceLock::new();
-    LIMIT.get_or_init(|| AtomicUsize::new(block::physical_memory().map_or(usize::MAX / 2, |m| m / 5 * 4)))
+    LIMIT.get_or_init(|| {
+        // Nothing is kept for reuse before the limit is looked at.
+        block::set_relief(clear_cache);
+        AtomicUsize::new(block::physical_memory().map_or(usize::MAX / 2, |m| m / 5 * 4))
+    })
 }
 
 /// The bytes that arrays and the cache should stay below together; see [`set_memory_limit`].
@@ -154,13 +170,43 @@ unsafe impl Send for Buffer {}
 // SAFETY: as above: a shared buffer is only read.
 unsafe impl Sync for Buffer {}
 
+fn no_memory(op: &'static str, bytes: usize) -> Error {
+    Error::memory(
+        op,
+        format!(
+            "could not allocate {bytes} bytes of memory; {} bytes are held by arrays. Use smaller arrays or batches, or let \
+             go of arrays that are not needed",
+            active_memory()
+        ),
+    )
+}
+
+/// An empty vector with room for `n` elements, for values that leave the library.
+///
+/// # Errors
+/// [`Error::Memory`] where there is no room.
+pub fn room<T>(op: &'static str, n: usize) -> Result<Vec<T>> {
+    let mut room = Vec::new();
+    let there = testing::grant() && room.try_reserve_exact(n).is_ok();
+    if there { Ok(room) } else { Err(no_memory(op, n.saturating_mul(size_of::<T>()))) }
+}
+
+/// Runs kernels; memory that they need for themselves and do not get is an error of `op`.
+pub(crate) fn checked<R>(op: &'static str, run: impl FnOnce() -> R) -> Result<R> {
+    block::checked(run).map_err(|error| no_memory(op, error.bytes))
+}
+
 impl Buffer {
-    fn alloc(op: &'static str, bytes: usize) -> Result<Self> {
+    fn alloc(op: &'static str, dtype: Dtype, bytes: usize) -> Result<Self> {
         if bytes <= SMALL {
-            let owner = Owner::Own(UnsafeCell::new([0; SMALL / 8]));
-            return Ok(Self { block: std::ptr::null_mut(), bytes: 0, owner });
+            let mut memory = UnsafeCell::new([0u64; SMALL / 8]);
+            testing::fill(NonNull::from(memory.get_mut()).cast(), SMALL, Some(dtype));
+            return Ok(Self { block: std::ptr::null_mut(), bytes: 0, owner: Owner::Own(memory) });
         }
         let (class, bytes) = class_of(bytes);
+        if !testing::grant() {
+            return Err(no_memory(op, bytes));
+        }
         let found = CACHE.lock().unwrap_or_else(|e| e.into_inner()).get_mut(class).and_then(Vec::pop);
         let ptr = if let Some(block) = found {
             CACHED.fetch_sub(bytes, Relaxed);
@@ -172,11 +218,12 @@ impl Buffer {
                 shrink_cache(limit.saturating_sub(needed));
             }
             let block = block::allocate(bytes).or_else(|| {
-                clear_cache();
+                block::relieve();
                 block::allocate(bytes)
             });
-            block.ok_or_else(|| Error::memory(op, format!("{bytes} bytes of memory could not be had")))?
+            block.ok_or_else(|| no_memory(op, bytes))?
         };
+        testing::fill(ptr, bytes, Some(dtype));
         let active = ACTIVE.fetch_add(bytes, Relaxed) + bytes;
         PEAK.fetch_max(active, Relaxed);
         Ok(Self { block: ptr.as_ptr(), bytes, owner: Owner::Cache })
@@ -234,7 +281,7 @@ impl Data {
     pub fn alloc(op: &'static str, dtype: Dtype, shape: &[usize]) -> Result<Self> {
         let size = checked_size(op, shape)?;
         Ok(Self {
-            buffer: Arc::new(Buffer::alloc(op, size * dtype.size())?),
+            buffer: Arc::new(Buffer::alloc(op, dtype, size * dtype.size())?),
             offset: 0,
             dtype,
             shape: Shape::from_slice(shape),
@@ -408,7 +455,7 @@ impl Data {
         let mut data = self;
         if !(data.ptr() as usize).is_multiple_of(dtype.size()) {
             let mut copy = Self::alloc(op, data.dtype, &data.shape)?;
-            covector_kernels::cast(data.view(), copy.out());
+            checked(op, || covector_kernels::cast(data.view(), copy.out()))?;
             data = copy;
         }
         Ok(Self { dtype, shape: Shape::from_slice(shape), strides: row_major_strides(shape), ..data })
@@ -420,7 +467,7 @@ impl Data {
             return Ok(Self { strides: row_major_strides(&self.shape), ..self.clone() });
         }
         let mut data = Self::alloc(op, self.dtype, &self.shape)?;
-        covector_kernels::cast(self.view(), data.out());
+        checked(op, || covector_kernels::cast(self.view(), data.out()))?;
         Ok(data)
     }
 }

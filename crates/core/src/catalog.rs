@@ -4,6 +4,7 @@
 //! transform, and one that does not stand here fails the suite.
 
 mod models;
+mod windows;
 
 use crate::array::Array;
 use crate::error::Result;
@@ -200,6 +201,7 @@ pub fn entries() -> Vec<Entry> {
     all.extend(products());
     all.extend(models::sums_of_products());
     all.extend(models::models());
+    all.extend(windows::windows());
     all.extend(convolutions());
     all.extend(creation());
     all.extend(draws());

@@ -15,7 +15,10 @@ impl<T: Element, S: Data<Elem = T>, D: Dimension> From<&ArrayBase<S, D>> for Arr
     fn from(x: &ArrayBase<S, D>) -> Self {
         let copy = match x.as_slice() {
             Some(values) => Array::from_slice(values, x.shape()),
-            None => Array::from_slice(&x.iter().copied().collect::<Vec<T>>(), x.shape()),
+            None => crate::buffer::room("array", x.len()).and_then(|mut values| {
+                values.extend(x.iter().copied());
+                Array::from_slice(&values, x.shape())
+            }),
         };
         crate::error::expect(copy)
     }

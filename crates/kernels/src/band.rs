@@ -13,15 +13,17 @@
 
 mod after;
 
+use crate::block::Memory;
 use crate::cast::cast_tile;
 use crate::dtype::Dtype;
 use crate::fused::Program;
 use crate::matmul::matmul;
 use crate::pool::parallel;
 use crate::reduce::{self, Reduce};
+use crate::scratch::{Kept, Line, scratch};
 use crate::view::{Out, View};
 use smallvec::SmallVec;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Scratch memory that a block of rows should fit in. Smaller blocks stay in nearer caches, but the passes over each then take
@@ -151,14 +153,10 @@ pub struct Band {
     part: usize,
 }
 
-#[repr(align(64))]
-#[derive(Clone, Copy)]
-struct Line(#[expect(dead_code, reason = "only its address is used")] [u8; 64]);
-
 const LINE: usize = size_of::<Line>();
 
 thread_local! {
-    static SHELVES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    static SHELVES: Kept = const { Cell::new(None) };
 }
 
 /// Accumulators of half-precision results are `float32`.
@@ -278,36 +276,32 @@ impl Band {
         // Room for one block's result of a reduction over the rows.
         let partial = total;
         total += folds.iter().map(|f| f.1).max().unwrap_or(0);
-        // Taken out while in use: a stage never comes back here, but then it cannot matter either.
-        let mut memory = SHELVES.take();
-        if memory.len() < total {
-            memory.resize(total, Line([0; LINE]));
-        }
-        let base = memory.as_mut_ptr();
-        let mut here = Block {
-            inputs,
-            outputs,
-            shelves: starts.iter().map(|&s| base.wrapping_add(s).cast()).collect(),
-            from,
-            to: from,
-        };
-        while here.to < to {
-            let first = here.to == from;
-            (here.from, here.to) = (here.to, (here.to + self.block).min(to));
-            // The sums that were formed along with what is summed.
-            let mut formed: SmallVec<[usize; 4]> = SmallVec::new();
-            let place = |i: usize| (sums.wrapping_add(folds[i].0).cast(), base.wrapping_add(partial).cast());
-            for (i, stage) in self.stages.iter().enumerate() {
-                if let Some((over, output)) = self.sums[i]
-                    && here.run_and_sum(stage, output, &self.stages[over], self.rows, first, place(over))
-                {
-                    formed.push(over);
-                } else if !formed.contains(&i) {
-                    here.run(stage, self.rows, first, place(i));
+        scratch(&SHELVES, total, |base: *mut Line| {
+            let mut here = Block {
+                inputs,
+                outputs,
+                shelves: starts.iter().map(|&s| base.wrapping_add(s).cast()).collect(),
+                from,
+                to: from,
+            };
+            while here.to < to {
+                let first = here.to == from;
+                (here.from, here.to) = (here.to, (here.to + self.block).min(to));
+                // The sums that were formed along with what is summed.
+                let mut formed: SmallVec<[usize; 4]> = SmallVec::new();
+                let place =
+                    |i: usize| (sums.wrapping_add(folds[i].0).cast(), base.wrapping_add(partial).cast());
+                for (i, stage) in self.stages.iter().enumerate() {
+                    if let Some((over, output)) = self.sums[i]
+                        && here.run_and_sum(stage, output, &self.stages[over], self.rows, first, place(over))
+                    {
+                        formed.push(over);
+                    } else if !formed.contains(&i) {
+                        here.run(stage, self.rows, first, place(i));
+                    }
                 }
             }
-        }
-        SHELVES.set(memory);
+        });
     }
 }
 
@@ -414,7 +408,7 @@ struct Run<'a> {
     each: usize,
     sums: Shared,
     #[expect(dead_code, reason = "what `sums` points to")]
-    memory: Vec<Line>,
+    memory: Memory<Line>,
 }
 
 impl<'a> Run<'a> {
@@ -430,8 +424,8 @@ impl<'a> Run<'a> {
             })
             .collect();
         let each: usize = folds.iter().map(|f| f.1).sum();
-        let mut memory = vec![Line([0; LINE]); each * band.parts()];
-        let sums = Shared(memory.as_mut_ptr());
+        let memory = Memory::new(each * band.parts());
+        let sums = Shared(memory.ptr());
         Self { band, inputs, outputs, folds, each, sums, memory }
     }
 

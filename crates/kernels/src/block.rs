@@ -2,10 +2,20 @@
 //!
 //! The first touch of a page costs more than the arithmetic done on it, and a huge page is touched once instead of
 //! 512 times. A block is only mapped, not touched: what is resident is what was written, to the size of a page.
+//!
+//! Kernels take working memory from here, too ([`Memory`], [`List`], [`scratch`](crate::scratch)). Where there is none,
+//! the kernel ends by unwinding with [`NoMemory`], from whichever thread, and [`checked`] turns that into an error: no
+//! kernel can forget to pass the error on, and none pays for it.
 
+mod list;
+#[doc(hidden)]
+pub mod watch;
+
+pub(crate) use list::List;
 use std::alloc::Layout;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 /// What every block is aligned to, at least.
 pub const ALIGN: usize = 64;
@@ -41,6 +51,62 @@ pub unsafe fn release(block: NonNull<u8>, bytes: usize) {
     unsafe { std::alloc::dealloc(block.as_ptr(), Layout::from_size_align_unchecked(bytes, ALIGN)) };
 }
 
+/// Working memory that a kernel needs and the system does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoMemory {
+    /// The bytes that were asked for.
+    pub bytes: usize,
+}
+
+impl NoMemory {
+    /// Ends the kernel. Not by `panic!`: this is an error that is reported, not a mistake to print a message about.
+    fn raise(self) -> ! {
+        resume_unwind(Box::new(self))
+    }
+}
+
+impl std::fmt::Display for NoMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "could not allocate {} bytes of working memory", self.bytes)
+    }
+}
+impl std::error::Error for NoMemory {}
+
+/// Runs kernels, and says so if one of them has ended for want of working memory; then its outputs are not complete.
+/// Panics pass through.
+///
+/// Where panics abort (`panic = "abort"`), so does a want of working memory.
+///
+/// # Errors
+/// [`NoMemory`].
+pub fn checked<R>(run: impl FnOnce() -> R) -> Result<R, NoMemory> {
+    // What `run` has written to is given up with its result.
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| match payload.downcast::<NoMemory>() {
+        Ok(error) => *error,
+        Err(panic) => resume_unwind(panic),
+    })
+}
+
+/// Gives back memory that the layer above keeps.
+static RELIEF: OnceLock<fn()> = OnceLock::new();
+
+/// Says how memory that the layer above keeps for reuse is given back; [`relieve`] calls it. The first call counts.
+pub fn set_relief(relief: fn()) {
+    let _ = RELIEF.set(relief);
+}
+
+/// Gives all memory that is kept for reuse back to the system.
+pub fn relieve() {
+    let spares = std::mem::take(&mut *SPARE.lock().unwrap_or_else(|e| e.into_inner()));
+    for Spare(block, bytes) in spares {
+        // SAFETY: allocated with this size, and nobody else's.
+        unsafe { release(block, bytes) };
+    }
+    if let Some(relief) = RELIEF.get() {
+        relief();
+    }
+}
+
 /// Memory of a kernel's own for some elements, not initialised.
 pub(crate) struct Memory<T> {
     ptr: NonNull<u8>,
@@ -65,9 +131,10 @@ const SPARES: usize = 4;
 const SPARE_BYTES: std::ops::RangeInclusive<usize> = 1 << 16..=16 << 20;
 
 impl<T: Copy> Memory<T> {
-    /// Memory for `len` elements.
+    /// Memory for `len` elements. Where there is none, the kernel ends with [`NoMemory`]; see [`checked`].
     pub(crate) fn new(len: usize) -> Self {
-        let bytes = (len * size_of::<T>()).max(ALIGN);
+        const { assert!(align_of::<T>() <= ALIGN) };
+        let bytes = len.saturating_mul(size_of::<T>()).max(ALIGN);
         let kept = SPARE_BYTES.contains(&bytes);
         let bytes = if kept { bytes.next_power_of_two() } else { bytes };
         let spare = || {
@@ -75,9 +142,26 @@ impl<T: Copy> Memory<T> {
             let at = spares.iter().position(|s| s.1 == bytes)?;
             Some(spares.swap_remove(at).0)
         };
-        let ptr = if kept { spare() } else { None }.or_else(|| allocate(bytes));
-        let ptr = ptr.unwrap_or_else(|| panic!("{bytes} bytes of working memory could not be had"));
+        let fresh = || {
+            allocate(bytes).or_else(|| {
+                relieve();
+                allocate(bytes)
+            })
+        };
+        let ptr = if watch::grant() { if kept { spare() } else { None }.or_else(fresh) } else { None };
+        let Some(ptr) = ptr else { NoMemory { bytes }.raise() };
+        watch::fill(ptr, bytes, None);
         Self { ptr, bytes, len, _elements: std::marker::PhantomData }
+    }
+
+    /// Says that what is in the first `len` elements is not needed any more, as if they were new.
+    pub(crate) fn again(&self, len: usize) {
+        let bytes = len * size_of::<T>();
+        debug_assert!(bytes <= self.bytes);
+        if !watch::grant() {
+            NoMemory { bytes }.raise();
+        }
+        watch::fill(self.ptr, bytes, None);
     }
 
     /// The number of elements.

@@ -9,10 +9,11 @@ use crate::loader::{Axes, Cursor, TILE};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::machine::{self, Variants};
 use crate::pool::parallel_ranges;
+use crate::scratch::{Kept, scratch};
 use crate::simd::{Tile1, Tile2, Tile3};
 use crate::view::{Out, View};
 use smallvec::SmallVec;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// A tile function of one to three operands.
@@ -287,12 +288,8 @@ enum Feed<'a> {
     Gather(Cursor<'a>, *mut u8),
 }
 
-#[repr(align(64))]
-#[derive(Clone, Copy)]
-struct Line(#[expect(dead_code, reason = "only its address is used")] [u8; 64]);
-
 thread_local! {
-    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Kept = const { Cell::new(None) };
 }
 
 /// Memory for tiles, one piece for each thread.
@@ -301,15 +298,7 @@ pub(crate) struct Scratch;
 impl Scratch {
     /// Runs with so many bytes of memory, aligned to 64, whose contents are not defined.
     pub(crate) fn with<R>(bytes: usize, run: impl FnOnce(*mut u8) -> R) -> R {
-        SCRATCH.with(|cell| {
-            // A tile function never comes back here, so the scratch is not in use already.
-            let mut scratch = cell.borrow_mut();
-            let lines = bytes.div_ceil(64);
-            if scratch.len() < lines {
-                scratch.resize(lines, Line([0; 64]));
-            }
-            run(scratch.as_mut_ptr().cast())
-        })
+        scratch(&SCRATCH, bytes, run)
     }
 }
 

@@ -24,6 +24,7 @@ pub mod random;
 pub mod reduce;
 pub mod scan;
 pub mod scatter;
+mod scratch;
 pub mod simd;
 pub mod sort;
 mod stream;

@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod blocked;
+mod halves;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
@@ -10,11 +11,10 @@ mod pack;
 mod scratch;
 mod vector;
 
-use crate::block::Memory;
+use crate::block::{List, Memory};
 use crate::copy::copy_into;
 use crate::dtype::{C64, Dtype};
 use crate::loader::{Axes, Odometer};
-use crate::map::cast;
 use crate::num::Num;
 use crate::pool::parallel;
 use crate::view::{Out, View};
@@ -61,9 +61,8 @@ pub(crate) fn matmul_telling(a: View<'_>, b: View<'_>, out: Out<'_>, listener: L
         Dtype::F32 => run::<f32>(a, b, out, listener),
         Dtype::F64 => run::<f64>(a, b, out, listener),
         Dtype::C64 => run::<C64>(a, b, out, listener),
-        Dtype::F16 if blocks() => run::<half::f16>(a, b, out, listener),
-        Dtype::Bf16 if blocks() => run::<half::bf16>(a, b, out, listener),
-        Dtype::F16 | Dtype::Bf16 => widened(a, b, out),
+        Dtype::F16 => run::<half::f16>(a, b, out, listener),
+        Dtype::Bf16 => run::<half::bf16>(a, b, out, listener),
         other => panic!("matmul needs a floating-point type, not {other}"),
     }
 }
@@ -79,28 +78,6 @@ fn row_major(shape: &[usize]) -> Vec<isize> {
         strides[k - 1] = strides[k] * shape[k] as isize;
     }
     strides
-}
-
-fn widened(a: View<'_>, b: View<'_>, out: Out<'_>) {
-    let widen = |x: &View<'_>| {
-        let mut wide = vec![0f32; x.size()];
-        // SAFETY: `wide` has as many elements as `x`.
-        cast(*x, unsafe { Out::new(wide.as_mut_ptr().cast(), Dtype::F32, x.shape()) });
-        wide
-    };
-    let (wa, wb) = (widen(&a), widen(&b));
-    let (sa, sb, so) = (row_major(a.shape()), row_major(b.shape()), row_major(out.shape()));
-    let mut product = vec![0f32; out.size()];
-    // SAFETY: the vectors live through this block and have the sizes that the shapes say.
-    unsafe {
-        run::<f32>(
-            View::new(wa.as_ptr().cast(), Dtype::F32, a.shape(), &sa),
-            View::new(wb.as_ptr().cast(), Dtype::F32, b.shape(), &sb),
-            Out::new(product.as_mut_ptr().cast(), Dtype::F32, out.shape()),
-            Listener::default(),
-        );
-        cast(View::new(product.as_ptr().cast(), Dtype::F32, out.shape(), &so), out);
-    }
 }
 
 fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>, listener: Listener<'_>) {
@@ -229,6 +206,10 @@ impl<T: Num> Product<'_, T> {
         if (n == 1 || m == 1) && m * n * k >= 256 && unsafe { self.by_vector(out, spread) } {
             return;
         }
+        if matches!(T::DTYPE, Dtype::F16 | Dtype::Bf16) {
+            // SAFETY: the caller's contract.
+            return unsafe { self.of_halves(out, spread) };
+        }
         #[cfg(target_arch = "x86_64")]
         if blocks() {
             // SAFETY: the caller's contract; the machine has AVX-512.
@@ -236,8 +217,6 @@ impl<T: Num> Product<'_, T> {
                 match T::DTYPE {
                     Dtype::F32 => return self.in_blocks::<f32>(out, spread),
                     Dtype::F64 => return self.in_blocks::<f64>(out, spread),
-                    Dtype::F16 => return self.in_blocks::<half::f16>(out, spread),
-                    Dtype::Bf16 => return self.in_blocks::<half::bf16>(out, spread),
                     _ => {}
                 }
             }
@@ -266,6 +245,35 @@ impl<T: Num> Product<'_, T> {
             let first = if m >= n { from } else { 0 };
             self.listener.tell(first..first + part.m, part.n);
         });
+    }
+
+    /// The product of half precision: in one pass over a matrix that meets few rows or columns, else in blocks.
+    ///
+    /// # Safety
+    /// As for [`Product::run`].
+    unsafe fn of_halves(&self, out: *mut T, spread: bool) {
+        use halves::{FEW, Halves, Target};
+        let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)), row, .. } = self;
+        let a = Halves { ptr: a.cast(), free: ar, summed: ac };
+        let b = Halves { ptr: b.cast(), free: bc, summed: br };
+        let c = Target { ptr: out.cast(), row, column: 1 };
+        // SAFETY: the caller's contract; a transposed product for few columns.
+        unsafe {
+            let turned = Target { row: c.column, column: c.row, ..c };
+            if m <= FEW && halves::few::<T>((m, n, k), a, b, c, spread)
+                || n <= FEW && halves::few::<T>((n, m, k), b, a, turned, spread)
+            {
+                return;
+            }
+            #[cfg(target_arch = "x86_64")]
+            if blocks() {
+                return match T::DTYPE {
+                    Dtype::F16 => self.in_blocks::<half::f16>(out, spread),
+                    _ => self.in_blocks::<half::bf16>(out, spread),
+                };
+            }
+            halves::in_blocks::<T>((m, n, k), a, b, c, spread);
+        }
     }
 
     /// The blocked product; `S` is `T`.
@@ -305,7 +313,8 @@ impl<T: Num> Product<'_, T> {
             ($t:ty) => {{
                 // SAFETY: the caller's contract.
                 unsafe {
-                    let v: Vec<$t> = (0..k).map(|i| *vector.cast::<$t>().offset(i as isize * step)).collect();
+                    let mut v = List::with_capacity(k);
+                    (0..k).for_each(|i| v.push(*vector.cast::<$t>().offset(i as isize * step)));
                     #[cfg(target_arch = "x86_64")]
                     if by_rows && blocks() {
                         let d = kernel::Dots {

@@ -9,6 +9,7 @@ pub mod stream;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
+use crate::block::List;
 use crate::pool::parallel_ranges;
 use crate::simd::vectorize;
 #[cfg(target_arch = "x86_64")]
@@ -238,10 +239,10 @@ pub fn bits(key: [u32; 2], width: usize, out: &mut [u8]) {
         draw(Word, key, whole);
         return;
     }
-    let mut words = vec![MaybeUninit::new(0u32); out.len().div_ceil(4)];
+    let mut words = List::filled(out.len().div_ceil(4), MaybeUninit::new(0u32));
     draw(Word, key, &mut words);
-    for (place, word) in out.chunks_mut(4).zip(words) {
-        // SAFETY: initialised when the vector was made.
+    for (place, word) in out.chunks_mut(4).zip(words.iter()) {
+        // SAFETY: initialised when the list was made.
         let bytes = unsafe { word.assume_init() }.to_le_bytes();
         place.copy_from_slice(&bytes[..place.len()]);
     }

@@ -3,7 +3,7 @@
 //! Elements are sorted as integers in the same order, digit by digit: that takes as long as reading them a few times,
 //! and several threads can work on one line, block by block, with the same result as one.
 
-use crate::block::Memory;
+use crate::block::{List, Memory};
 use crate::dtype::{C64, Dtype};
 use crate::map::cast;
 use crate::num::Num;
@@ -292,7 +292,9 @@ where
     // Counters have 32 bits.
     if inexact && T::DTYPE.is_complex() || n > u32::MAX as usize {
         out.copy_from_slice(line);
-        return out.sort_by(|a, b| a.order(b));
+        const { assert!(size_of::<T>() <= size_of::<T::Key>() && align_of::<T>() <= align_of::<T::Key>()) };
+        // SAFETY: as many keys, which are not needed here, have room for the elements.
+        return unsafe { merge_sorted(out, ends.0.cast_mut().cast()) };
     }
     let sorted = sort_items(&ends, n, T::Key::BITS);
     let from = Ends(sorted, out.as_mut_ptr());
@@ -320,6 +322,46 @@ where
                 zero += 1;
             }
         }
+    }
+}
+
+/// Sorts elements in their order; those that it leaves equal stay as they came. The standard library's stable sort takes
+/// memory without asking.
+///
+/// # Safety
+/// As many elements can be written at `spare`.
+unsafe fn merge_sorted<T: Num>(line: &mut [T], spare: *mut T) {
+    const RUN: usize = 16;
+    let n = line.len();
+    for run in line.chunks_mut(RUN) {
+        for i in 1..run.len() {
+            let place = run[..i].partition_point(|x| x.order(&run[i]).is_le());
+            run[place..=i].rotate_right(1);
+        }
+    }
+    let mut width = RUN;
+    while width < n {
+        for start in (0..n).step_by(2 * width) {
+            let (middle, end) = ((start + width).min(n), (start + 2 * width).min(n));
+            // SAFETY: the caller's contract: the first run moves out of the way of the result.
+            let first = unsafe {
+                std::ptr::copy_nonoverlapping(line[start..middle].as_ptr(), spare, middle - start);
+                std::slice::from_raw_parts(spare.cast_const(), middle - start)
+            };
+            let (mut a, mut b) = (0, middle);
+            for to in start..end {
+                if b == end || a < first.len() && first[a].order(&line[b]).is_le() {
+                    // The second run is where it belongs once the first is used up.
+                    let Some(&next) = first.get(a) else { break };
+                    line[to] = next;
+                    a += 1;
+                } else {
+                    line[to] = line[b];
+                    b += 1;
+                }
+            }
+        }
+        width *= 2;
     }
 }
 
@@ -386,7 +428,7 @@ fn by_digits<E: Item, const BITS: u32, const BINS: usize>(
     key: u32,
 ) -> *const E {
     let blocks = if n >= LONG { BLOCKS } else { 1 };
-    let mut counts = vec![[0u32; BINS]; blocks];
+    let mut counts = List::filled(blocks, [0u32; BINS]);
     let (mut from, mut to) = (a, b);
     for shift in (0..key).step_by(BITS as usize) {
         let job = Ends(from.cast_const(), to);
@@ -405,7 +447,7 @@ fn by_digits<E: Item, const BITS: u32, const BINS: usize>(
         let mut single = false;
         for bin in 0..BINS {
             let before = place;
-            for counts in &mut counts {
+            for counts in counts.iter_mut() {
                 place += std::mem::replace(&mut counts[bin], place);
             }
             single |= (place - before) as usize == n;

@@ -4,6 +4,7 @@
 //! no indices: its transpose looks again which elements of a window are the greatest, which costs less than writing and
 //! reading indices does, and lets elements that tie share.
 
+use crate::block::List;
 use crate::dtype::{C64, Dtype};
 use crate::num::Num;
 use crate::pool::parallel;
@@ -124,6 +125,24 @@ struct Grid {
     windows: [Windows; 3],
 }
 
+/// How windows bring values to the elements that they cover.
+#[derive(Clone, Copy, PartialEq)]
+enum Bring {
+    /// Each element is in one window at most: what comes is written. Elements in no window are zeros already; others may
+    /// be anything.
+    Write,
+    /// What comes is added: all elements were zeros.
+    Add,
+}
+
+/// Brings values to as many elements.
+#[inline(always)]
+fn bring<T: Num, const WRITE: bool>(out: &mut [T], values: &[T]) {
+    for (out, &value) in out.iter_mut().zip(values) {
+        *out = if WRITE { value } else { out.add(value) };
+    }
+}
+
 /// An address on its way to another thread.
 struct Shared<T>(*mut T);
 // SAFETY: it is only an address; each part writes elements of its own.
@@ -156,20 +175,23 @@ impl Grid {
 
     /// The windows in some rows of windows, counted over all images.
     fn each(&self, rows: Range<usize>) -> Each<'_> {
+        // A window may be as large as the input.
+        let most = |k: usize| self.windows[k].size.min(self.input[k]);
+        let lines = most(0) * most(1);
         Each {
             grid: self,
             rows,
             column: self.output[2],
             to: 0,
-            taps: Vec::new(),
-            lines: Vec::new(),
+            taps: List::with_capacity(lines * most(2)),
+            lines: List::with_capacity(lines),
             whole: false,
         }
     }
 
-    /// Prepares the input's shape for what windows bring; true if each element is in one window at most, and is written
-    /// by it.
-    fn clear<T: Num>(&self, out: &mut [T]) -> bool {
+    /// Prepares the input's shape for what windows bring, and says how they bring it: [`bring`] knows no other way to an
+    /// element than one of these two.
+    fn prepare<T: Num>(&self, out: &mut [T]) -> Bring {
         let windows = self.windows.iter().zip(&self.input).zip(&self.output);
         let (mut disjoint, mut whole) = (true, true);
         for ((w, &n), &o) in windows {
@@ -179,7 +201,7 @@ impl Grid {
         if !(disjoint && whole) {
             out.fill(T::ZERO);
         }
-        disjoint
+        if disjoint { Bring::Write } else { Bring::Add }
     }
 
     fn rows(&self) -> usize {
@@ -211,9 +233,9 @@ struct Each<'a> {
     /// Where in the output the window at hand is.
     to: usize,
     /// Where in the input its elements are.
-    taps: Vec<usize>,
+    taps: List<usize>,
     /// The pixels where the rows of the input that it covers start.
-    lines: Vec<usize>,
+    lines: List<usize>,
     /// Whether nothing of it is outside.
     whole: bool,
 }
@@ -231,7 +253,9 @@ impl Each<'_> {
             self.lines.clear();
             for id in grid.window(0, d) {
                 let plane = n * image + id * grid.input[1] * grid.input[2];
-                self.lines.extend(grid.window(1, h).map(|ih| plane + ih * grid.input[2]));
+                for ih in grid.window(1, h) {
+                    self.lines.push(plane + ih * grid.input[2]);
+                }
             }
             (self.column, self.to, self.whole) = (0, row * width * c, false);
         } else {
@@ -244,8 +268,10 @@ impl Each<'_> {
             self.taps.iter_mut().for_each(|tap| *tap += stride * c);
         } else {
             self.taps.clear();
-            for line in &self.lines {
-                self.taps.extend(columns.clone().map(|iw| (line + iw) * c));
+            for line in self.lines.iter() {
+                for iw in columns.clone() {
+                    self.taps.push((line + iw) * c);
+                }
             }
         }
         self.whole = columns.len() == size;
@@ -392,62 +418,66 @@ vectorize! {
 
 vectorize! {
     fn spread[T: Num](grid: &Grid, images: Range<usize>, y: &[T], out: &mut [T]) {
-        let first = images.start * grid.input.iter().product::<usize>() * grid.channels;
-        let disjoint = grid.clear(out);
-        let mut each = grid.each(images.start * grid.rows()..images.end * grid.rows());
-        while each.advance() {
-            let (from, taps) = (each.to, &each.taps[..]);
-            let y = &y[from..from + grid.channels];
-            for &tap in taps {
-                let out = &mut out[tap - first..tap - first + y.len()];
-                if disjoint {
-                    out.copy_from_slice(y);
-                    continue;
-                }
-                for (out, &y) in out.iter_mut().zip(y) {
-                    *out = out.add(y);
-                }
-            }
+        match grid.prepare(out) {
+            Bring::Write => spread_by::<T, true>(grid, images, y, out),
+            Bring::Add => spread_by::<T, false>(grid, images, y, out),
+        }
+    }
+}
+
+#[inline(always)]
+fn spread_by<T: Num, const WRITE: bool>(grid: &Grid, images: Range<usize>, y: &[T], out: &mut [T]) {
+    let first = images.start * grid.input.iter().product::<usize>() * grid.channels;
+    let mut each = grid.each(images.start * grid.rows()..images.end * grid.rows());
+    while each.advance() {
+        let (from, taps) = (each.to, &each.taps[..]);
+        let y = &y[from..from + grid.channels];
+        for &tap in taps {
+            bring::<T, WRITE>(&mut out[tap - first..tap - first + y.len()], y);
         }
     }
 }
 
 vectorize! {
     fn put[T: Share](grid: &Grid, images: Range<usize>, y: &[T], x: &[T], out: &mut [T]) {
-        let first = images.start * grid.input.iter().product::<usize>() * grid.channels;
-        let disjoint = grid.clear(out);
-        let mut each = grid.each(images.start * grid.rows()..images.end * grid.rows());
-        while each.advance() {
-            let (from, taps) = (each.to, &each.taps[..]);
-            channels!(grid.channels, |c, N| {
-                let y: [T; N] = at(y, from + c);
-                // Windows of the usual sizes stay in registers.
-                match (taps.len(), disjoint) {
-                    (4, true) => put_one::<T, N, 4, true>(taps, y, &x[c..], &mut out[c..], first),
-                    (9, true) => put_one::<T, N, 9, true>(taps, y, &x[c..], &mut out[c..], first),
-                    (4, false) => put_one::<T, N, 4, false>(taps, y, &x[c..], &mut out[c..], first),
-                    (9, false) => put_one::<T, N, 9, false>(taps, y, &x[c..], &mut out[c..], first),
-                    _ => {
-                        let best: [T; N] = greatest(x, taps, c);
-                        let count = ties(x, taps, c, &best);
-                        let share: [T; N] = std::array::from_fn(|k| y[k].over(count[k]));
-                        for &tap in taps {
-                            let x: [T; N] = at(x, tap + c);
-                            let out = &mut out[tap + c - first..tap + c - first + N];
-                            for k in 0..N {
-                                out[k] = out[k].add(if x[k] == best[k] { share[k] } else { T::ZERO });
-                            }
-                        }
+        match grid.prepare(out) {
+            Bring::Write => put_by::<T, true>(grid, images, y, x, out),
+            Bring::Add => put_by::<T, false>(grid, images, y, x, out),
+        }
+    }
+}
+
+#[inline(always)]
+fn put_by<T: Share, const WRITE: bool>(grid: &Grid, images: Range<usize>, y: &[T], x: &[T], out: &mut [T]) {
+    let first = images.start * grid.input.iter().product::<usize>() * grid.channels;
+    let mut each = grid.each(images.start * grid.rows()..images.end * grid.rows());
+    while each.advance() {
+        let (from, taps) = (each.to, &each.taps[..]);
+        channels!(grid.channels, |c, N| {
+            let y: [T; N] = at(y, from + c);
+            // Windows of the usual sizes stay in registers.
+            match taps.len() {
+                4 => put_one::<T, N, 4, WRITE>(taps, y, &x[c..], &mut out[c..], first),
+                9 => put_one::<T, N, 9, WRITE>(taps, y, &x[c..], &mut out[c..], first),
+                _ => {
+                    let best: [T; N] = greatest(x, taps, c);
+                    let count = ties(x, taps, c, &best);
+                    let share: [T; N] = std::array::from_fn(|k| y[k].over(count[k]));
+                    for &tap in taps {
+                        let x: [T; N] = at(x, tap + c);
+                        let shares: [T; N] =
+                            std::array::from_fn(|k| if x[k] == best[k] { share[k] } else { T::ZERO });
+                        bring::<T, WRITE>(&mut out[tap + c - first..tap + c - first + N], &shares);
                     }
                 }
-            });
-        }
+            }
+        });
     }
 }
 
 /// Shares `y` out among the greatest of the `K` elements of a window.
 #[inline(always)]
-fn put_one<T: Share, const N: usize, const K: usize, const DISJOINT: bool>(
+fn put_one<T: Share, const N: usize, const K: usize, const WRITE: bool>(
     taps: &[usize],
     y: [T; N],
     x: &[T],
@@ -468,10 +498,7 @@ fn put_one<T: Share, const N: usize, const K: usize, const DISJOINT: bool>(
         }
     }
     for (shares, &tap) in shares.iter().zip(taps) {
-        let out = &mut out[tap - first..tap - first + N];
-        for k in 0..N {
-            out[k] = if DISJOINT { shares[k] } else { out[k].add(shares[k]) };
-        }
+        bring::<T, WRITE>(&mut out[tap - first..tap - first + N], shares);
     }
 }
 

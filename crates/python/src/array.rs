@@ -9,6 +9,7 @@ use crate::scalar::ToPython;
 use covector_core::{Array, ops};
 use covector_kernels::with_dtype;
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use std::sync::{Mutex, MutexGuard};
@@ -75,11 +76,13 @@ fn list<'py, T: ToPython + Copy>(
         return values[0].to_python(py);
     };
     let step: usize = rest.iter().product();
-    let out = PyList::empty(py);
+    // SAFETY: a new list, or the exception that there is no memory for it.
+    let out = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(0))? };
+    let items = out.cast::<PyList>()?;
     for i in 0..n {
-        out.append(list(py, &values[i * step..(i + 1) * step], rest)?)?;
+        items.append(list(py, &values[i * step..(i + 1) * step], rest)?)?;
     }
-    Ok(out.into_any())
+    Ok(out)
 }
 
 /// A scalar as one of Python's own types, made by calling it.
@@ -271,7 +274,7 @@ impl PyArray {
     fn __bytes__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let array = self.get();
         evaluate(py, &array)?;
-        Ok(PyBytes::new(py, &foreign::to_bytes(&array)?))
+        foreign::to_bytes(py, &array)
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {

@@ -4,9 +4,10 @@ use crate::array::PyArray;
 use crate::errors::OrRaise;
 use crate::foreign;
 use crate::scalar::{FromScalar, Scalar};
+use covector_core::buffer::room;
 use covector_core::{Array, Dtype, ops};
 use covector_kernels::with_dtype;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList, PyTuple};
 use smallvec::{SmallVec, smallvec};
@@ -116,6 +117,12 @@ impl Nest {
             if *self.level.get_or_insert(depth) != depth {
                 return Err(mixed());
             }
+            if self.values.try_reserve(1).is_err() {
+                return Err(PyMemoryError::new_err(format!(
+                    "[array] could not allocate memory for the numbers of a list; {} were read",
+                    self.values.len()
+                )));
+            }
             self.values.push(scalar);
             return Ok(());
         }
@@ -159,7 +166,8 @@ fn nested(value: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Array> {
         None => common(&nest.values)?,
     };
     with_dtype!(dtype, T => {
-        let values: Vec<T> = nest.values.iter().map(|&v| <T as FromScalar>::from_scalar(v)).collect();
+        let mut values = room::<T>("array", nest.values.len()).or_raise()?;
+        values.extend(nest.values.iter().map(|&v| <T as FromScalar>::from_scalar(v)));
         Array::from_slice(&values, &nest.shape).or_raise()
     })
 }

@@ -6,7 +6,7 @@
 use crate::array::PyArray;
 use crate::convert::describe;
 use crate::errors::OrRaise;
-use covector_core::buffer::Data;
+use covector_core::buffer::{Data, room};
 use covector_core::{Array, Dtype, bf16, f16};
 use covector_kernels::with_dtype;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -170,12 +170,14 @@ pub(crate) fn from_bytes(
     dtype: Option<Dtype>,
 ) -> PyResult<Array> {
     if have == Dtype::Bool {
-        let values: Vec<bool> = bytes.iter().map(|&b| b != 0).collect();
+        let mut values = room("array", bytes.len()).or_raise()?;
+        values.extend(bytes.iter().map(|&b| b != 0));
         let array = Array::from_slice(&values, shape).or_raise()?;
         return array.try_astype(dtype.unwrap_or(Dtype::Bool)).or_raise();
     }
     let array = with_dtype!(have, T => {
-        let values: Vec<T> = bytes.chunks_exact(size_of::<T>()).map(<T as Bytes>::read).collect();
+        let mut values = room::<T>("array", bytes.len() / size_of::<T>()).or_raise()?;
+        values.extend(bytes.chunks_exact(size_of::<T>()).map(<T as Bytes>::read));
         Array::from_slice(&values, shape).or_raise()?
     });
     let to = dtype.unwrap_or(if have == Dtype::F64 { Dtype::F32 } else { have });
@@ -185,7 +187,6 @@ pub(crate) fn from_bytes(
 /// An element as bytes in the machine's order.
 trait Bytes {
     fn read(bytes: &[u8]) -> Self;
-    fn write(self, out: &mut Vec<u8>);
 }
 
 macro_rules! bytes {
@@ -193,9 +194,6 @@ macro_rules! bytes {
         impl Bytes for $t {
             fn read(bytes: &[u8]) -> Self {
                 <$t>::from_ne_bytes(bytes.try_into().expect("chunks of the element's size"))
-            }
-            fn write(self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_ne_bytes());
             }
         }
     )*};
@@ -206,30 +204,24 @@ impl Bytes for bool {
     fn read(bytes: &[u8]) -> Self {
         bytes[0] != 0
     }
-    fn write(self, out: &mut Vec<u8>) {
-        out.push(u8::from(self));
-    }
 }
 
 impl Bytes for covector_core::C64 {
     fn read(bytes: &[u8]) -> Self {
         Self::new(f32::read(&bytes[..4]), f32::read(&bytes[4..]))
     }
-    fn write(self, out: &mut Vec<u8>) {
-        self.re.write(out);
-        self.im.write(out);
-    }
 }
 
-/// The elements in row-major order as bytes.
-pub(crate) fn to_bytes(array: &Array) -> PyResult<Vec<u8>> {
-    let mut out = Vec::with_capacity(array.nbytes());
-    with_dtype!(array.dtype(), T => {
-        for value in array.try_to_vec::<T>().or_raise()? {
-            value.write(&mut out);
+/// The elements in row-major order, as bytes in the machine's order.
+pub(crate) fn to_bytes<'py>(py: Python<'py>, array: &Array) -> PyResult<Bound<'py, PyBytes>> {
+    let data = array.try_eval().or_raise()?.row_major("bytes").or_raise()?;
+    PyBytes::new_with(py, array.nbytes(), |bytes| {
+        if !bytes.is_empty() {
+            // SAFETY: row-major elements of so many bytes in all, and memory of as many.
+            unsafe { std::ptr::copy_nonoverlapping(data.ptr(), bytes.as_mut_ptr(), bytes.len()) };
         }
-    });
-    Ok(out)
+        Ok(())
+    })
 }
 
 /// Computed values that NumPy can look at without a copy; it holds this object as the owner of the memory.

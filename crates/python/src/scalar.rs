@@ -6,6 +6,7 @@
 use covector_core::{Array, C64, Dtype, bf16, f16};
 use covector_kernels::with_dtype;
 use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt};
 use std::cell::RefCell;
@@ -267,34 +268,32 @@ pub(crate) trait ToPython {
     fn to_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>>;
 }
 
+// As many objects are made as an array has elements. The conversions of the binding library panic where there is no memory
+// for one; the interpreter's own functions raise MemoryError.
 macro_rules! to_python {
-    ($($t:ty: $x:ident => $e:expr;)*) => {$(
+    ($($t:ty: |$x:ident| $new:ident($($value:expr),*);)*) => {$(
         impl ToPython for $t {
             fn to_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
                 let $x = self;
-                Ok($e.into_pyobject(py)?.to_owned().into_any())
+                // SAFETY: the function takes numbers, and gives a new reference or an exception.
+                unsafe { Bound::from_owned_ptr_or_err(py, ffi::$new($($value),*)) }
             }
         }
     )*};
 }
 to_python! {
-    bool: x => x;
-    u8: x => x;
-    u16: x => x;
-    u32: x => x;
-    u64: x => x;
-    i8: x => x;
-    i16: x => x;
-    i32: x => x;
-    i64: x => x;
-    f16: x => x.to_f64();
-    bf16: x => x.to_f64();
-    f32: x => f64::from(x);
-    f64: x => x;
-}
-
-impl ToPython for C64 {
-    fn to_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        Ok(PyComplex::from_doubles(py, f64::from(self.re), f64::from(self.im)).into_any())
-    }
+    bool: |x| PyBool_FromLong(x.into());
+    u8: |x| PyLong_FromLong(x.into());
+    u16: |x| PyLong_FromLong(x.into());
+    u32: |x| PyLong_FromUnsignedLongLong(x.into());
+    u64: |x| PyLong_FromUnsignedLongLong(x);
+    i8: |x| PyLong_FromLong(x.into());
+    i16: |x| PyLong_FromLong(x.into());
+    i32: |x| PyLong_FromLong(x.into());
+    i64: |x| PyLong_FromLongLong(x);
+    f16: |x| PyFloat_FromDouble(x.to_f64());
+    bf16: |x| PyFloat_FromDouble(x.to_f64());
+    f32: |x| PyFloat_FromDouble(x.into());
+    f64: |x| PyFloat_FromDouble(x);
+    C64: |x| PyComplex_FromDoubles(x.re.into(), x.im.into());
 }

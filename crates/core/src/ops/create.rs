@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::random::Arange;
 use crate::prim::shape::Broadcast;
-use crate::shape::Shape;
+use crate::shape::{Shape, checked_size};
 use covector_kernels::{C64, Dtype, Element, bf16, f16};
 use smallvec::smallvec;
 
@@ -262,9 +262,10 @@ impl Array {
     /// # Errors
     /// When nested vectors have different lengths.
     pub fn try_new(values: impl Values) -> Result<Self> {
-        let mut flat = Vec::new();
+        let shape = values.shape();
+        let mut flat = crate::buffer::room("array", checked_size("array", &shape)?)?;
         values.collect(&mut flat);
-        Self::from_slice(&flat, &values.shape())
+        Self::from_slice(&flat, &shape)
     }
 
     /// An array of nested Rust arrays, slices or vectors of numbers.

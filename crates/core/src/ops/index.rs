@@ -532,7 +532,9 @@ fn expand_booleans<'a>(op: &'static str, x: &Array, indices: &'a [Index]) -> Res
                     ));
                 }
                 let values = mask.try_to_vec::<bool>()?;
-                let mut places: Vec<Vec<i64>> = vec![Vec::new(); mask.ndim()];
+                let count = values.iter().filter(|v| **v).count();
+                let places = (0..mask.ndim()).map(|_| crate::buffer::room::<i64>(op, count));
+                let mut places: Vec<Vec<i64>> = places.collect::<Result<_>>()?;
                 for (flat, _) in values.iter().enumerate().filter(|(_, v)| **v) {
                     let mut rest = flat;
                     for d in (0..mask.ndim()).rev() {

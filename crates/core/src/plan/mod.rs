@@ -26,6 +26,7 @@ mod turn;
 mod verify;
 
 use crate::array::{Array, Recipe};
+use crate::buffer::checked;
 use crate::error::{Error, Result};
 use crate::eval::no_value;
 use crate::primitive::{Fuse, Values};
@@ -109,7 +110,7 @@ fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
         return if call.is_available() { evaluate(arrays) } else { Err(no_value()) };
     };
     let outs = inputs.into_iter().map(donate::own).collect::<Result<Values>>();
-    let outs = outs.and_then(|inputs| op.eval(inputs, &call.node.avals));
+    let outs = outs.and_then(|inputs| checked(op.name(), || op.eval(inputs, &call.node.avals))?);
     if let (Err(error), Some(_)) = (&outs, &turn) {
         donate::fail(&call.node, error);
     }

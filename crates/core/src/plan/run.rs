@@ -1,7 +1,7 @@
 //! Running a plan on the leaves of a graph.
 
 use crate::array::Node;
-use crate::buffer::Data;
+use crate::buffer::{self, Data};
 use crate::error::Result;
 use crate::plan::build::Layout;
 use crate::plan::donate::{self, Turn};
@@ -74,8 +74,13 @@ impl Plan {
         Ok(())
     }
 
-    /// Runs the instructions on these leaves. Gives the slots, where the results are.
+    /// Runs the instructions on these leaves. Gives the slots, where the results are. Memory that a kernel needs and does
+    /// not get ends the run with an error, whichever instruction and thread it was.
     pub(crate) fn execute(&self, leaves: impl Iterator<Item = Data>) -> Result<Vec<Option<Data>>> {
+        buffer::checked("eval", || self.execute_all(leaves))?
+    }
+
+    fn execute_all(&self, leaves: impl Iterator<Item = Data>) -> Result<Vec<Option<Data>>> {
         let mut slots: Vec<Option<Data>> = Vec::with_capacity(self.slots);
         slots.extend(leaves.map(Some));
         slots.resize_with(self.slots, || None);

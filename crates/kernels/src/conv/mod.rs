@@ -11,17 +11,18 @@ mod geometry;
 mod lanes;
 mod tiles;
 
+use crate::block::Memory;
 use crate::dtype::{C64, Dtype};
 use crate::map::cast;
 use crate::num::Num;
 use crate::pool::parallel;
+use crate::scratch::{Kept, lines, scratch};
 use crate::simd::vectorize;
 use crate::view::{Out, View};
 pub use geometry::Axis;
 use geometry::{Extents, Phase, union};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ops::Range;
-use std::thread::LocalKey;
 use tiles::{Rows, Run, Tiles};
 
 /// The static parameters of a convolution.
@@ -72,21 +73,21 @@ fn row_major(shape: &[usize]) -> Vec<isize> {
 /// Runs a kernel of `f32` on arrays of half precision.
 fn widened(a: View<'_>, b: View<'_>, out: Out<'_>, run: impl Fn(View<'_>, View<'_>, Out<'_>)) {
     let widen = |x: View<'_>| {
-        let mut wide = vec![0f32; x.size()];
+        let wide = Memory::<f32>::new(x.size());
         // SAFETY: `wide` has as many elements as `x`.
-        cast(x, unsafe { Out::new(wide.as_mut_ptr().cast(), Dtype::F32, x.shape()) });
+        cast(x, unsafe { Out::new(wide.ptr().cast(), Dtype::F32, x.shape()) });
         wide
     };
-    let (wa, wb, mut wide) = (widen(a), widen(b), vec![0f32; out.size()]);
+    let (wa, wb, wide) = (widen(a), widen(b), Memory::<f32>::new(out.size()));
     let (sa, sb, so) = (row_major(a.shape()), row_major(b.shape()), row_major(out.shape()));
-    // SAFETY: the vectors live through this block and have the sizes that the shapes say.
+    // SAFETY: the memory lives through this block and has the sizes that the shapes say.
     unsafe {
         run(
-            View::new(wa.as_ptr().cast(), Dtype::F32, a.shape(), &sa),
-            View::new(wb.as_ptr().cast(), Dtype::F32, b.shape(), &sb),
-            Out::new(wide.as_mut_ptr().cast(), Dtype::F32, out.shape()),
+            View::new(wa.ptr().cast(), Dtype::F32, a.shape(), &sa),
+            View::new(wb.ptr().cast(), Dtype::F32, b.shape(), &sb),
+            Out::new(wide.ptr().cast(), Dtype::F32, out.shape()),
         );
-        cast(View::new(wide.as_ptr().cast(), Dtype::F32, out.shape(), &so), out);
+        cast(View::new(wide.ptr().cast(), Dtype::F32, out.shape(), &so), out);
     }
 }
 
@@ -108,35 +109,11 @@ impl Layout {
     }
 }
 
-/// Memory to compute in, aligned to cache lines and kept by its thread.
-#[repr(align(64))]
-#[derive(Clone, Copy)]
-struct Line(#[allow(dead_code, reason = "only its memory is used")] [u8; 64]);
-
-/// What a thread may keep.
-const KEPT: usize = 8 << 20;
-
-type Kept = RefCell<Vec<Line>>;
-
 thread_local! {
     /// What a part computes in.
-    static SCRATCH: Kept = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Kept = const { Cell::new(None) };
     /// What all parts of a job share: packed weights, or sums.
-    static SHARED: Kept = const { RefCell::new(Vec::new()) };
-}
-
-fn lines<T>(n: usize) -> usize {
-    (n * size_of::<T>()).div_ceil(64)
-}
-
-/// Calls `f` with memory for `n` elements: any numbers, no bytes that are none.
-fn with_memory<T: Tiles>(kept: &'static LocalKey<Kept>, n: usize, f: impl FnOnce(*mut T)) {
-    let mut memory = kept.with(RefCell::take);
-    memory.resize(lines::<T>(n).max(memory.len()), Line([0; 64]));
-    f(memory.as_mut_ptr().cast());
-    if memory.len() * 64 <= KEPT {
-        kept.with(|s| s.replace(memory));
-    }
+    static SHARED: Kept = const { Cell::new(None) };
 }
 
 /// An address on its way to another thread.
@@ -495,7 +472,7 @@ fn forward<T: Tiles>(conv: &Conv, x: View<'_>, w: View<'_>, out: Out<'_>) {
     let units = plan.units();
     let slab = plan.slab(&units);
     let source = Shared(w.ptr().cast::<T>().cast_mut());
-    with_memory(&SHARED, plan.packed, |packed: *mut T| {
+    scratch(&SHARED, plan.packed, |packed: *mut T| {
         let packed = Shared(packed);
         plan.each_block(1, |block| {
             // SAFETY: the part of the packed weights that is this block's; lanes beyond its channels are zeros.
@@ -508,7 +485,7 @@ fn forward<T: Tiles>(conv: &Conv, x: View<'_>, w: View<'_>, out: Out<'_>) {
         let parts = (plan.work() / PART).clamp(1, 64).min(units.len());
         let step = units.len().div_ceil(parts);
         parallel(units.len().div_ceil(step), &|part| {
-            with_memory(&SCRATCH, slab, |scratch| {
+            scratch(&SCRATCH, slab, |scratch| {
                 for unit in &units[part * step..((part + 1) * step).min(units.len())] {
                     let memory = (from.at(0).cast_const(), to.at(0), packed.at(0), scratch);
                     // SAFETY: the views vouch for their elements; units are rows that no other part writes.
@@ -526,15 +503,13 @@ fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
         return;
     }
     // The cotangent is read in row-major order.
-    let mut copy = Vec::new();
-    let y_ptr = if y.is_row_major() {
-        y.ptr().cast::<T>()
-    } else {
-        copy.resize(y.size(), T::ZERO);
-        // SAFETY: the vector has as many elements as the view.
-        cast(y, unsafe { Out::new(copy.as_mut_ptr().cast(), T::DTYPE, y.shape()) });
-        copy.as_ptr()
-    };
+    let copy = (!y.is_row_major()).then(|| {
+        let copy = Memory::<T>::new(y.size());
+        // SAFETY: the memory has as many elements as the view.
+        cast(y, unsafe { Out::new(copy.ptr().cast(), T::DTYPE, y.shape()) });
+        copy
+    });
+    let y_ptr = copy.as_ref().map_or(y.ptr().cast::<T>(), |copy| copy.ptr().cast_const());
     let width = T::width();
     let y_shape = Layout::new(y.shape(), y.strides()).shape;
     let plan = Plan::new(conv, Layout::new(x.shape(), x.strides()), [k0, k1, k2], y_shape, width);
@@ -550,7 +525,7 @@ fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
     let room = lines::<T>(plan.packed) * 64 / size_of::<T>();
     let (from, cotangent) = (Shared(x.ptr().cast::<T>().cast_mut()), Shared(y_ptr.cast_mut()));
     let to = Shared(out.ptr().cast::<T>());
-    with_memory(&SHARED, room * chunks, |sums: *mut T| {
+    scratch(&SHARED, room * chunks, |sums: *mut T| {
         let sums = Shared(sums);
         parallel(chunks * split, &|part| {
             let (chunk, some) = (part / split, part % split);
@@ -560,7 +535,7 @@ fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
                 // SAFETY: this part's blocks of its sums.
                 unsafe { sums.at(chunk * room + block.offset).write_bytes(0, n) };
             }
-            with_memory(&SCRATCH, slab, |scratch| {
+            scratch(&SCRATCH, slab, |scratch| {
                 for unit in &units[chunk * step..((chunk + 1) * step).min(units.len())] {
                     let memory = (from.at(0).cast_const(), cotangent.at(0), sums.at(chunk * room), scratch);
                     // SAFETY: the views vouch for their elements; this part alone adds to its blocks of its sums.

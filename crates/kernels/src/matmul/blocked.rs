@@ -7,11 +7,12 @@
 use super::Listener;
 use super::kernel::{Dots, Kernel, ROWS, SLOT, Tile, WIDE_ROWS};
 use super::pack::pack;
-use super::scratch::{LOCAL, PARTIAL, SHARED, SUMS, own, scratch};
+use super::scratch::{LOCAL, PARTIAL, SHARED, SUMS, own};
 use crate::cast::{narrow_tile, widen_tile};
 use crate::dtype::Element;
 use crate::half_bits::{bf16_to_f32, f16_to_f32};
 use crate::pool::{num_threads, parallel, parallel_ranges};
+use crate::scratch::scratch;
 use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -1,5 +1,6 @@
 //! Products of a matrix and a vector, which wait for memory and nothing else: the matrix is read once, in order.
 
+use crate::block::List;
 use crate::num::Num;
 use crate::pool::parallel;
 use crate::simd::vectorize;
@@ -25,7 +26,7 @@ impl Fused for f64 {
 const PART: usize = 1 << 16;
 
 vectorize! {
-    fn dot[T: Fused](x: &[T], y: &[T]) -> T {
+    pub(super) fn dot[T: Fused](x: &[T], y: &[T]) -> T {
         let mut acc = [T::ZERO; 64];
         let (mut xs, mut ys) = (x.chunks_exact(64), y.chunks_exact(64));
         for (x, y) in (&mut xs).zip(&mut ys) {
@@ -49,7 +50,7 @@ vectorize! {
 }
 
 vectorize! {
-    fn add_scaled[T: Fused](x: [&[T]; 4], s: [T; 4], acc: &mut [T]) {
+    pub(super) fn add_scaled[T: Fused](x: [&[T]; 4], s: [T; 4], acc: &mut [T]) {
         let n = acc.len();
         let (a, b, c, d) = (&x[0][..n], &x[1][..n], &x[2][..n], &x[3][..n]);
         for i in 0..n {
@@ -96,7 +97,7 @@ pub(super) unsafe fn product<T: Fused>(
     // Columns are contiguous: scaled and added up, in blocks of columns whose sums are added in order.
     let step = k.div_ceil(parts).next_multiple_of(4);
     let count = k.div_ceil(step);
-    let mut sums = vec![T::ZERO; count * len];
+    let mut sums = List::filled(count * len, T::ZERO);
     let target = Shared(sums.as_mut_ptr());
     let target = &target;
     parallel(count, &|p| {

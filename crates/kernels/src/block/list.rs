@@ -1,0 +1,59 @@
+//! A vector of checked memory.
+
+use super::Memory;
+use std::ops::{Deref, DerefMut};
+
+/// A vector that does not grow, for whatever is as large as the data: unlike a `Vec`, it does not end the process where
+/// there is no memory (see [`Memory::new`]).
+pub(crate) struct List<T> {
+    memory: Memory<T>,
+    len: usize,
+}
+
+impl<T: Copy> List<T> {
+    /// An empty list with room for `capacity` elements.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { memory: Memory::new(capacity), len: 0 }
+    }
+
+    /// A list of `len` elements that are `value`.
+    pub(crate) fn filled(len: usize, value: T) -> Self {
+        let mut list = Self::with_capacity(len);
+        (0..len).for_each(|_| list.push(value));
+        list
+    }
+
+    /// Adds an element.
+    ///
+    /// # Panics
+    /// When the list is full.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, value: T) {
+        assert!(self.len < self.memory.len(), "a full list");
+        // SAFETY: within the memory, which this list alone uses.
+        unsafe { self.memory.ptr().add(self.len).write(value) };
+        self.len += 1;
+    }
+
+    /// Removes all elements.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        // SAFETY: so many elements have been written.
+        unsafe { std::slice::from_raw_parts(self.memory.ptr.as_ptr().cast(), self.len) }
+    }
+}
+
+impl<T> DerefMut for List<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and the list alone uses its memory.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.ptr.as_ptr().cast(), self.len) }
+    }
+}
