@@ -11,6 +11,7 @@ use crate::ops;
 use crate::primitive::{Derivative, Elementwise, MaybeArrays, Primitive, Structured};
 use crate::trace::TraceGuard;
 use crate::transforms::pullback;
+use crate::wide;
 
 /// Tangents of the outputs `y` of `primitive` at `x`, for the tangents of its inputs.
 pub(crate) fn jvp(
@@ -60,7 +61,7 @@ pub(crate) fn jvp(
             }
             Ok(vec![sum])
         }
-        Derivative::Structured(rule) => rule.jvp(tangents, x, y),
+        Derivative::Structured(rule) => structured_jvp(rule, tangents, x, y),
         Derivative::Handwritten(rule) => rule.jvp(tangents, x, y),
         Derivative::Zero => Ok(vec![None; y.len()]),
         Derivative::None(why) => Err(Error::not_differentiable(primitive.name(), why)),
@@ -137,6 +138,23 @@ pub(crate) fn pull_broadcast(
     if term.dtype().is_complex() { ops::try_conjugate(&term).map(Some) } else { Ok(Some(term)) }
 }
 
+/// The tangents of a primitive that only has a jvp. If the rule accumulates, half precision is widened for all of it, and
+/// its result rounded once.
+fn structured_jvp(
+    rule: &dyn Structured,
+    tangents: &[Option<Array>],
+    x: &[Array],
+    y: &[Array],
+) -> Result<MaybeArrays> {
+    if !rule.accumulates() || !x.iter().chain(y).any(|x| wide::is_half(x.dtype())) {
+        return rule.jvp(tangents, x, y);
+    }
+    let widened = |arrays: &[Array]| arrays.iter().map(wide::widen).collect::<Vec<_>>();
+    let tangents: MaybeArrays = tangents.iter().map(|t| t.as_ref().map(wide::widen)).collect();
+    let found = rule.jvp(&tangents, &widened(x), &widened(y))?;
+    Ok(found.into_iter().zip(y).map(|(t, y)| t.map(|t| ops::to_dtype(&t, y.dtype()))).collect())
+}
+
 /// The pullback of a primitive that only has a jvp: its tangent map, a linear graph over fresh leaves, walked
 /// backwards.
 pub(crate) fn transpose_jvp(
@@ -152,7 +170,7 @@ pub(crate) fn transpose_jvp(
         .zip(wanted)
         .map(|(x, &w)| w.then(|| Array::placeholder(x.aval().clone(), Some(guard.set.clone()))))
         .collect();
-    let outputs = rule.jvp(&tangents, x, y)?;
+    let outputs = structured_jvp(rule, &tangents, x, y)?;
     let (mut ends, mut cts) = (Vec::new(), Vec::new());
     for (output, ct) in outputs.into_iter().zip(cotangents) {
         if let (Some(output), Some(ct)) = (output, ct) {

@@ -4,8 +4,8 @@
 use crate::array::{Array, Aval};
 use crate::error::Result;
 use crate::ops;
-use crate::prim::elementwise::is_half;
 use crate::primitive::{Avals, Batch, Derivative, Fuse, Linear, Param, Params, Primitive, TileFn, Values};
+use crate::wide;
 use covector_kernels::Dtype;
 use covector_kernels::cast::cast_tile;
 use smallvec::smallvec;
@@ -136,8 +136,7 @@ impl Primitive for AsType {
     }
     fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
         // Half-precision sides are float32 inside a chain, which narrows and widens by itself.
-        let inside = |d: Dtype| if is_half(d) { Dtype::F32 } else { d };
-        Fuse::Map(TileFn::One(cast_tile(inside(inputs[0].dtype()), inside(self.to))))
+        Fuse::Map(TileFn::One(cast_tile(wide::of(inputs[0].dtype()), wide::of(self.to))))
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("to", Param::Text(self.to.name()));
