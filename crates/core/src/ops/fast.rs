@@ -304,7 +304,7 @@ impl Attention<'_> {
             }
             Mask::Array(mask) => {
                 // Scores do not grow: a mask that is larger is a mistake.
-                let mask = ops::try_broadcast_to(mask, scores.shape())?;
+                let mask = ops::try_broadcast_to(&wide::widen(mask), scores.shape())?;
                 if mask.dtype() == Dtype::Bool {
                     ops::try_where_(&mask, &scores, &hidden)
                 } else {
