@@ -2,10 +2,13 @@
 
 #![allow(clippy::print_stdout, reason = "the suite reports how much it checked")]
 
+mod half_common;
+
 use covector_core::catalog::{Entry, Input, Kind, entries};
 use covector_core::transforms::{checkpoint, jvp_flat, vjp_flat, vmap_flat};
 use covector_core::{Array, Dtype, Result, graph_text, ops};
 use covector_kernels::fused::{MachineCode, set_machine_code};
+use half_common::{ONCE, unit};
 use std::collections::BTreeSet;
 
 const SEED: u64 = 7;
@@ -385,20 +388,13 @@ fn strided_inputs_give_what_row_major_ones_give() {
     report("strided inputs", n, checks);
 }
 
-/// The distance of two neighbours around `v` in a type of half precision.
-fn unit(v: f64, dtype: Dtype) -> f64 {
-    let (bits, least) = if dtype == Dtype::F16 { (10, -14) } else { (7, -126) };
-    let exponent = if v == 0.0 { least } else { (v.abs().log2().floor() as i32).max(least) };
-    f64::powi(2.0, exponent - bits)
-}
-
 /// In units of rounding, how far a result of half precision may be from the exact one.
 fn units(name: &str) -> f64 {
     match name {
         // Drawn numbers are scaled and shifted in their own type, as MLX does it: near zero little is left of them.
         "random_uniform" | "random_normal" | "random_laplace" | "random_truncated_normal" => 32.0,
         // Whatever has several steps is rounded once.
-        _ => 1.0,
+        _ => ONCE,
     }
 }
 

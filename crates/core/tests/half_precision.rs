@@ -6,9 +6,12 @@
 
 #![allow(clippy::print_stdout, reason = "the suite reports how much it checked")]
 
+mod half_common;
+
 use covector_core::catalog::{Entry, Input, Kind, entries};
-use covector_core::transforms::{grad, jvp_flat, vjp_flat};
-use covector_core::{Array, Dtype, Result, bf16, f16, graph_text, ops};
+use covector_core::transforms::{grad, vjp_flat};
+use covector_core::{Array, Dtype, Result, graph_text, ops};
+use half_common::{checked, halves, rounded, to_f64, unit};
 use std::collections::BTreeSet;
 
 /// Primitives that combine many elements to one.
@@ -77,61 +80,6 @@ const MOVING: &[&str] = &[
 const MOST: usize = 80_000;
 const SOME: usize = 8_000;
 
-/// Units of rounding for results that are rounded once.
-const ONCE: f64 = 1.0;
-
-fn to_f64(x: &Array) -> Vec<f64> {
-    ops::astype(x, Dtype::F64).to_vec::<f64>()
-}
-
-/// The distance of neighbours around `v`, and the largest number.
-fn unit(v: f64, dtype: Dtype) -> f64 {
-    let (bits, least) = if dtype == Dtype::F16 { (10, -14) } else { (7, -126) };
-    let exponent = if v == 0.0 { least } else { (v.abs().log2().floor() as i32).max(least) };
-    f64::powi(2.0, exponent - bits)
-}
-
-/// The largest number of the type.
-fn largest(dtype: Dtype) -> f64 {
-    if dtype == Dtype::F16 { f16::MAX.to_f64() } else { bf16::MAX.to_f64() }
-}
-
-/// `v` rounded to the type.
-fn rounded(v: f64, dtype: Dtype) -> f64 {
-    if dtype == Dtype::F16 { f16::from_f64(v).to_f64() } else { bf16::from_f64(v).to_f64() }
-}
-
-/// `found`, of half precision, against `exact`. `single` is the same in `float32`: what that type itself rounds is no
-/// fault of half precision, and where it ends half precision may.
-fn compare(what: &str, found: &Array, single: &Array, exact: &Array, worst: &mut Vec<String>) -> usize {
-    let dtype = found.dtype();
-    assert!(matches!(dtype, Dtype::F16 | Dtype::Bf16), "{what}: {dtype}");
-    assert_eq!(found.shape(), exact.shape(), "{what}");
-    let (found, single, exact) = (to_f64(found), to_f64(single), to_f64(exact));
-    let own = single.iter().zip(&exact).map(|(s, e)| (s - e).abs());
-    let noise = 4.0 * own.filter(|n| n.is_finite()).fold(0.0, f64::max);
-    let mut most: Option<(f64, usize)> = None;
-    for (i, (&y, &e)) in found.iter().zip(&exact).enumerate() {
-        let limit = rounded(e, dtype);
-        let error = if y == limit || !single[i].is_finite() || limit.is_infinite() && !y.is_finite() {
-            continue;
-        } else if y.is_finite() && limit.is_finite() {
-            ((y - e).abs() - noise) / unit(e, dtype)
-        } else if limit.is_infinite() && y.is_finite() {
-            (y.abs() - largest(dtype)).abs() / unit(largest(dtype), dtype)
-        } else {
-            f64::INFINITY
-        };
-        if most.is_none_or(|(m, _)| error > m) {
-            most = Some((error, i));
-        }
-    }
-    if let Some((error, i)) = most.filter(|m| m.0 > ONCE) {
-        worst.push(format!("{what}: element {i}: {} against {}, {error:.1} units", found[i], exact[i]));
-    }
-    found.len()
-}
-
 /// The primitives of a graph.
 fn primitives(arrays: &[Array]) -> BTreeSet<String> {
     let text = graph_text(arrays);
@@ -192,45 +140,6 @@ fn sample(inputs: &[Input], values: Values, dtype: Dtype) -> Vec<Array> {
     inputs.iter().enumerate().map(one).collect()
 }
 
-/// In another type, where it is floating point.
-fn converted(x: &[Array], dtype: Dtype) -> Vec<Array> {
-    let one = |x: &Array| if x.dtype().is_inexact() { ops::astype(x, dtype) } else { x.clone() };
-    x.iter().map(one).collect()
-}
-
-/// Between a half and one and a half, for cotangents and tangents.
-fn weights(like: &[Array], seed: u64, dtype: Dtype) -> Vec<Array> {
-    let one = |(i, x): (usize, &Array)| {
-        Input { shape: x.shape().to_vec(), kind: Kind::Real(0.5, 1.5) }.sample(seed + i as u64, dtype)
-    };
-    like.iter().enumerate().map(one).collect()
-}
-
-/// What an entry gives for these inputs: outputs, gradients and tangents, each with its name.
-fn results(entry: &Entry, x: &[Array], dtype: Dtype) -> Result<Vec<(String, Array)>> {
-    let at: Vec<usize> = (0..x.len()).filter(|&i| entry.inputs[i].is_differentiable()).collect();
-    let pick = |all: &[Array]| at.iter().map(|&i| all[i].clone()).collect::<Vec<_>>();
-    // Cotangents and tangents are numbers of half precision, whatever the type of the run.
-    let run = |some: &[Array]| -> Result<Vec<Array>> {
-        let mut all = converted(x, some.first().map_or(dtype, Array::dtype));
-        at.iter().zip(some).for_each(|(&i, x)| all[i] = x.clone());
-        Ok((entry.run)(&all)?.into_iter().filter(|y| y.dtype().is_inexact()).collect())
-    };
-    let here = pick(x);
-    let run_in = here.first().map_or(dtype, Array::dtype);
-    let traced = vjp_flat(&here, run)?;
-    let mut all: Vec<(String, Array)> = traced.outputs().iter().map(|y| (String::new(), y.clone())).collect();
-    if entry.smooth {
-        let cts = converted(&weights(traced.outputs(), 50, dtype), run_in);
-        let gradients = traced.pullback(&cts)?;
-        all.extend(gradients.into_iter().enumerate().map(|(i, g)| (format!(", gradient {i}"), g)));
-        let tangents = converted(&weights(&here, 70, dtype), run_in);
-        let (_, tangents) = jvp_flat(&here, &tangents, run)?;
-        all.extend(tangents.into_iter().map(|t| (", tangent".to_owned(), t)));
-    }
-    Ok(all)
-}
-
 /// Checks an entry on these inputs; gives how many elements were compared.
 fn check(
     entry: &Entry,
@@ -239,17 +148,10 @@ fn check(
     dtype: Dtype,
     worst: &mut Vec<String>,
 ) -> Result<usize> {
-    let narrow = sample(inputs, values, dtype);
     let shapes: Vec<&[usize]> = inputs.iter().map(|x| &x.shape[..]).collect();
-    let found = results(entry, &narrow, dtype)?;
-    let single = results(entry, &converted(&narrow, Dtype::F32), dtype)?;
-    let exact = results(entry, &converted(&narrow, Dtype::F64), dtype)?;
-    let mut count = 0;
-    for (((part, y), (_, s)), (_, e)) in found.iter().zip(&single).zip(&exact) {
-        let what = format!("{} of {shapes:?} in {dtype}, {values:?}{part}", entry.name);
-        count += compare(&what, y, s, e, worst);
-    }
-    Ok(count)
+    let what = format!("{} of {shapes:?} in {dtype}, {values:?}", entry.name);
+    let at: Vec<usize> = (0..inputs.len()).filter(|&i| inputs[i].is_differentiable()).collect();
+    checked(&what, &entry.run, (&at, entry.smooth), &sample(inputs, values, dtype), dtype, worst)
 }
 
 #[test]
@@ -290,10 +192,6 @@ fn what_accumulates_is_rounded_once() {
     }
     println!("{} operations, {elements} elements", checked.len());
     assert!(worst.is_empty(), "{} results are rounded on the way:\n{}", worst.len(), worst.join("\n"));
-}
-
-fn halves() -> [Dtype; 2] {
-    [Dtype::F16, Dtype::Bf16]
 }
 
 /// One number of an array, as `f64`.

@@ -116,7 +116,7 @@ function! {
     }
 
     /// `log(1 + eˣ)`, without overflow.
-    pub fn softplus / try_softplus(x: &Array) {
+    pub fn softplus / try_softplus(x: &Array) once(x) {
         let x = inexact(x);
         ops::try_logaddexp(&x, &zero_like(&x))
     }
@@ -161,7 +161,7 @@ function! {
     }
 
     /// `log σ(x)`, without underflow.
-    pub fn log_sigmoid / try_log_sigmoid(x: &Array) {
+    pub fn log_sigmoid / try_log_sigmoid(x: &Array) once(x) {
         ops::try_negative(&try_softplus(&ops::try_negative(&inexact(x))?)?)
     }
 
