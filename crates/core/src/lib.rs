@@ -25,6 +25,7 @@ pub mod shape;
 mod trace;
 pub mod transforms;
 pub mod tree;
+pub mod wide;
 
 pub use array::{Array, Aval, Inputs};
 pub use covector_kernels::pool::{num_threads, set_num_threads};

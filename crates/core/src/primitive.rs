@@ -326,6 +326,12 @@ pub trait Structured {
     /// # Errors
     /// What the ops it is written in refuse.
     fn jvp(&self, tangents: &[Option<Array>], x: &[Array], y: &[Array]) -> Result<MaybeArrays>;
+
+    /// Whether the rule counts, adds up or multiplies many numbers. Then tangents, inputs and outputs of half precision
+    /// reach it in `float32`, and the tangents that it gives are rounded once.
+    fn accumulates(&self) -> bool {
+        true
+    }
 }
 
 /// Both directions by hand, for speed or because the user said so.

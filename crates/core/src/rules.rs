@@ -7,10 +7,12 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
+use crate::graph;
 use crate::ops;
 use crate::primitive::{Derivative, Elementwise, MaybeArrays, Primitive, Structured};
 use crate::trace::TraceGuard;
 use crate::transforms::pullback;
+use crate::wide;
 
 /// Tangents of the outputs `y` of `primitive` at `x`, for the tangents of its inputs.
 pub(crate) fn jvp(
@@ -21,16 +23,12 @@ pub(crate) fn jvp(
 ) -> Result<MaybeArrays> {
     match primitive.derivative() {
         Derivative::Elementwise(rule) => {
-            let mut sum: Option<Array> = None;
-            for (i, t) in tangents.iter().enumerate() {
-                let Some(t) = t else { continue };
-                if let Some(term) = rule.partial(i, t, x, &y[0])? {
-                    sum = Some(add(sum, term)?);
-                }
-            }
-            let sum = match sum {
-                Some(t) if t.shape() != y[0].shape() => Some(ops::try_broadcast_to(&t, y[0].shape())?),
-                other => other,
+            let sum = if has_wide_sum(tangents, y) {
+                let (ts, x) = (widened_some(tangents), widened(x));
+                push_elementwise(rule, &ts, &x, &unrounded(&y[0], &x)?)?
+                    .map(|t| ops::to_dtype(&t, y[0].dtype()))
+            } else {
+                push_elementwise(rule, tangents, x, &y[0])?
             };
             Ok(vec![sum])
         }
@@ -50,20 +48,64 @@ pub(crate) fn jvp(
             Ok(reapply(y, inputs)?.into_iter().map(Some).collect())
         }
         Derivative::Bilinear(_) => {
+            let several = has_wide_sum(tangents, y);
             let mut sum: Option<Array> = None;
             for i in 0..2 {
                 if let Some(t) = &tangents[i] {
                     let mut inputs = x.to_vec();
                     inputs[i] = t.clone();
+                    let inputs = if several { widened(&inputs) } else { inputs };
                     sum = Some(add(sum, reapply(y, inputs)?.remove(0))?);
                 }
             }
-            Ok(vec![sum])
+            Ok(vec![sum.map(|t| ops::to_dtype(&t, y[0].dtype()))])
         }
-        Derivative::Structured(rule) => rule.jvp(tangents, x, y),
+        Derivative::Structured(rule) => structured_jvp(rule, tangents, x, y),
         Derivative::Handwritten(rule) => rule.jvp(tangents, x, y),
         Derivative::Zero => Ok(vec![None; y.len()]),
         Derivative::None(why) => Err(Error::not_differentiable(primitive.name(), why)),
+    }
+}
+
+/// Whether the tangent of an output of half precision is a sum: it is formed in the wide type, and rounded once.
+fn has_wide_sum(tangents: &[Option<Array>], y: &[Array]) -> bool {
+    wide::is_half(y[0].dtype()) && tangents.iter().flatten().count() > 1
+}
+
+fn widened(arrays: &[Array]) -> Vec<Array> {
+    arrays.iter().map(wide::widen).collect()
+}
+
+fn widened_some(arrays: &[Option<Array>]) -> MaybeArrays {
+    arrays.iter().map(|x| x.as_ref().map(wide::widen)).collect()
+}
+
+/// The output `y` as it was before it was rounded, for wide inputs: computed again, where the graph is there and the rule
+/// reads it.
+fn unrounded(y: &Array, x: &[Array]) -> Result<Array> {
+    match y.node.recipe() {
+        Some(recipe) => Ok(Array::apply_multi(recipe.op, x.into())?.remove(0)),
+        None => Ok(wide::widen(y)),
+    }
+}
+
+/// The tangent of the output of an elementwise operation.
+fn push_elementwise(
+    rule: &dyn Elementwise,
+    tangents: &[Option<Array>],
+    x: &[Array],
+    y: &Array,
+) -> Result<Option<Array>> {
+    let mut sum: Option<Array> = None;
+    for (i, t) in tangents.iter().enumerate() {
+        let Some(t) = t else { continue };
+        if let Some(term) = rule.partial(i, t, x, y)? {
+            sum = Some(add(sum, term)?);
+        }
+    }
+    match sum {
+        Some(t) if t.shape() != y.shape() => ops::try_broadcast_to(&t, y.shape()).map(Some),
+        other => Ok(other),
     }
 }
 
@@ -122,10 +164,11 @@ pub(crate) fn pull_elementwise(
     y: &Array,
 ) -> Result<Option<Array>> {
     let Some(term) = pull_broadcast(rule, i, ct, x, y)? else { return Ok(None) };
-    ops::sum_to(&term, x[i].shape()).map(Some)
+    Ok(Some(ops::to_dtype(&ops::sum_to(&term, x[i].shape())?, x[i].dtype())))
 }
 
-/// The same before it is added up over the axes that the input was broadcast along.
+/// The same before it is added up over the axes that the input was broadcast along. Terms of half precision that are to be
+/// added up are in the wide type, unless they are the cotangent itself.
 pub(crate) fn pull_broadcast(
     rule: &dyn Elementwise,
     i: usize,
@@ -133,8 +176,32 @@ pub(crate) fn pull_broadcast(
     x: &[Array],
     y: &Array,
 ) -> Result<Option<Array>> {
-    let Some(term) = rule.partial(i, ct, x, y)? else { return Ok(None) };
+    let term = if wide::is_half(ct.dtype()) && x[i].shape() != ct.shape() {
+        let wide_ct = wide::widen(ct);
+        let x = widened(x);
+        let term = rule.partial(i, &wide_ct, &x, &unrounded(y, &x)?)?;
+        let same = |term: &Array| (graph::id(term), term.index) == (graph::id(&wide_ct), wide_ct.index);
+        term.map(|term| if same(&term) { ct.clone() } else { term })
+    } else {
+        rule.partial(i, ct, x, y)?
+    };
+    let Some(term) = term else { return Ok(None) };
     if term.dtype().is_complex() { ops::try_conjugate(&term).map(Some) } else { Ok(Some(term)) }
+}
+
+/// The tangents of a primitive that only has a jvp. If the rule accumulates, half precision is widened for all of it, and
+/// its result rounded once.
+fn structured_jvp(
+    rule: &dyn Structured,
+    tangents: &[Option<Array>],
+    x: &[Array],
+    y: &[Array],
+) -> Result<MaybeArrays> {
+    if !rule.accumulates() || !x.iter().chain(y).any(|x| wide::is_half(x.dtype())) {
+        return rule.jvp(tangents, x, y);
+    }
+    let found = rule.jvp(&widened_some(tangents), &widened(x), &widened(y))?;
+    Ok(found.into_iter().zip(y).map(|(t, y)| t.map(|t| ops::to_dtype(&t, y.dtype()))).collect())
 }
 
 /// The pullback of a primitive that only has a jvp: its tangent map, a linear graph over fresh leaves, walked
@@ -152,7 +219,7 @@ pub(crate) fn transpose_jvp(
         .zip(wanted)
         .map(|(x, &w)| w.then(|| Array::placeholder(x.aval().clone(), Some(guard.set.clone()))))
         .collect();
-    let outputs = rule.jvp(&tangents, x, y)?;
+    let outputs = structured_jvp(rule, &tangents, x, y)?;
     let (mut ends, mut cts) = (Vec::new(), Vec::new());
     for (output, ct) in outputs.into_iter().zip(cotangents) {
         if let (Some(output), Some(ct)) = (output, ct) {

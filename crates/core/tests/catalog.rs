@@ -2,10 +2,13 @@
 
 #![allow(clippy::print_stdout, reason = "the suite reports how much it checked")]
 
+mod half_common;
+
 use covector_core::catalog::{Entry, Input, Kind, entries};
 use covector_core::transforms::{checkpoint, jvp_flat, vjp_flat, vmap_flat};
 use covector_core::{Array, Dtype, Result, graph_text, ops};
 use covector_kernels::fused::{MachineCode, set_machine_code};
+use half_common::{ONCE, unit};
 use std::collections::BTreeSet;
 
 const SEED: u64 = 7;
@@ -385,13 +388,35 @@ fn strided_inputs_give_what_row_major_ones_give() {
     report("strided inputs", n, checks);
 }
 
+/// In units of rounding, how far a result of half precision may be from the exact one.
+fn units(name: &str) -> f64 {
+    match name {
+        // Drawn numbers are scaled and shifted in their own type, as MLX does it: near zero little is left of them.
+        "random_uniform" | "random_normal" | "random_laplace" | "random_truncated_normal" => 32.0,
+        // Whatever has several steps is rounded once.
+        _ => ONCE,
+    }
+}
+
+#[track_caller]
+fn assert_rounded(what: &str, y: &Array, due: &Array, units: f64) {
+    assert_eq!(y.shape(), due.shape(), "{what}");
+    for (i, (a, b)) in to_f64(y).into_iter().zip(to_f64(due)).enumerate() {
+        let error = (a - b).abs() / unit(b, y.dtype());
+        assert!(
+            a == b || error <= units,
+            "{what}: element {i}: {a} against {b}, {error:.2} units of rounding"
+        );
+    }
+}
+
 #[test]
 fn every_float_type_computes_the_same_function_in_its_own_precision() {
     let (mut n, mut checks) = (0, 0);
     for entry in entries() {
         n += 1;
         let exact = (entry.run)(&samples(&entry, SEED, Dtype::F64)).unwrap();
-        for (float, tolerance) in [(Dtype::F32, 2e-5), (Dtype::F16, 4e-2), (Dtype::Bf16, 3e-1)] {
+        for float in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
             let x = samples(&entry, SEED, float);
             // The same rounded values in f64, so that only the arithmetic differs.
             let rounded: Vec<Array> = x
@@ -403,7 +428,11 @@ fn every_float_type_computes_the_same_function_in_its_own_precision() {
                 let what = format!("{} in {float}", entry.name);
                 if exact.dtype() == Dtype::F64 {
                     assert_eq!(y.dtype(), float, "{what}");
-                    assert_near(&what, &ops::astype(y, Dtype::F64), due, tolerance);
+                    if float == Dtype::F32 {
+                        assert_near(&what, &ops::astype(y, Dtype::F64), due, 2e-5);
+                    } else {
+                        assert_rounded(&what, y, due, units(entry.name));
+                    }
                 } else if float == Dtype::F32 {
                     assert_eq!(y.dtype(), exact.dtype(), "{what}");
                     assert_near(&what, y, due, 0.0);

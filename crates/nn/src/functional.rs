@@ -3,6 +3,8 @@
 //! Activations take integers too, which count as `float32` wherever a fraction comes in. Where a formula has a
 //! branch, the argument of the branch that is not taken is made harmless first, so that no overflow there turns
 //! the gradient into NaN.
+//!
+//! Half precision is rounded once: where a formula has several steps, they are computed in `float32`.
 
 use covector_core::shape::ShapeText;
 use covector_core::{Array, Dtype, Error, Result, ops, random};
@@ -56,7 +58,7 @@ function! {
     }
 
     /// `x` where it is not negative, `negative_slope · x` elsewhere.
-    pub fn leaky_relu / try_leaky_relu(x: &Array, negative_slope: f64) {
+    pub fn leaky_relu / try_leaky_relu(x: &Array, negative_slope: f64) once(x) {
         let x = inexact(x);
         keep_positive(&x, &(&x * negative_slope))
     }
@@ -68,19 +70,19 @@ function! {
     }
 
     /// `x` where it is positive, `alpha · (eˣ − 1)` elsewhere.
-    pub fn elu / try_elu(x: &Array, alpha: f64) {
+    pub fn elu / try_elu(x: &Array, alpha: f64) once(x) {
         let x = inexact(x);
         exponential_below(&x, &(ops::try_expm1(&negative_part(&x)?)? * alpha))
     }
 
     /// `x` where it is positive, `alpha · (e^(x/alpha) − 1)` elsewhere: an [`elu`] with slope 1 at 0 for every alpha.
-    pub fn celu / try_celu(x: &Array, alpha: f64) {
+    pub fn celu / try_celu(x: &Array, alpha: f64) once(x) {
         let x = inexact(x);
         exponential_below(&x, &(ops::try_expm1(&(negative_part(&x)? / alpha))? * alpha))
     }
 
     /// [`elu`] scaled so that activations keep mean 0 and variance 1 (Klambauer et al., 2017).
-    pub fn selu / try_selu(x: &Array) {
+    pub fn selu / try_selu(x: &Array) once(x) {
         // 1.6732632… and 1.0507009…, to as many places as MLX has, so that the values agree.
         const ALPHA: f64 = 1.67326;
         const SCALE: f64 = 1.0507;
@@ -88,13 +90,13 @@ function! {
     }
 
     /// `x Φ(x)`, where Φ is the normal distribution function: `x (1 + erf(x/√2)) / 2`.
-    pub fn gelu / try_gelu(x: &Array) {
+    pub fn gelu / try_gelu(x: &Array) once(x) {
         let x = inexact(x);
         ops::try_multiply(&x, &((ops::try_erf(&(&x * FRAC_1_SQRT_2))? + 1.0) * 0.5))
     }
 
     /// [`gelu`] with a hyperbolic tangent for the error function: `x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`.
-    pub fn gelu_approx / try_gelu_approx(x: &Array) {
+    pub fn gelu_approx / try_gelu_approx(x: &Array) once(x) {
         let x = inexact(x);
         let cubed = ops::try_multiply(&x, &ops::try_square(&x)?)?;
         let inner = ops::try_add(&x, &(cubed * 0.044_715))? * FRAC_2_PI.sqrt();
@@ -102,31 +104,31 @@ function! {
     }
 
     /// [`gelu`] with a sigmoid for the distribution function: `x σ(1.702 x)`.
-    pub fn gelu_fast_approx / try_gelu_fast_approx(x: &Array) {
+    pub fn gelu_fast_approx / try_gelu_fast_approx(x: &Array) once(x) {
         let x = inexact(x);
         ops::try_multiply(&x, &ops::try_sigmoid(&(&x * 1.702))?)
     }
 
     /// `x σ(x)`, also called swish.
-    pub fn silu / try_silu(x: &Array) {
+    pub fn silu / try_silu(x: &Array) once(x) {
         let x = inexact(x);
         ops::try_multiply(&x, &ops::try_sigmoid(&x)?)
     }
 
     /// `log(1 + eˣ)`, without overflow.
-    pub fn softplus / try_softplus(x: &Array) {
+    pub fn softplus / try_softplus(x: &Array) once(x) {
         let x = inexact(x);
         ops::try_logaddexp(&x, &zero_like(&x))
     }
 
     /// `x / (1 + |x|)`.
-    pub fn softsign / try_softsign(x: &Array) {
+    pub fn softsign / try_softsign(x: &Array) once(x) {
         let x = inexact(x);
         ops::try_divide(&x, &(ops::try_abs(&x)? + 1.0))
     }
 
     /// `x` drawn towards 0 by `lambda`, and 0 where it is within `lambda` of it.
-    pub fn softshrink / try_softshrink(x: &Array, lambda: f64) {
+    pub fn softshrink / try_softshrink(x: &Array, lambda: f64) once(x) {
         let x = inexact(x);
         let beyond = ops::try_greater(&ops::try_abs(&x)?, &ops::constant_like(&x, lambda))?;
         let shrunk = ops::try_subtract(&x, &(ops::try_sign(&x)? * lambda))?;
@@ -141,7 +143,7 @@ function! {
     }
 
     /// `x · min(max(x + 3, 0), 6) / 6`.
-    pub fn hardswish / try_hardswish(x: &Array) {
+    pub fn hardswish / try_hardswish(x: &Array) once(x) {
         let x = inexact(x);
         Ok(ops::try_multiply(&x, &try_relu6(&(&x + 3.0))?)? / 6.0)
     }
@@ -153,13 +155,13 @@ function! {
     }
 
     /// `x · tanh(log(1 + eˣ))`.
-    pub fn mish / try_mish(x: &Array) {
+    pub fn mish / try_mish(x: &Array) once(x) {
         let x = inexact(x);
         ops::try_multiply(&x, &ops::try_tanh(&try_softplus(&x)?)?)
     }
 
     /// `log σ(x)`, without underflow.
-    pub fn log_sigmoid / try_log_sigmoid(x: &Array) {
+    pub fn log_sigmoid / try_log_sigmoid(x: &Array) once(x) {
         ops::try_negative(&try_softplus(&ops::try_negative(&inexact(x))?)?)
     }
 
@@ -174,7 +176,7 @@ function! {
     }
 
     /// `x − log Σ eˣ` along an axis, without overflow.
-    pub fn log_softmax / try_log_softmax(x: &Array, axis: isize) {
+    pub fn log_softmax / try_log_softmax(x: &Array, axis: isize) once(x) {
         let x = inexact(x);
         ops::try_subtract(&x, &ops::try_logsumexp_axes(&x, &[axis], true)?)
     }
@@ -186,7 +188,7 @@ function! {
     }
 
     /// Half of `x` gated by the other half: `a σ(b)`, where `a` and `b` are the halves along an axis.
-    pub fn glu / try_glu(x: &Array, axis: isize) {
+    pub fn glu / try_glu(x: &Array, axis: isize) once(x) {
         let halves = ops::try_split(&inexact(x), 2, axis)?;
         ops::try_multiply(&halves[0], &ops::try_sigmoid(&halves[1])?)
     }
@@ -226,7 +228,7 @@ function! {
 
     /// Each element set to 0 with probability `p`, and the others divided by `1 − p`, so that the expected value
     /// stays. Without a key the random state of the thread is used.
-    pub fn dropout / try_dropout(x: &Array, p: f64, key: Option<&Array>) {
+    pub fn dropout / try_dropout(x: &Array, p: f64, key: Option<&Array>) once(x) {
         check_probability(p)?;
         if p == 0.0 {
             return Ok(x.clone());

@@ -26,17 +26,21 @@
 //! # Ok::<(), covector_core::Error>(())
 //! ```
 
-/// Defines a function twice: the `try_` form as written, and one that panics at the caller's line.
+/// Defines a function twice: the `try_` form as written, and one that panics at the caller's line. `once(x, y)` behind
+/// the arguments: computed in the type of their sums, and the result rounded once; see [`covector_core::wide`].
 macro_rules! function {
     ($(
         $(#[$meta:meta])*
-        pub fn $name:ident / $try_name:ident($x:ident: &Array $(, $arg:ident: $ty:ty)* $(,)?) $body:block
+        pub fn $name:ident / $try_name:ident($x:ident: &Array $(, $arg:ident: $ty:ty)* $(,)?)
+        $(once($($wide:ident),+))? $body:block
     )*) => {$(
         $(#[$meta])*
         ///
         /// # Errors
         /// When shapes, axes, element types or values do not fit.
-        pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> $body
+        pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> {
+            function!(@body $($($wide),+;)? $body)
+        }
 
         $(#[$meta])*
         ///
@@ -47,6 +51,10 @@ macro_rules! function {
             crate::expect($try_name($x $(, $arg)*))
         }
     )*};
+    (@body $($wide:ident),+; $body:block) => {
+        covector_core::wide::rounded_once([$($wide),+], |[$($wide),+]| $body)
+    };
+    (@body $body:block) => { $body };
 }
 
 pub mod attention;

@@ -2,10 +2,12 @@
 //!
 //! Each gives one number per element or per example and reduces them as [`Reduction`] says. Losses over classes
 //! take logits, the scores before softmax, because logarithm and exponential cancel there without rounding.
+//!
+//! The losses of half precision are computed and reduced in `float32`, and rounded once.
 
 use crate::functional::{inexact, relu, softplus, try_relu};
 use covector_core::shape::ShapeText;
-use covector_core::{Array, Error, Result, ops};
+use covector_core::{Array, Error, Result, ops, wide};
 
 /// What becomes of the losses of the single elements or examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -84,18 +86,27 @@ impl Default for CrossEntropy<'_> {
 /// When targets or weights do not have the shape that belongs to the logits, targets without the class axis are
 /// no integers, or the label smoothing is outside `[0, 1)`.
 pub fn try_cross_entropy_with(logits: &Array, targets: &Array, options: &CrossEntropy<'_>) -> Result<Array> {
+    let logits = inexact(logits);
+    match options.weights {
+        None => wide::rounded_once([&logits, targets], |[x, t]| classified(x, t, options)),
+        Some(weights) => wide::rounded_once([&logits, targets, weights], |[x, t, w]| {
+            classified(x, t, &CrossEntropy { weights: Some(w), ..options.clone() })
+        }),
+    }
+}
+
+fn classified(logits: &Array, targets: &Array, options: &CrossEntropy<'_>) -> Result<Array> {
     const OP: &str = "cross_entropy";
     let &CrossEntropy { weights, axis, label_smoothing, reduction } = options;
     if !(0.0..1.0).contains(&label_smoothing) {
         return Err(Error::value(OP, format!("label smoothing {label_smoothing} is not in [0, 1)")));
     }
-    let logits = inexact(logits);
     let mut examples = logits.shape().to_vec();
-    examples.remove(class_axis(OP, &logits, axis)?);
+    examples.remove(class_axis(OP, logits, axis)?);
     let score = if targets.shape() == logits.shape() {
-        ops::try_sum_axes(&ops::try_multiply(&logits, targets)?, &[axis], false)?
+        ops::try_sum_axes(&ops::try_multiply(logits, targets)?, &[axis], false)?
     } else if targets.shape() == examples {
-        chosen(OP, &logits, targets, axis)?
+        chosen(OP, logits, targets, axis)?
     } else {
         return Err(Error::shape(
             OP,
@@ -110,12 +121,12 @@ pub fn try_cross_entropy_with(logits: &Array, targets: &Array, options: &CrossEn
         ));
     };
     let score = if label_smoothing > 0.0 {
-        let even = ops::try_mean_axes(&logits, &[axis], false)?;
+        let even = ops::try_mean_axes(logits, &[axis], false)?;
         ops::try_add(&(score * (1.0 - label_smoothing)), &(even * label_smoothing))?
     } else {
         score
     };
-    let loss = ops::try_subtract(&ops::try_logsumexp_axes(&logits, &[axis], false)?, &score)?;
+    let loss = ops::try_subtract(&ops::try_logsumexp_axes(logits, &[axis], false)?, &score)?;
     reduction.of(&weighted(OP, loss, weights)?)
 }
 
@@ -157,14 +168,23 @@ pub fn try_binary_cross_entropy_with(
     targets: &Array,
     options: &BinaryCrossEntropy<'_>,
 ) -> Result<Array> {
+    let inputs = inexact(inputs);
+    match options.weights {
+        None => wide::rounded_once([&inputs, targets], |[x, t]| judged(x, t, options)),
+        Some(weights) => wide::rounded_once([&inputs, targets, weights], |[x, t, w]| {
+            judged(x, t, &BinaryCrossEntropy { weights: Some(w), ..options.clone() })
+        }),
+    }
+}
+
+fn judged(inputs: &Array, targets: &Array, options: &BinaryCrossEntropy<'_>) -> Result<Array> {
     const OP: &str = "binary_cross_entropy";
     same_shape(OP, "inputs", inputs, "targets", targets)?;
-    let inputs = inexact(inputs);
     let loss = if options.with_logits {
-        ops::try_subtract(&softplus(&inputs), &ops::try_multiply(&inputs, targets)?)?
+        ops::try_subtract(&softplus(inputs), &ops::try_multiply(inputs, targets)?)?
     } else {
-        let yes = ops::try_multiply(targets, &limited_log(&inputs)?)?;
-        let no = ops::try_multiply(&(1.0 - inexact(targets)), &limited_log(&(1.0 - &inputs))?)?;
+        let yes = ops::try_multiply(targets, &limited_log(inputs)?)?;
+        let no = ops::try_multiply(&(1.0 - inexact(targets)), &limited_log(&(1.0 - inputs))?)?;
         ops::try_negative(&ops::try_add(&yes, &no)?)?
     };
     options.reduction.of(&weighted(OP, loss, options.weights)?)
@@ -203,20 +223,21 @@ function! {
     }
 
     /// `(prediction − target)²`.
-    pub fn mse_loss / try_mse_loss(predictions: &Array, targets: &Array, reduction: Reduction) {
+    pub fn mse_loss / try_mse_loss(predictions: &Array, targets: &Array, reduction: Reduction) once(predictions, targets) {
         same_shape("mse_loss", "predictions", predictions, "targets", targets)?;
         reduction.of(&ops::try_square(&ops::try_subtract(predictions, targets)?)?)
     }
 
     /// `|prediction − target|`.
-    pub fn l1_loss / try_l1_loss(predictions: &Array, targets: &Array, reduction: Reduction) {
+    pub fn l1_loss / try_l1_loss(predictions: &Array, targets: &Array, reduction: Reduction) once(predictions, targets) {
         same_shape("l1_loss", "predictions", predictions, "targets", targets)?;
         reduction.of(&ops::try_abs(&ops::try_subtract(predictions, targets)?)?)
     }
 
     /// The squared distance halved and divided by `beta` where it is below `beta`, the absolute distance less
     /// `beta / 2` elsewhere.
-    pub fn smooth_l1_loss / try_smooth_l1_loss(predictions: &Array, targets: &Array, beta: f64, reduction: Reduction) {
+    pub fn smooth_l1_loss / try_smooth_l1_loss(predictions: &Array, targets: &Array, beta: f64, reduction: Reduction)
+    once(predictions, targets) {
         same_shape("smooth_l1_loss", "predictions", predictions, "targets", targets)?;
         if beta <= 0.0 || beta.is_nan() {
             return Err(Error::value("smooth_l1_loss", format!("beta {beta} is not positive; for the limit 0 use l1_loss")));
@@ -228,7 +249,8 @@ function! {
     }
 
     /// The squared distance halved up to `delta`, and growing as a straight line beyond.
-    pub fn huber_loss / try_huber_loss(inputs: &Array, targets: &Array, delta: f64, reduction: Reduction) {
+    pub fn huber_loss / try_huber_loss(inputs: &Array, targets: &Array, delta: f64, reduction: Reduction)
+    once(inputs, targets) {
         let away = inexact(&ops::try_abs(&ops::try_subtract(inputs, targets)?)?);
         let near = ops::try_minimum(&away, &ops::constant_like(&away, delta))?;
         let beyond = ops::try_subtract(&away, &near)? * delta;
@@ -236,7 +258,7 @@ function! {
     }
 
     /// `−x[target]` for logarithms of probabilities `x` with the classes on an axis.
-    pub fn nll_loss / try_nll_loss(inputs: &Array, targets: &Array, axis: isize, reduction: Reduction) {
+    pub fn nll_loss / try_nll_loss(inputs: &Array, targets: &Array, axis: isize, reduction: Reduction) once(inputs) {
         let mut examples = inputs.shape().to_vec();
         examples.remove(class_axis("nll_loss", inputs, axis)?);
         if targets.shape() != examples {
@@ -250,7 +272,8 @@ function! {
 
     /// `Σ e^target (target − input)` along an axis: the Kullback–Leibler divergence of distributions that are
     /// both given as logarithms.
-    pub fn kl_div_loss / try_kl_div_loss(inputs: &Array, targets: &Array, axis: isize, reduction: Reduction) {
+    pub fn kl_div_loss / try_kl_div_loss(inputs: &Array, targets: &Array, axis: isize, reduction: Reduction)
+    once(inputs, targets) {
         let terms = ops::try_multiply(&ops::try_exp(targets)?, &ops::try_subtract(targets, inputs)?)?;
         reduction.of(&ops::try_sum_axes(&terms, &[axis], false)?)
     }
@@ -259,7 +282,7 @@ function! {
     /// is at least `eps`; with `full` also its constant `log(2π) / 2`.
     pub fn gaussian_nll_loss / try_gaussian_nll_loss(
         inputs: &Array, targets: &Array, variances: &Array, full: bool, eps: f64, reduction: Reduction,
-    ) {
+    ) once(inputs, targets, variances) {
         same_shape("gaussian_nll_loss", "inputs", inputs, "targets", targets)?;
         same_shape("gaussian_nll_loss", "inputs", inputs, "variances", variances)?;
         let variances = inexact(variances);
@@ -270,12 +293,13 @@ function! {
     }
 
     /// `max(1 − x · target, 0)` for targets −1 and 1.
-    pub fn hinge_loss / try_hinge_loss(inputs: &Array, targets: &Array, reduction: Reduction) {
+    pub fn hinge_loss / try_hinge_loss(inputs: &Array, targets: &Array, reduction: Reduction) once(inputs, targets) {
         reduction.of(&relu(&(1.0 - ops::try_multiply(inputs, targets)?)))
     }
 
     /// `log cosh(x − target)`, without overflow.
-    pub fn log_cosh_loss / try_log_cosh_loss(inputs: &Array, targets: &Array, reduction: Reduction) {
+    pub fn log_cosh_loss / try_log_cosh_loss(inputs: &Array, targets: &Array, reduction: Reduction)
+    once(inputs, targets) {
         let away = inexact(&ops::try_subtract(inputs, targets)?);
         let sum = ops::try_logaddexp(&away, &ops::try_negative(&away)?)?;
         reduction.of(&(sum - std::f64::consts::LN_2))
@@ -284,7 +308,7 @@ function! {
     /// `Σ a b / max(‖a‖ ‖b‖, eps)` along an axis.
     pub fn cosine_similarity_loss / try_cosine_similarity_loss(
         a: &Array, b: &Array, axis: isize, eps: f64, reduction: Reduction,
-    ) {
+    ) once(a, b) {
         let dot = |a: &Array, b: &Array| ops::try_sum_axes(&ops::try_multiply(a, b)?, &[axis], false);
         let norms = ops::try_multiply(&ops::try_sqrt(&dot(a, a)?)?, &ops::try_sqrt(&dot(b, b)?)?)?;
         let norms = ops::try_maximum(&norms, &ops::constant_like(&norms, eps))?;
@@ -295,7 +319,7 @@ function! {
     /// where it is −1, the other way round.
     pub fn margin_ranking_loss / try_margin_ranking_loss(
         a: &Array, b: &Array, targets: &Array, margin: f64, reduction: Reduction,
-    ) {
+    ) once(a, b, targets) {
         same_shape("margin_ranking_loss", "the first inputs", a, "the second inputs", b)?;
         same_shape("margin_ranking_loss", "the inputs", a, "targets", targets)?;
         let behind = ops::try_multiply(targets, &ops::try_subtract(b, a)?)?;
@@ -308,7 +332,7 @@ function! {
     pub fn triplet_loss / try_triplet_loss(
         anchors: &Array, positives: &Array, negatives: &Array, axis: isize, p: f64, margin: f64, eps: f64,
         reduction: Reduction,
-    ) {
+    ) once(anchors, positives, negatives) {
         let distance = |to: &Array| -> Result<Array> {
             let away = inexact(&ops::try_subtract(anchors, to)?);
             let powers = if p == 2.0 {

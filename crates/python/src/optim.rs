@@ -8,7 +8,7 @@ use crate::convert::{Arr, Operand, Value};
 use crate::errors::{OrRaise, from_py};
 use crate::tree::{Tree, a_thing};
 use covector_core::shape::ShapeText;
-use covector_core::{Array, Dtype, ops};
+use covector_core::{Array, Dtype};
 use covector_nn::optim::{self, Now, Optimizer, Schedule};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -161,7 +161,7 @@ impl Rule {
             }
             let now = nows.iter().find_map(|(d, now)| (*d == dtype).then_some(now)).expect("pushed above");
             let used = self.optimizer.slots().len();
-            let (param, slots) = self.optimizer.step(now, &param, grad, &old[..used]).or_raise()?;
+            let (param, slots) = self.optimizer.advance(now, &param, grad, &old[..used]).or_raise()?;
             new_params.push(param);
             new_slots.extend(slots);
             new_slots.extend_from_slice(&old[used..]);
@@ -183,7 +183,7 @@ impl Rule {
 impl Rule {
     fn fill(&self, state: &Bound<'_, PyDict>, parameter: &Array) -> PyResult<()> {
         for name in self.names {
-            state.set_item(name, PyArray::new(ops::zeros_like(parameter)))?;
+            state.set_item(name, PyArray::new(optim::blank(parameter)))?;
         }
         Ok(())
     }

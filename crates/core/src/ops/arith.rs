@@ -8,6 +8,7 @@ use crate::prim::basic::{ALIAS, AS_TYPE, STOP_GRADIENT};
 use crate::prim::complex::{COMPLEX_ABS, CONJUGATE, IMAG, MAKE_COMPLEX, REAL, apply1};
 use crate::prim::elementwise::select;
 use crate::primitive::Op;
+use crate::wide;
 use covector_kernels::Dtype;
 use smallvec::smallvec;
 
@@ -95,7 +96,7 @@ op! {
     }
 
     /// Each element rounded to `decimals` places, halves to even; negative places round to tens, hundreds, ….
-    pub fn round / try_round(x: &Array, decimals: i32) {
+    pub fn round / try_round(x: &Array, decimals: i32) once(x) {
         if decimals == 0 || x.dtype() == Dtype::Bool || (decimals > 0 && x.dtype().is_integer()) {
             return ops::try_rint(x);
         }
@@ -133,7 +134,7 @@ op! {
     /// Whether `|a − b| ≤ atol + rtol·|b|`, elementwise; equal infinities are close, NaNs only if `equal_nan`.
     pub fn isclose / try_isclose(a: &Array, b: &Array, rtol: f64, atol: f64, equal_nan: bool) {
         let dtype = crate::dtype::promote(a.dtype(), b.dtype());
-        let dtype = if dtype.is_inexact() { dtype } else { Dtype::F32 };
+        let dtype = if dtype.is_inexact() { wide::of(dtype) } else { Dtype::F32 };
         let (a, b) = (to_dtype(a, dtype), to_dtype(b, dtype));
         let away = ops::try_abs(&ops::try_subtract(&a, &b)?)?;
         let size = ops::try_abs(&b)?;

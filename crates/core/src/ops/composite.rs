@@ -68,7 +68,7 @@ macro_rules! composites {
 
         op! {$(
             $(#[doc = $doc])*
-            pub fn $name / $try_name($x: &Array $(, $y: &Array)?) {
+            pub fn $name / $try_name($x: &Array $(, $y: &Array)?) once($x $(, $y)?) {
                 $body
             }
         )*}

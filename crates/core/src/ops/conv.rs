@@ -6,7 +6,6 @@ use crate::ops;
 use crate::prim::conv::convolve;
 use crate::prim::pool::{Kind, Pool};
 use crate::shape::{Shape, ShapeText};
-use covector_kernels::Dtype;
 use covector_kernels::conv::{Axis, Conv};
 use covector_kernels::window::Windows;
 use smallvec::smallvec;
@@ -305,13 +304,10 @@ op! {
     }
 
     /// The mean of each window; see [`max_pool`]. Places outside of the input count as zeros. Integers become `float32`.
-    pub fn avg_pool / try_avg_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize]) {
-        let x = ops::to_inexact(x);
-        // Sums in half precision would be rounded at each step.
-        let wide = if matches!(x.dtype(), Dtype::F16 | Dtype::Bf16) { ops::to_dtype(&x, Dtype::F32) } else { x.clone() };
-        let sums = pooled("avg_pool", Kind::Sum, &wide, window, stride, padding)?;
+    pub fn avg_pool / try_avg_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize]) once(x) {
+        let sums = pooled("avg_pool", Kind::Sum, &ops::to_inexact(x), window, stride, padding)?;
         let size: f64 = window.iter().map(|&n| n as f64).product();
-        Ok(ops::to_dtype(&ops::try_multiply(&sums, &ops::constant_like(&sums, 1.0 / size))?, x.dtype()))
+        ops::try_multiply(&sums, &ops::constant_like(&sums, 1.0 / size))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::dtype::promote;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::shape::ShapeText;
+use crate::wide;
 use covector_kernels::Dtype;
 use smallvec::SmallVec;
 use std::fmt;
@@ -232,6 +233,19 @@ impl Equation {
         self.volume(labels) * ((count - 1).max(1) + if count > 1 { sums } else { 0 }) as f64
     }
 
+    /// Whether something is computed of a sum: where there are more than two operands, or where an axis of one of two is
+    /// summed before the product because the other does not have it.
+    fn sums_sums(&self, operands: &[Array]) -> bool {
+        let varied = |x: &Array, labels: &Labels| {
+            let full = labels.iter().zip(x.shape()).filter(|&(&l, &n)| n == self.extents[l as usize]);
+            full.fold(0, |s, (&l, _)| s | set(&[l]))
+        };
+        match (operands, &self.inputs[..]) {
+            ([a, b], [la, lb]) => (varied(a, la) ^ varied(b, lb)) & !set(&self.output) != 0,
+            _ => operands.len() > 2,
+        }
+    }
+
     /// Which pairs to contract, one after the other; a result goes to the end of those that are left.
     fn order(&self) -> Vec<(usize, usize)> {
         let terms: Vec<Set> = self.inputs.iter().map(|labels| set(labels)).collect();
@@ -396,7 +410,7 @@ fn contract(a: Labelled, b: Labelled, keep: Set, output: &Labels) -> Result<Labe
     let summed = shared & !keep;
     let (only_a, only_b) = (a.set() & !shared, b.set() & !shared);
     let dtype = promote(a.array.dtype(), b.array.dtype());
-    let half = matches!(dtype, Dtype::F16 | Dtype::Bf16);
+    let half = wide::is_half(dtype);
     // No larger than one of the operands: a product in passing. Half precision is left to the matrix product,
     // which sums in float32.
     let small = only_a == 0 && only_b == 0 && !half;
@@ -475,6 +489,17 @@ fn product(a: &Labelled, b: &Labelled, batch: Set, summed: Set) -> Result<Labell
 /// When the subscripts are malformed or do not fit the operands, or integers make a matrix product.
 pub fn try_einsum(subscripts: &str, operands: &[Array]) -> Result<Array> {
     let equation = Equation::parse(subscripts, operands)?;
+    if !equation.sums_sums(operands) || !operands.iter().any(|x| wide::is_half(x.dtype())) {
+        return contracted(&equation, operands);
+    }
+    // The sums on the way are not rounded.
+    let dtype = operands.iter().map(Array::dtype).fold(Dtype::Bool, promote);
+    let out = contracted(&equation, &operands.iter().map(wide::widen).collect::<Vec<_>>())?;
+    Ok(if wide::is_half(dtype) { ops::to_dtype(&out, dtype) } else { out })
+}
+
+/// The operands contracted in pairs.
+fn contracted(equation: &Equation, operands: &[Array]) -> Result<Array> {
     let output = &equation.output;
     let mut terms: Vec<Labelled> = operands
         .iter()

@@ -7,12 +7,8 @@ use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::shape::Dims;
 use crate::shape::{Shape, ShapeText};
+use crate::wide;
 use covector_kernels::Dtype;
-
-/// The type in which sums over values of this type are formed.
-fn wide(dtype: Dtype) -> Dtype {
-    if matches!(dtype, Dtype::F16 | Dtype::Bf16) { Dtype::F32 } else { dtype }
-}
 
 /// The type of a normalisation's result, its arguments checked.
 fn normalized_dtype(op: &'static str, x: &Array, parameters: [(&str, Option<&Array>); 2]) -> Result<Dtype> {
@@ -162,7 +158,7 @@ impl Rope<'_> {
 
     /// The angle of each pair in each row, in a shape that broadcasts with pairs of `x`.
     fn angles(&self, x: &Array) -> Result<Array> {
-        let (dtype, rank) = (wide(x.dtype()), x.ndim());
+        let (dtype, rank) = (wide::of(x.dtype()), x.ndim());
         let (rows, half) = (x.shape()[rank - 2], self.dims / 2);
         let mut positions = ops::reshape_to(&ops::iota(rows, dtype)?, &[rows, 1])?;
         match self.offset {
@@ -308,7 +304,7 @@ impl Attention<'_> {
             }
             Mask::Array(mask) => {
                 // Scores do not grow: a mask that is larger is a mistake.
-                let mask = ops::try_broadcast_to(mask, scores.shape())?;
+                let mask = ops::try_broadcast_to(&wide::widen(mask), scores.shape())?;
                 if mask.dtype() == Dtype::Bool {
                     ops::try_where_(&mask, &scores, &hidden)
                 } else {
@@ -339,7 +335,7 @@ op! {
     /// given. 16-bit input is normalised in `float32`.
     pub fn layer_norm / try_layer_norm(x: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: f64) {
         let dtype = normalized_dtype("layer_norm", x, [("weight", weight), ("bias", bias)])?;
-        let x = ops::to_dtype(x, wide(dtype));
+        let x = ops::to_dtype(x, wide::of(dtype));
         let away = ops::try_subtract(&x, &ops::try_mean_axes(&x, &[-1], true)?)?;
         let variance = ops::try_mean_axes(&ops::try_square(&away)?, &[-1], true)?;
         let y = ops::try_multiply(&away, &ops::try_rsqrt(&(variance + eps))?)?;
@@ -350,7 +346,7 @@ op! {
     /// normalised in `float32`.
     pub fn rms_norm / try_rms_norm(x: &Array, weight: Option<&Array>, eps: f64) {
         let dtype = normalized_dtype("rms_norm", x, [("weight", weight), ("bias", None)])?;
-        let x = ops::to_dtype(x, wide(dtype));
+        let x = ops::to_dtype(x, wide::of(dtype));
         let square = ops::try_mean_axes(&ops::try_square(&x)?, &[-1], true)?;
         let y = ops::try_multiply(&x, &ops::try_rsqrt(&(square + eps))?)?;
         affine(y, weight, None, dtype)
@@ -363,7 +359,7 @@ op! {
         let angles = rope.angles(x)?;
         let (cos, sin) = (ops::try_cos(&angles)?, ops::try_sin(&angles)?);
         let (last, half) = (x.ndim() - 1, rope.dims / 2);
-        let turned = ops::to_dtype(&ops::slice_axis(x, last, 0, rope.dims)?, wide(x.dtype()));
+        let turned = wide::widen(&ops::slice_axis(x, last, 0, rope.dims)?);
         let mut pairs = Shape::from_slice(turned.shape());
         pairs[last] = half;
         // The two features of a pair differ in this axis.
@@ -389,23 +385,22 @@ op! {
 
     /// Attention: `softmax(scale · q kᵀ) v` for each head. The shapes are `(batch, heads, queries, dims)`,
     /// `(batch, heads of keys, keys, dims)` and `(batch, heads of keys, keys, values)`; several heads of queries in a
-    /// row may share one of keys. The weights are computed in `float32` or wider.
+    /// row may share one of keys. Half precision attends in `float32`, and the result is rounded once.
     pub fn scaled_dot_product_attention / try_scaled_dot_product_attention(q: &Array, k: &Array, v: &Array, options: &Attention<'_>) {
         let dtype = options.check(q, k, v)?;
-        let [q, k, v] = [q, k, v].map(|x| ops::to_dtype(x, dtype));
+        let [q, k, v] = [q, k, v].map(|x| ops::to_dtype(x, wide::of(dtype)));
         let (&[batch, heads, queries, dims], &[_, shared, keys, _]) = (q.shape(), k.shape()) else {
             unreachable!("the check wants four axes")
         };
         // Heads that share keys are more rows of one product.
         let rows = [batch, shared, heads / shared * queries, dims];
         let swapped: Dims = Dims::from_slice(&[0, 1, 3, 2]);
-        let scaled = ops::try_multiply(&q, &ops::constant(options.scale, dtype))?;
+        let scaled = ops::try_multiply(&q, &ops::constant_like(&q, options.scale))?;
         let scores = ops::try_matmul(&ops::reshape_to(&scaled, &rows)?, &ops::permute(&k, swapped)?)?;
         let scores = ops::reshape_to(&scores, &[batch, heads, queries, keys])?;
-        let scores = options.masked(ops::to_dtype(&scores, wide(dtype)))?;
-        let weights = ops::to_dtype(&options.weights(&scores)?, dtype);
+        let weights = options.weights(&options.masked(scores)?)?;
         let weights = ops::reshape_to(&weights, &[batch, shared, rows[2], keys])?;
-        let out = ops::try_matmul(&weights, &v)?;
+        let out = ops::to_dtype(&ops::try_matmul(&weights, &v)?, dtype);
         ops::reshape_to(&out, &[batch, heads, queries, v.shape()[3]])
     }
 }

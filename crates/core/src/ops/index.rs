@@ -6,6 +6,7 @@ use crate::ops;
 use crate::prim::index::{Gather, Scatter, ScatterAlong, TakeAlong};
 use crate::prim::shape::{Dims, Window};
 use crate::shape::{Shape, ShapeText, broadcast_shapes, normalize_axis};
+use crate::wide;
 use covector_kernels::{Dtype, Scatter as Kind};
 use smallvec::{SmallVec, smallvec};
 use std::borrow::Cow;
@@ -25,9 +26,27 @@ pub(crate) fn scatter(
     axes: Dims,
     updates: &Array,
 ) -> Result<Array> {
-    let mut inputs: crate::array::Inputs = smallvec![target.clone(), updates.clone()];
-    inputs.extend(ops::try_broadcast_arrays(indices)?);
-    Array::apply(Scatter { kind, axes }, inputs)
+    let indices = ops::try_broadcast_arrays(indices)?;
+    // A single update meets no other.
+    let several = indices.first().is_some_and(|i| i.size() > 1);
+    accumulated(kind, several, [target, updates], |[target, updates]| {
+        let mut inputs: crate::array::Inputs = smallvec![target.clone(), updates.clone()];
+        inputs.extend(indices);
+        Array::apply(Scatter { kind, axes }, inputs)
+    })
+}
+
+/// A scatter. Sums and products of `several` updates for one place are formed in the wide type, and rounded once.
+fn accumulated(
+    kind: Kind,
+    several: bool,
+    arrays: [&Array; 2],
+    scatter: impl FnOnce([&Array; 2]) -> Result<Array>,
+) -> Result<Array> {
+    match kind {
+        Kind::Add | Kind::Prod if several => wide::rounded_once(arrays, scatter),
+        _ => scatter(arrays),
+    }
 }
 
 pub(crate) fn take_along(x: &Array, indices: &Array, axis: usize) -> Result<Array> {
@@ -41,7 +60,9 @@ pub(crate) fn scatter_along(
     axis: usize,
     updates: &Array,
 ) -> Result<Array> {
-    Array::apply(ScatterAlong { kind, axis }, smallvec![x.clone(), updates.clone(), indices.clone()])
+    accumulated(kind, indices.shape()[axis] > 1, [x, updates], |[x, updates]| {
+        Array::apply(ScatterAlong { kind, axis }, smallvec![x.clone(), updates.clone(), indices.clone()])
+    })
 }
 
 fn check_indices(op: &'static str, indices: &Array) -> Result<()> {
@@ -410,8 +431,11 @@ impl Plan {
         let part = ops::reshape_to(&ops::slice_window(x, self.window.clone())?, &self.shape)?;
         if how == Some(Update::Divide) {
             // The divisors first: an integer has no reciprocal, and one division rounds once.
-            let divisor = scatter(Kind::Prod, &ops::ones_like(&part), &arrays, axes, &value)?;
-            let part = ops::reshape_to(&combine(Update::Divide, &part, &divisor)?, &self.window.extents)?;
+            let part = wide::rounded_once([&part, &value], |[part, value]| {
+                let divisor = scatter(Kind::Prod, &ops::ones_like(part), &arrays, axes, value)?;
+                combine(Update::Divide, part, &divisor)
+            })?;
+            let part = ops::reshape_to(&part, &self.window.extents)?;
             return ops::update_window(x, &part, self.window.clone());
         }
         let (kind, value) = match how {

@@ -34,7 +34,7 @@ op! {
     }
 
     /// The matrix product of two arrays, plus a third: `alpha · (a b) + beta · c`.
-    pub fn addmm / try_addmm(c: &Array, a: &Array, b: &Array, alpha: f64, beta: f64) {
+    pub fn addmm / try_addmm(c: &Array, a: &Array, b: &Array, alpha: f64, beta: f64) once(c, a, b) {
         let product = try_matmul(a, b)?;
         let product = if alpha == 1.0 { product } else { ops::try_multiply(&product, &ops::constant_like(&product, alpha))? };
         let c = if beta == 1.0 { c.clone() } else { ops::try_multiply(c, &ops::constant_like(c, beta))? };
@@ -68,7 +68,7 @@ op! {
     }
 
     /// The sum of products along one axis of both; the first is conjugated.
-    pub fn vecdot / try_vecdot(a: &Array, b: &Array, axis: isize) {
+    pub fn vecdot / try_vecdot(a: &Array, b: &Array, axis: isize) once(a, b) {
         for x in [a, b] {
             crate::shape::normalize_axis("vecdot", axis, x.ndim())?;
         }
@@ -76,7 +76,7 @@ op! {
     }
 
     /// The vector product of three-dimensional vectors along an axis; a missing third component is zero.
-    pub fn cross / try_cross(a: &Array, b: &Array, axis: isize) {
+    pub fn cross / try_cross(a: &Array, b: &Array, axis: isize) once(a, b) {
         let components = |x: &Array| -> Result<[Array; 3]> {
             let k = crate::shape::normalize_axis("cross", axis, x.ndim())?;
             let mut parts = ops::try_unstack(x, axis)?;

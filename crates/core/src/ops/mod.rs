@@ -6,18 +6,22 @@
 //! order.
 
 /// Defines an operation once: the `try_` function as written, the panicking function, and both as methods of the
-/// first argument.
+/// first argument. `once(x, y)` behind the arguments: computed in the type of their sums, and the result rounded once;
+/// see [`wide`](crate::wide).
 macro_rules! op {
     ($(
         $(#[$meta:meta])*
-        pub fn $name:ident / $try_name:ident($x:ident: &Array $(, $arg:ident: $ty:ty)* $(,)?) $body:block
+        pub fn $name:ident / $try_name:ident($x:ident: &Array $(, $arg:ident: $ty:ty)* $(,)?)
+        $(once($($wide:ident),+))? $body:block
     )*) => {
         $(
             $(#[$meta])*
             ///
             /// # Errors
             /// When shapes, axes, element types or values do not fit.
-            pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> $body
+            pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> {
+                op!(@body $($($wide),+;)? $body)
+            }
 
             $(#[$meta])*
             ///
@@ -48,6 +52,10 @@ macro_rules! op {
             }
         )*}
     };
+    (@body $($wide:ident),+; $body:block) => {
+        $crate::wide::rounded_once([$($wide),+], |[$($wide),+]| $body)
+    };
+    (@body $body:block) => { $body };
 }
 
 mod arith;

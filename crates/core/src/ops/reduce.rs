@@ -8,6 +8,7 @@ use crate::prim::scan::Scan;
 use crate::prim::shape::Dims;
 use crate::prim::sort::Sort;
 use crate::shape::{ShapeText, normalize_axes, normalize_axis, reduced_shape};
+use crate::wide;
 use covector_kernels::{Dtype, Reduce as Kind, Scan as ScanKind};
 use smallvec::{SmallVec, smallvec};
 
@@ -83,12 +84,13 @@ fn refuse_empty(op: &'static str, x: &Array, axes: &[isize]) -> Result<()> {
 macro_rules! reductions {
     ($(
         $(#[$meta:meta])*
-        $name:ident / $try_name:ident, $axes_name:ident / $try_axes_name:ident: |$x:ident, $axes:ident, $keep:ident| $body:block
+        $name:ident / $try_name:ident, $axes_name:ident / $try_axes_name:ident:
+            |$x:ident, $axes:ident, $keep:ident| $(once($wide:ident))? $body:block
     )*) => {$(
         op! {
             $(#[$meta])*
             /// Over the given axes, which are dropped unless `keepdims`.
-            pub fn $axes_name / $try_axes_name($x: &Array, $axes: &[isize], $keep: bool) $body
+            pub fn $axes_name / $try_axes_name($x: &Array, $axes: &[isize], $keep: bool) $(once($wide))? $body
 
             $(#[$meta])*
             /// Over all elements.
@@ -131,11 +133,12 @@ reductions! {
     mean / try_mean, mean_axes / try_mean_axes: |x, axes, keepdims| {
         let x = ops::to_inexact(x);
         let count: usize = normalize_axes("mean", axes, x.ndim())?.iter().map(|&k| x.shape()[k]).product();
-        let sum = reduce("mean", Kind::Sum, &x, axes, keepdims, x.dtype())?;
-        ops::try_multiply(&sum, &ops::constant_like(&x, 1.0 / count as f64))
+        // Rounded once, to the array's type. The reduction widens what it reads: no wide copy of the array is made.
+        let sum = reduce("mean", Kind::Sum, &x, axes, keepdims, wide::of(x.dtype()))?;
+        Ok(ops::to_dtype(&ops::try_multiply(&sum, &ops::constant_like(&sum, 1.0 / count as f64))?, x.dtype()))
     }
     /// `log Σ eˣ` without overflow.
-    logsumexp / try_logsumexp, logsumexp_axes / try_logsumexp_axes: |x, axes, keepdims| {
+    logsumexp / try_logsumexp, logsumexp_axes / try_logsumexp_axes: |x, axes, keepdims| once(x) {
         let x = ops::to_inexact(x);
         refuse_empty("logsumexp", &x, axes)?;
         let axes = normalize_axes("logsumexp", axes, x.ndim())?;
@@ -151,7 +154,7 @@ reductions! {
 op! {
     /// The variance over the given axes: the mean squared distance from the mean, the sum divided by
     /// `count − ddof`.
-    pub fn var_axes / try_var_axes(x: &Array, axes: &[isize], keepdims: bool, ddof: usize) {
+    pub fn var_axes / try_var_axes(x: &Array, axes: &[isize], keepdims: bool, ddof: usize) once(x) {
         let x = ops::to_inexact(x);
         let away = ops::try_subtract(&x, &try_mean_axes(&x, axes, true)?)?;
         let square = if x.dtype().is_complex() {
@@ -170,17 +173,17 @@ op! {
     }
 
     /// The standard deviation over the given axes: the root of the variance.
-    pub fn std_axes / try_std_axes(x: &Array, axes: &[isize], keepdims: bool, ddof: usize) {
+    pub fn std_axes / try_std_axes(x: &Array, axes: &[isize], keepdims: bool, ddof: usize) once(x) {
         ops::try_sqrt(&try_var_axes(x, axes, keepdims, ddof)?)
     }
 
     /// The standard deviation of all elements.
-    pub fn std / try_std(x: &Array) {
+    pub fn std / try_std(x: &Array) once(x) {
         ops::try_sqrt(&try_var(x)?)
     }
 
     /// `eˣ / Σ eˣ` over the given axes, without overflow.
-    pub fn softmax / try_softmax(x: &Array, axes: &[isize]) {
+    pub fn softmax / try_softmax(x: &Array, axes: &[isize]) once(x) {
         let x = ops::to_inexact(x);
         if x.size() == 0 {
             normalize_axes("softmax", axes, x.ndim())?;

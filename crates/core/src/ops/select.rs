@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::shape::Dims;
 use crate::shape::{Shape, ShapeText, normalize_axes, normalize_axis, reduced_shape};
+use crate::wide;
 use covector_kernels::Dtype;
 
 /// The place that `kth` names on an axis; negative ones count from the end.
@@ -61,7 +62,9 @@ op! {
             low
         } else {
             let high = ops::slice_axis(&sorted, axis, count / 2, count / 2 + 1)?;
-            ops::try_multiply(&ops::try_add(&low, &high)?, &ops::constant_like(&low, 0.5))?
+            wide::rounded_once([&low, &high], |[low, high]| {
+                ops::try_multiply(&ops::try_add(low, high)?, &ops::constant_like(low, 0.5))
+            })?
         };
         // Sorting puts NaN last.
         let last = ops::slice_axis(&sorted, axis, count - 1, count)?;
@@ -111,7 +114,7 @@ op! {
     }
 
     /// The differences of neighbours along an axis, taken `n` times; of truth values whether they differ.
-    pub fn diff / try_diff(x: &Array, n: usize, axis: isize) {
+    pub fn diff / try_diff(x: &Array, n: usize, axis: isize) once(x) {
         let axis = normalize_axis("diff", axis, x.ndim())?;
         let mut x = x.clone();
         for _ in 0..n.min(x.shape()[axis]) {

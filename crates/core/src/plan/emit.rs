@@ -19,9 +19,9 @@ use crate::plan::shelves::BandMaker;
 use crate::plan::sink::sink;
 use crate::plan::turn::turn_products;
 use crate::plan::verify;
-use crate::prim::elementwise::is_half;
 use crate::primitive::{Avals, Op, TileFn};
 use crate::shape::{Shape, ShapeText};
+use crate::wide;
 use covector_kernels::Dtype;
 use covector_kernels::band::Band;
 use covector_kernels::cast::{narrow_tile, widen_tile};
@@ -377,9 +377,8 @@ impl Emitter<'_> {
             }
             let root = &self.roots[op.root as usize];
             let dtype = root.aval.dtype;
-            let computed = if is_half(dtype) { Dtype::F32 } else { dtype };
-            let mut reg = builder.apply(op.tile, op.code, &from, computed);
-            if is_half(dtype) {
+            let mut reg = builder.apply(op.tile, op.code, &from, wide::of(dtype));
+            if wide::is_half(dtype) {
                 let tile = narrow_tile(dtype).expect("half precision narrows");
                 reg = builder.apply(TileFn::One(tile), None, &[reg], dtype);
             }

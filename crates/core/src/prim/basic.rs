@@ -4,10 +4,10 @@
 use crate::array::{Array, Aval};
 use crate::error::Result;
 use crate::ops;
-use crate::prim::elementwise::is_half;
 use crate::primitive::{
     Avals, Batch, Code, Derivative, Fuse, Linear, Param, Params, Primitive, TileFn, Values,
 };
+use crate::wide;
 use covector_kernels::Dtype;
 use covector_kernels::cast::cast_tile;
 use smallvec::smallvec;
@@ -138,10 +138,9 @@ impl Primitive for AsType {
     }
     fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
         // Half-precision sides are float32 inside a chain, which narrows and widens by itself.
-        let inside = |d: Dtype| if is_half(d) { Dtype::F32 } else { d };
-        let from = inside(inputs[0].dtype());
+        let from = wide::of(inputs[0].dtype());
         let code = (from == Dtype::Bool).then_some(Code::FromBool);
-        Fuse::Map { tile: TileFn::One(cast_tile(from, inside(self.to))), code }
+        Fuse::Map { tile: TileFn::One(cast_tile(from, wide::of(self.to))), code }
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("to", Param::Text(self.to.name()));

@@ -96,11 +96,7 @@ impl Row {
 
 /// The type arithmetic is done in.
 fn compute_dtype(dtype: Dtype) -> Dtype {
-    if is_half(dtype) { Dtype::F32 } else { dtype }
-}
-
-pub(crate) fn is_half(dtype: Dtype) -> bool {
-    matches!(dtype, Dtype::F16 | Dtype::Bf16)
+    crate::wide::of(dtype)
 }
 
 /// Applies a unary row: converts, checks, makes the node.

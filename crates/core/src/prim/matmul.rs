@@ -7,6 +7,7 @@ use crate::ops;
 use crate::prim::binary::multiply_row;
 use crate::primitive::{Avals, Batch, Bilinear, Derivative, Fuse, Primitive, Values};
 use crate::shape::{Shape, ShapeText, broadcast_shapes};
+use crate::wide;
 use covector_kernels as kernels;
 use smallvec::smallvec;
 
@@ -95,9 +96,17 @@ impl Bilinear for Matmul {
         {
             return ops::try_matmul(&swap(&a)?, &b);
         }
-        let full =
-            if i == 0 { ops::try_matmul(ct, &swap(&x[1])?)? } else { ops::try_matmul(&swap(&x[0])?, ct)? };
-        ops::sum_to(&full, x[i].shape())
+        let pulled = |ct: &Array, other: &Array| {
+            let other = swap(other)?;
+            let full = if i == 0 { ops::try_matmul(ct, &other)? } else { ops::try_matmul(&other, ct)? };
+            ops::sum_to(&full, x[i].shape())
+        };
+        let batch = |x: &Array| Shape::from_slice(&x.shape()[..x.ndim() - 2]);
+        if batch(ct) == batch(&x[i]) {
+            return pulled(ct, &x[1 - i]);
+        }
+        // Products are added up.
+        wide::rounded_once([ct, &x[1 - i]], |[ct, other]| pulled(ct, other))
     }
     fn factors(&self, i: usize, ct: &Array, x: &[Array]) -> Result<Option<(Array, Array)>> {
         if i == 0 {

@@ -87,7 +87,9 @@ impl Linear for Reduce {
     }
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
         let Some(ct) = &cotangents[0] else { return Ok(None) };
-        ops::try_broadcast_to(&self.beside(ct, &x[i])?, x[i].shape()).map(Some)
+        // A sum may be wider than what it adds up.
+        let ct = ops::to_dtype(ct, x[i].dtype());
+        ops::try_broadcast_to(&self.beside(&ct, &x[i])?, x[i].shape()).map(Some)
     }
 }
 

@@ -50,4 +50,7 @@ impl Structured for Sort {
         let order = ops::try_argsort(&x[0], self.axis as isize)?;
         Ok(vec![Some(ops::try_take_along_axis(t, &order, self.axis as isize)?)])
     }
+    fn accumulates(&self) -> bool {
+        false
+    }
 }

@@ -274,6 +274,11 @@ impl Structured for CompiledCall {
         let (_, ts) = jvp_flat(x, &ts, |xs| self.graph.graph.run(xs))?;
         Ok(ts.into_iter().map(Some).collect())
     }
+
+    /// What is inside does, by rules of its own.
+    fn accumulates(&self) -> bool {
+        false
+    }
 }
 
 /// A function that traces `f` at the first call with arrays of given shapes and types, and from then on runs a plan.

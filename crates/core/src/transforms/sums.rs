@@ -7,6 +7,8 @@
 //! In the same way the cotangents of a matrix that takes part in many products are kept as pairs of factors: in the end
 //! the factors, one below the other, give one product with a long sum, in place of many products and their sum. What is added
 //! to such products in every step, a bias, has the sum of the rows of the same factors for its cotangent.
+//!
+//! Several cotangents of an array of half precision are added up in `float32`, and the sum is rounded once.
 
 use crate::array::{Array, Aval, Inputs};
 use crate::error::Result;
@@ -14,6 +16,7 @@ use crate::graph;
 use crate::ops;
 use crate::primitive::{Derivative, Op, Window};
 use crate::rules;
+use crate::wide;
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
@@ -84,7 +87,7 @@ impl Sum {
 
     /// Adds a cotangent of the whole array.
     pub(crate) fn add(&mut self, ct: Array) -> Result<()> {
-        self.whole = Some(rules::add(self.whole.take(), ct)?);
+        self.whole = Some(plus(self.whole.take(), ct)?);
         Ok(())
     }
 
@@ -129,23 +132,32 @@ impl Sum {
     /// The sum of everything; `None` if there was nothing.
     pub(crate) fn whole(self, aval: &Aval, factors: &Factors) -> Result<Option<Array>> {
         let Self { mut whole, aside } = self;
-        let Some(aside) = aside else { return Ok(whole) };
+        let narrow = |sum: Option<Array>| sum.map(|sum| ops::to_dtype(&sum, aval.dtype));
+        let Some(aside) = aside else { return Ok(narrow(whole)) };
         let Aside { parts, products, rows } = *aside;
         for ct in joined_rows(rows, factors)? {
-            whole = Some(rules::add(whole, ops::sum_to(&ct, &aval.shape)?)?);
+            whole = Some(plus(whole, ops::sum_to(&ct, &aval.shape)?)?);
         }
         if !parts.is_empty() {
             whole = Some(windows(whole, parts, aval)?);
         }
         match (products.len() > 1).then(|| shared(&products, aval)).transpose()?.flatten() {
-            Some(product) => whole = Some(rules::add(whole, product)?),
+            Some(product) => whole = Some(plus(whole, product)?),
             None => {
                 for product in products {
-                    whole = Some(rules::add(whole, product.whole()?)?);
+                    whole = Some(plus(whole, product.whole()?)?);
                 }
             }
         }
-        Ok(whole)
+        Ok(narrow(whole))
+    }
+}
+
+/// `sum + ct` in the type of sums, where a missing sum is zero.
+fn plus(sum: Option<Array>, ct: Array) -> Result<Array> {
+    match sum {
+        Some(sum) if wide::is_half(ct.dtype()) => rules::add(Some(wide::widen(&sum)), wide::widen(&ct)),
+        sum => rules::add(sum, ct),
     }
 }
 
@@ -183,7 +195,7 @@ fn windows(whole: Option<Array>, mut parts: Vec<(Window, Array)>, aval: &Aval) -
     let parts = merged(parts)?;
     let end = |w: &Window| w.starts[axis] + w.extents[axis];
     if parts.len() > 1 && parts.windows(2).all(|p| end(&p[0].0) <= p[1].0.starts[axis]) {
-        return rules::add(whole, joined(&parts, axis, aval)?);
+        return plus(whole, joined(&parts, axis, aval)?);
     }
     overlaid(whole, parts, aval)
 }
@@ -202,7 +214,7 @@ fn merged(parts: Vec<(Window, Array)>) -> Result<Vec<(Window, Array)>> {
     let mut out: Vec<(Window, Array)> = Vec::with_capacity(parts.len());
     for (window, ct) in parts {
         match out.last_mut() {
-            Some((last, sum)) if *last == window => *sum = ops::try_add(sum, &ct)?,
+            Some((last, sum)) if *last == window => *sum = plus(Some(sum.clone()), ct)?,
             _ => out.push((window, ct)),
         }
     }
@@ -233,10 +245,13 @@ fn joined(parts: &[(Window, Array)], axis: usize, aval: &Aval) -> Result<Array> 
 
 /// Windows of any kind, each added in its place; in memory that is reused from one to the next.
 fn overlaid(whole: Option<Array>, parts: Vec<(Window, Array)>, aval: &Aval) -> Result<Array> {
-    let mut sum = whole;
+    let several = whole.is_some() || parts.len() > 1 || parts.iter().any(|(_, ct)| ct.dtype() != aval.dtype);
+    let dtype = if several { wide::of(aval.dtype) } else { aval.dtype };
+    let mut sum = whole.map(|sum| ops::to_dtype(&sum, dtype));
     for (window, ct) in parts {
+        let ct = ops::to_dtype(&ct, dtype);
         sum = Some(match sum {
-            None => ops::update_window(&ops::zeros(&aval.shape, aval.dtype), &ct, window)?,
+            None => ops::update_window(&ops::zeros(&aval.shape, dtype), &ct, window)?,
             Some(sum) => {
                 let part = ops::try_add(&ops::slice_window(&sum, window.clone())?, &ct)?;
                 ops::update_window(&sum, &part, window)?

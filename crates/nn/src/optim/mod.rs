@@ -27,7 +27,7 @@ pub use schedule::{Schedule, cosine_decay, exponential_decay, join_schedules, li
 pub use sgd::Sgd;
 
 use covector_core::shape::ShapeText;
-use covector_core::{Array, Dtype, Error, Result, Tree, ops};
+use covector_core::{Array, Dtype, Error, Result, Tree, ops, wide};
 use covector_derive::Tree;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,7 +38,8 @@ use std::collections::BTreeMap;
 pub struct State<P> {
     /// The number of steps taken, a `uint64` scalar.
     pub step: Array,
-    /// For each name in [`Optimizer::slots`] a tree of the parameters' structure.
+    /// For each name in [`Optimizer::slots`] a tree of the parameters' structure. Slots of half-precision parameters are
+    /// `float32`: a running mean stalls where a step is smaller than the rounding, and small squares vanish.
     pub slots: BTreeMap<&'static str, P>,
 }
 
@@ -56,9 +57,8 @@ pub struct Now {
 impl Now {
     /// The learning rate and the number of the step in the type in which a leaf of type `dtype` needs them.
     pub fn new(rate: &Array, step: &Array, dtype: Dtype) -> Self {
-        // Steps are counted in at least float32: float16 ends at 65,504.
-        let wide = if dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
-        Self { rate: rate.astype(dtype), step: step.astype(wide), numbers: RefCell::default() }
+        let steps = if dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
+        Self { rate: rate.astype(wide::of(dtype)), step: step.astype(steps), numbers: RefCell::default() }
     }
 
     /// A setting as an array of the type of `like`, the same array for every leaf: so what is computed of settings alone
@@ -92,18 +92,43 @@ pub trait Optimizer {
     /// Says which setting, and what is possible.
     fn check(&self) -> Result<()>;
 
-    /// The new value of one parameter array and of its slots.
+    /// The new value of one parameter array and of its slots. Arrays of half precision come here as `float32`.
     ///
     /// # Errors
     /// When shapes or element types do not fit.
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)>;
 
-    /// The state before the first step: everything remembered is zero.
+    /// [`step`](Optimizer::step) in the type of sums: half precision is widened, the new parameter rounded once to the type
+    /// that parameter and gradient share, and the slots stay wide.
+    ///
+    /// # Errors
+    /// When shapes or element types do not fit.
+    fn advance(
+        &self,
+        now: &Now,
+        param: &Array,
+        grad: &Array,
+        slots: &[Array],
+    ) -> Result<(Array, Vec<Array>)> {
+        let half = |x: &Array| wide::is_half(x.dtype());
+        if !half(param) && !half(grad) && !slots.iter().any(half) {
+            return self.step(now, param, grad, slots);
+        }
+        let mut slots: Vec<Array> = slots.iter().map(wide::widen).collect();
+        let param = wide::rounded_once([param, grad], |[param, grad]| {
+            let (param, new) = self.step(now, param, grad, &slots)?;
+            slots = new;
+            Ok(param)
+        })?;
+        Ok((param, slots))
+    }
+
+    /// The state before the first step: everything remembered is zero, in `float32` where the parameter is half precision.
     fn init<P: Tree>(&self, params: &P) -> State<P>
     where
         Self: Sized,
     {
-        let slots = self.slots().iter().map(|&name| (name, params.map(ops::zeros_like))).collect();
+        let slots = self.slots().iter().map(|&name| (name, params.map(blank))).collect();
         State { step: Array::scalar(0u64), slots }
     }
 
@@ -145,7 +170,7 @@ pub trait Optimizer {
             }
             let now = nows.iter().find_map(|(d, now)| (*d == dtype).then_some(now)).expect("pushed above");
             let slots: Vec<Array> = old.iter().map(|slot| slot[i].clone()).collect();
-            let (param, slots) = self.step(now, param, grad, &slots)?;
+            let (param, slots) = self.advance(now, param, grad, &slots)?;
             new_params.push(param.astype(dtype));
             for (all, slot) in new_slots.iter_mut().zip(slots) {
                 all.push(slot);
@@ -158,6 +183,11 @@ pub trait Optimizer {
             slots.map(|(&name, leaves)| Ok((name, params.with_leaves(leaves)?))).collect::<Result<_>>()?;
         Ok((params.with_leaves(&new_params)?, State { step, slots }))
     }
+}
+
+/// What is remembered of a parameter before the first step.
+pub fn blank(param: &Array) -> Array {
+    ops::zeros(param.shape(), wide::of(param.dtype()))
 }
 
 /// The leaves of `tree`, which must have the shapes of the parameters'.
@@ -235,7 +265,9 @@ pub fn clip_grad_norm<P: Tree>(grads: &P, max_norm: f64) -> Result<(P, Array)> {
     let norm = ops::try_sqrt(&square)?;
     let factor = ops::try_divide(&ops::constant_like(&norm, max_norm), &(&norm + 1e-6))?;
     let factor = ops::try_minimum(&factor, &ops::constant_like(&norm, 1.0))?;
-    let clipped = grads.try_map(&mut |grad| ops::try_multiply(grad, &factor.astype(grad.dtype())))?;
+    let clipped = grads.try_map(&mut |grad| {
+        wide::rounded_once([grad], |[grad]| ops::try_multiply(grad, &factor.astype(grad.dtype())))
+    })?;
     Ok((clipped, norm))
 }
 

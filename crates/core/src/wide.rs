@@ -1,0 +1,62 @@
+//! Half precision is rounded once.
+//!
+//! A sum in `float16` ends at 65,504, and in `bfloat16` it stops growing at 256 ones. The kernels therefore add up in
+//! `float32`, but that is not enough: what is made *of* a sum (a mean, a norm, a softmax, a loss) has to go on from the
+//! sum as it was before it was rounded. So an operation that forms a sum on its way converts its arguments to
+//! [`of`] their type first, computes all of it there, and rounds the result to the arguments' type. [`rounded_once`] is
+//! that sentence as a function. The derivative of such an operation is computed in the wide type as well, and rounded
+//! once to the argument's type, because it is the derivative of the same conversions and operations.
+//!
+//! Nothing changes for other element types, and inside of a fused chain the conversions cost nothing: its tiles hold
+//! half precision as `float32` in any case.
+
+use crate::array::Array;
+use crate::dtype::promote;
+use crate::error::Result;
+use crate::ops;
+use covector_kernels::Dtype;
+
+/// The type in which sums over values of this type are formed: `float32` for half precision, else the type itself.
+pub fn of(dtype: Dtype) -> Dtype {
+    if is_half(dtype) { Dtype::F32 } else { dtype }
+}
+
+/// Whether it is a 16-bit floating-point type.
+pub fn is_half(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F16 | Dtype::Bf16)
+}
+
+/// The array in the type of its sums.
+pub fn widen(x: &Array) -> Array {
+    ops::to_dtype(x, of(x.dtype()))
+}
+
+/// `f` of the arrays in the type of their sums. The result is rounded once, to the type that the arrays share.
+///
+/// ```
+/// use covector_core::{Array, Dtype, ops, wide};
+/// let x = ops::full(&[1000], 100.0, Dtype::F16);
+/// // The sum of the squares is beyond the largest float16.
+/// let norm = wide::rounded_once([&x], |[x]| Ok(x.square().sum().sqrt()))?;
+/// assert_eq!((norm.dtype(), norm.astype(Dtype::F32).item::<f32>()), (Dtype::F16, 3162.0));
+/// # Ok::<(), covector_core::Error>(())
+/// ```
+///
+/// # Errors
+/// What `f` fails with.
+pub fn rounded_once<const N: usize>(
+    inputs: [&Array; N],
+    f: impl FnOnce([&Array; N]) -> Result<Array>,
+) -> Result<Array> {
+    if !inputs.iter().any(|x| is_half(x.dtype())) {
+        return f(inputs);
+    }
+    let shared = inputs.iter().map(|x| x.dtype()).reduce(promote);
+    let wide = inputs.map(widen);
+    let out = f(wide.each_ref())?;
+    Ok(match shared {
+        // Where another argument is wide, so is the result.
+        Some(dtype) if is_half(dtype) => ops::to_dtype(&out, dtype),
+        _ => out,
+    })
+}
