@@ -7,13 +7,50 @@
 
 use smallvec::{SmallVec, smallvec};
 use std::cell::Cell;
-use std::sync::Arc;
+use std::fmt;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Where a program read a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A line of Rust.
+    Rust(&'static Location<'static>),
+    /// A line of another language, as its messages have it.
+    Other(String),
+}
+
+impl Place {
+    /// The line that called the function that calls this.
+    #[track_caller]
+    pub(crate) fn here() -> impl Fn() -> Place {
+        let location = Location::caller();
+        move || Place::Rust(location)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Rust(location) => location.fmt(f),
+            Place::Other(place) => f.write_str(place),
+        }
+    }
+}
 
 /// One run of a transform.
 #[derive(Debug)]
 pub(crate) struct Trace {
     live: AtomicBool,
+    /// The first place where a value that depends on the trace's leaves was read.
+    read: OnceLock<Place>,
+}
+
+impl Trace {
+    pub(crate) fn read(&self) -> Option<&Place> {
+        self.read.get()
+    }
 }
 
 /// The traces a node depends on.
@@ -30,6 +67,13 @@ impl TraceSet {
 
     pub(crate) fn contains(&self, trace: &Trace) -> bool {
         self.traces.iter().any(|t| std::ptr::eq(&**t, trace))
+    }
+
+    /// Notes for all live traces that a value was read.
+    pub(crate) fn note_read(&self, place: impl Fn() -> Place) {
+        for trace in self.traces.iter().filter(|t| t.live.load(Ordering::Acquire)) {
+            trace.read.get_or_init(&place);
+        }
     }
 
     /// All the live traces of several sets, sharing an existing set where one says it all.
@@ -94,7 +138,7 @@ pub(crate) struct TraceGuard {
 
 impl TraceGuard {
     pub(crate) fn new() -> Self {
-        let trace = Arc::new(Trace { live: AtomicBool::new(true) });
+        let trace = Arc::new(Trace { live: AtomicBool::new(true), read: OnceLock::new() });
         Self { set: Arc::new(TraceSet { traces: smallvec![trace] }) }
     }
 

@@ -531,7 +531,7 @@ fn expand_booleans<'a>(op: &'static str, x: &Array, indices: &'a [Index]) -> Res
                         ),
                     ));
                 }
-                let values = mask.try_to_vec::<bool>()?;
+                let values = mask.values::<bool>(op)?;
                 let mut places: Vec<Vec<i64>> = vec![Vec::new(); mask.ndim()];
                 for (flat, _) in values.iter().enumerate().filter(|(_, v)| **v) {
                     let mut rest = flat;
