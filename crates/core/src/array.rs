@@ -394,7 +394,7 @@ impl Array {
     /// Tells the transforms that are tracing this array that its value was read at a place; what is made from the value
     /// is a constant to them. The methods that give values do this; a binding of another language names its own place
     /// first.
-    pub fn note_read(&self, place: impl Fn() -> Place) {
+    pub fn note_read(&self, place: impl FnOnce() -> Place) {
         if let Some(traces) = &self.node.traces {
             traces.note_read(place);
         }

@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Where a program read a value.
@@ -43,6 +43,10 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 pub(crate) struct Trace {
     live: AtomicBool,
+    /// Whether the function that is traced has not returned yet.
+    running: AtomicBool,
+    /// Traces are numbered as they start: the innermost has the largest number.
+    number: u64,
     /// The first place where a value that depends on the trace's leaves was read.
     read: OnceLock<Place>,
 }
@@ -69,10 +73,12 @@ impl TraceSet {
         self.traces.iter().any(|t| std::ptr::eq(&**t, trace))
     }
 
-    /// Notes for all live traces that a value was read.
-    pub(crate) fn note_read(&self, place: impl Fn() -> Place) {
-        for trace in self.traces.iter().filter(|t| t.live.load(Ordering::Acquire)) {
-            trace.read.get_or_init(&place);
+    /// Notes for the innermost running trace that a value was read. To those around it, the function that read it is one
+    /// that has a derivative: that a slope is constant is no sign of a loss.
+    pub(crate) fn note_read(&self, place: impl FnOnce() -> Place) {
+        let running = self.traces.iter().filter(|t| t.running.load(Ordering::Relaxed));
+        if let Some(innermost) = running.max_by_key(|t| t.number) {
+            innermost.read.get_or_init(place);
         }
     }
 
@@ -104,6 +110,8 @@ impl TraceSet {
         union
     }
 }
+
+static TRACES: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
@@ -138,17 +146,28 @@ pub(crate) struct TraceGuard {
 
 impl TraceGuard {
     pub(crate) fn new() -> Self {
-        let trace = Arc::new(Trace { live: AtomicBool::new(true), read: OnceLock::new() });
+        let trace = Arc::new(Trace {
+            live: AtomicBool::new(true),
+            running: AtomicBool::new(true),
+            number: TRACES.fetch_add(1, Ordering::Relaxed),
+            read: OnceLock::new(),
+        });
         Self { set: Arc::new(TraceSet { traces: smallvec![trace] }) }
     }
 
     pub(crate) fn trace(&self) -> &Trace {
         &self.set.traces[0]
     }
+
+    /// Says that the traced function has returned: what is read from now on is no part of it.
+    pub(crate) fn returned(&self) {
+        self.trace().running.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Drop for TraceGuard {
     fn drop(&mut self) {
+        self.returned();
         self.set.traces[0].live.store(false, Ordering::Release);
     }
 }

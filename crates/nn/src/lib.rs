@@ -36,7 +36,9 @@ macro_rules! function {
         ///
         /// # Errors
         /// When shapes, axes, element types or values do not fit.
-        pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> $body
+        pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> {
+            (|| $body)().map_err(|error: covector_core::Error| error.named(stringify!($name)))
+        }
 
         $(#[$meta])*
         ///

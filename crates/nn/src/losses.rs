@@ -344,7 +344,7 @@ fn chosen(op: &'static str, x: &Array, classes: &Array, axis: isize) -> Result<A
         ));
     }
     let places = ops::try_expand_dims(classes, &[axis])?;
-    ops::try_squeeze(&ops::try_take_along_axis(x, &places, axis)?, &[axis])
+    ops::try_squeeze(&ops::take_along_axis_for(op, x, &places, axis)?, &[axis])
 }
 
 fn weighted(op: &'static str, loss: Array, weights: Option<&Array>) -> Result<Array> {

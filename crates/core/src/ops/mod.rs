@@ -5,8 +5,8 @@
 //! operations. Derivative rules are written in these functions too, which is why they differentiate to any
 //! order.
 
-/// Defines an operation once: the `try_` function as written, the panicking function, and both as methods of the
-/// first argument.
+/// Defines an operation once: the `try_` function, the panicking function, and both as methods of the first argument.
+/// What fails inside, fails in the name of the operation that was called.
 macro_rules! op {
     ($(
         $(#[$meta:meta])*
@@ -17,7 +17,9 @@ macro_rules! op {
             ///
             /// # Errors
             /// When shapes, axes, element types or values do not fit.
-            pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> $body
+            pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> {
+                crate::error::named(stringify!($name), (|| $body)())
+            }
 
             $(#[$meta])*
             ///

@@ -25,6 +25,7 @@ pub fn vjp_flat(primals: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>
     let leaves: Vec<Array> = primals.iter().map(|x| x.tracer(&guard.set)).collect();
     let tracing = Tracing::enter();
     let outputs = f(&leaves)?;
+    guard.returned();
     drop(tracing);
     Ok(Tracer { guard, leaves, outputs })
 }
