@@ -143,9 +143,10 @@ impl Error {
     }
 }
 
-/// The result of the Rust function `function`, with an error in the name of the operation: `sum` for `sum_axes`.
+/// What `operation` gives, which is the Rust function `function`. Its error has the name of the operation: `sum` for
+/// `sum_axes`.
 #[inline]
-pub(crate) fn named<T>(function: &'static str, result: Result<T>) -> Result<T> {
+pub(crate) fn named<T>(function: &'static str, operation: impl FnOnce() -> Result<T>) -> Result<T> {
     #[cold]
     fn rename(function: &'static str, error: Error) -> Error {
         error.named(match function {
@@ -155,7 +156,7 @@ pub(crate) fn named<T>(function: &'static str, result: Result<T>) -> Result<T> {
             name => name.strip_suffix("_axes").unwrap_or(name).trim_end_matches('_'),
         })
     }
-    result.map_err(|error| rename(function, error))
+    operation().map_err(|error| rename(function, error))
 }
 
 /// Turns a `Result` into its value, or panics at the caller's line with the error's text.

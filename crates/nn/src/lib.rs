@@ -37,7 +37,7 @@ macro_rules! function {
         /// # Errors
         /// When shapes, axes, element types or values do not fit.
         pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> {
-            (|| $body)().map_err(|error: covector_core::Error| error.named(stringify!($name)))
+            crate::named(stringify!($name), || $body)
         }
 
         $(#[$meta])*
@@ -67,6 +67,15 @@ pub use functional::*;
 pub use layers::*;
 pub use positions::*;
 pub use recurrent::*;
+
+/// What `function` gives, with its error in the name `name`.
+#[inline]
+fn named<T>(
+    name: &'static str,
+    function: impl FnOnce() -> covector_core::Result<T>,
+) -> covector_core::Result<T> {
+    function().map_err(|error| error.named(name))
+}
 
 /// Turns a `Result` into its value, or panics at the caller's line with the error's text.
 #[track_caller]

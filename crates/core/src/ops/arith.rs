@@ -182,7 +182,7 @@ op! {
 /// # Errors
 /// When the shapes do not broadcast or the element type is not supported.
 pub fn try_divmod(a: &Array, b: &Array) -> Result<(Array, Array)> {
-    named("divmod", ops::try_floor_divide(a, b).and_then(|whole| Ok((whole, ops::try_remainder(a, b)?))))
+    named("divmod", || Ok((ops::try_floor_divide(a, b)?, ops::try_remainder(a, b)?)))
 }
 
 /// [`floor_divide`](crate::ops::floor_divide) and [`remainder`](crate::ops::remainder) together.

@@ -43,7 +43,7 @@ pub(crate) fn zero_of(dtype: Dtype) -> Array {
 /// # Errors
 /// When the value's shape does not broadcast to `shape`.
 pub fn try_full(shape: &[usize], value: &Array) -> Result<Array> {
-    named("full", ops::try_broadcast_to(value, shape))
+    named("full", || ops::try_broadcast_to(value, shape))
 }
 
 /// An array filled with a number.
@@ -184,9 +184,7 @@ pub fn tri(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Array {
 
 /// Row numbers as a column and column numbers as a row.
 fn grid(op: &'static str, rows: usize, columns: usize) -> Result<(Array, Array)> {
-    let line = |n: usize, shape: &[usize]| {
-        named(op, iota(n, Dtype::I64).and_then(|line| ops::reshape_to(&line, shape)))
-    };
+    let line = |n: usize, shape: &[usize]| named(op, || ops::reshape_to(&iota(n, Dtype::I64)?, shape));
     Ok((line(rows, &[rows, 1])?, line(columns, &[1, columns])?))
 }
 

@@ -474,7 +474,7 @@ fn product(a: &Labelled, b: &Labelled, batch: Set, summed: Set) -> Result<Labell
 /// # Errors
 /// When the subscripts are malformed or do not fit the operands, or integers make a matrix product.
 pub fn try_einsum(subscripts: &str, operands: &[Array]) -> Result<Array> {
-    named("einsum", evaluated(subscripts, operands))
+    named("einsum", || evaluated(subscripts, operands))
 }
 
 fn evaluated(subscripts: &str, operands: &[Array]) -> Result<Array> {
@@ -538,7 +538,7 @@ impl fmt::Display for EinsumPath {
 /// # Errors
 /// When the subscripts are malformed or do not fit the operands.
 pub fn try_einsum_path(subscripts: &str, operands: &[Array]) -> Result<EinsumPath> {
-    let equation = named("einsum_path", Equation::parse(subscripts, operands))?;
+    let equation = named("einsum_path", || Equation::parse(subscripts, operands))?;
     let output = set(&equation.output);
     let mut terms: Vec<Set> = equation.inputs.iter().map(|labels| set(labels)).collect();
     let all = terms.iter().fold(0, |s, t| s | t);

@@ -18,7 +18,7 @@ macro_rules! op {
             /// # Errors
             /// When shapes, axes, element types or values do not fit.
             pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> {
-                crate::error::named(stringify!($name), (|| $body)())
+                crate::error::named(stringify!($name), || $body)
             }
 
             $(#[$meta])*

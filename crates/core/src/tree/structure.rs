@@ -88,7 +88,7 @@ impl fmt::Debug for Token {
         match self {
             Token::Leaf(Role::Trained) => f.write_str("array"),
             Token::Leaf(Role::Kept) => f.write_str("kept array"),
-            Token::Node(name, fields) if fields.is_empty() => f.write_str(name),
+            Token::Node(name, []) => f.write_str(name),
             Token::Node(name, fields) => write!(f, "{name} {{{}}}", fields.join(", ")),
             Token::List(kind, len) => write!(f, "{kind} of {len}"),
             Token::Text(text) => write!(f, "{text:?}"),
