@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::Mark;
 use crate::primitive::{Op, Primitive};
 use crate::shape::{Shape, ShapeText};
-use crate::trace::{self, TraceSet};
+use crate::trace::{self, Place, TraceSet};
 use covector_kernels::{Dtype, Element};
 use smallvec::{SmallVec, smallvec};
 use std::cell::{Cell, RefCell};
@@ -374,7 +374,15 @@ impl Array {
     ///
     /// # Errors
     /// [`Error::NoValue`] inside `vmap` or `compile`; an index out of bounds; memory that could not be had.
+    #[track_caller]
     pub fn try_eval(&self) -> Result<&Data> {
+        let data = self.data()?;
+        self.note_read(Place::here());
+        Ok(data)
+    }
+
+    /// [`Array::try_eval`] for what hands no value to the program: it does not count as a read.
+    pub(crate) fn data(&self) -> Result<&Data> {
         if self.node.data().is_none() {
             crate::eval::eval(std::slice::from_ref(self))?;
         } else {
@@ -383,10 +391,20 @@ impl Array {
         Ok(self.data_if_ready().expect("evaluation fills the node or fails"))
     }
 
+    /// Tells the transforms that are tracing this array that its value was read at a place; what is made from the value
+    /// is a constant to them. The methods that give values do this; a binding of another language names its own place
+    /// first.
+    pub fn note_read(&self, place: impl FnOnce() -> Place) {
+        if let Some(traces) = &self.node.traces {
+            traces.note_read(place);
+        }
+    }
+
     /// The single value of an array with one element.
     ///
     /// # Errors
     /// When there is not exactly one element, when `T` is not the element type, and as [`Array::try_eval`].
+    #[track_caller]
     pub fn try_item<T: Element>(&self) -> Result<T> {
         if self.size() != 1 {
             return Err(Error::value(
@@ -398,7 +416,9 @@ impl Array {
                 ),
             ));
         }
-        Ok(self.try_to_vec::<T>()?[0])
+        let value = self.values::<T>("item")?[0];
+        self.note_read(Place::here());
+        Ok(value)
     }
 
     /// The single value of an array with one element.
@@ -414,23 +434,11 @@ impl Array {
     ///
     /// # Errors
     /// When `T` is not the element type, and as [`Array::try_eval`].
+    #[track_caller]
     pub fn try_to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        if T::DTYPE != self.dtype() {
-            return Err(Error::dtype(
-                "to_vec",
-                format!(
-                    "the array holds {}, not {}; convert it with .astype(Dtype::…) first",
-                    self.dtype(),
-                    T::DTYPE
-                ),
-            ));
-        }
-        let data = self.try_eval()?.row_major("to_vec")?;
-        let view = data.view();
-        let values = view.as_slice::<T>().expect("row-major and of type T");
-        let mut out = crate::buffer::room("to_vec", values.len())?;
-        out.extend_from_slice(values);
-        Ok(out)
+        let values = self.values("to_vec")?;
+        self.note_read(Place::here());
+        Ok(values)
     }
 
     /// The values in row-major order.
@@ -440,6 +448,26 @@ impl Array {
     #[track_caller]
     pub fn to_vec<T: Element>(&self) -> Vec<T> {
         crate::error::expect(self.try_to_vec())
+    }
+
+    /// The values in row-major order for the operation `op`, which may be one that hands no value to the program.
+    pub(crate) fn values<T: Element>(&self, op: &'static str) -> Result<Vec<T>> {
+        if T::DTYPE != self.dtype() {
+            return Err(Error::dtype(
+                op,
+                format!(
+                    "the array holds {}, not {}; convert it with .astype(Dtype::…) first",
+                    self.dtype(),
+                    T::DTYPE
+                ),
+            ));
+        }
+        let data = self.data()?.row_major(op)?;
+        let view = data.view();
+        let values = view.as_slice::<T>().expect("row-major and of type T");
+        let mut out = crate::buffer::room(op, values.len())?;
+        out.extend_from_slice(values);
+        Ok(out)
     }
 
     /// An alias of this array that is a leaf of `trace`: the same value, but what depends on it can be told apart.

@@ -118,10 +118,45 @@ constructors! {
 }
 
 impl Error {
+    /// The same error in the name of another operation: of the one that was called, where another one, which it is made
+    /// of, has failed.
+    #[must_use]
+    pub fn named(mut self, name: &'static str) -> Self {
+        match &mut self {
+            Error::Shape { op, .. }
+            | Error::Axis { op, .. }
+            | Error::Dtype { op, .. }
+            | Error::Index { op, .. }
+            | Error::Value { op, .. }
+            | Error::Type { op, .. }
+            | Error::NoValue { op, .. }
+            | Error::NotDifferentiable { op, .. }
+            | Error::Memory { op, .. } => *op = name,
+            Error::External(_) => {}
+        }
+        self
+    }
+
     /// Wraps an error of the caller's own so that it passes through a transform unchanged.
     pub fn external(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Error::External(Arc::new(error))
     }
+}
+
+/// What `operation` gives, which is the Rust function `function`. Its error has the name of the operation: `sum` for
+/// `sum_axes`.
+#[inline]
+pub(crate) fn named<T>(function: &'static str, operation: impl FnOnce() -> Result<T>) -> Result<T> {
+    #[cold]
+    fn rename(function: &'static str, error: Error) -> Error {
+        error.named(match function {
+            "argmax_axis" => "argmax",
+            "argmin_axis" => "argmin",
+            "squeeze_all" => "squeeze",
+            name => name.strip_suffix("_axes").unwrap_or(name).trim_end_matches('_'),
+        })
+    }
+    operation().map_err(|error| rename(function, error))
 }
 
 /// Turns a `Result` into its value, or panics at the caller's line with the error's text.

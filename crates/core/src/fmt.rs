@@ -141,7 +141,7 @@ pub fn text(array: &Array) -> Result<String> {
     // With an empty axis, the axes behind it do not print.
     let depth = shape.iter().position(|&n| n == 0).map_or(shape.len(), |k| k + 1);
     with_dtype!(array.dtype(), T => {
-        let data = array.try_eval()?.row_major("print")?;
+        let data = array.data()?.row_major("print")?;
         let view = data.view();
         let values: &[T] = view.as_slice().expect("row-major and of this type");
         write(&mut out, values, &shape[..depth], 0, OPEN.len());
@@ -150,13 +150,15 @@ pub fn text(array: &Array) -> Result<String> {
     Ok(out)
 }
 
-/// The values, computed if they were not yet; inside `vmap`, where there are none, the type and shape.
+/// The values, computed if they were not yet. Where they can't be computed, and inside `vmap` and `compile`, where there
+/// are none, the reason, the shape and the type.
 impl std::fmt::Display for Array {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match text(self) {
             Ok(text) => f.write_str(&text),
-            Err(_) => {
-                write!(f, "array(<no value>, shape={}, dtype={})", ShapeText(self.shape()), self.dtype())
+            Err(error) => {
+                let shape = ShapeText(self.shape());
+                write!(f, "array(<no value: {error}>, shape={shape}, dtype={})", self.dtype())
             }
         }
     }

@@ -35,5 +35,5 @@ pub use eval::{async_eval, eval, eval_soon, finish};
 pub use graph::{graph_dot, graph_dot_named, graph_text};
 pub use plan::plan_text;
 pub use prim::{Row, RowFn, Takes, rows};
-pub use trace::is_tracing;
+pub use trace::{Place, is_tracing};
 pub use tree::Tree;

@@ -7,13 +7,54 @@
 
 use smallvec::{SmallVec, smallvec};
 use std::cell::Cell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Where a program read a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A line of Rust.
+    Rust(&'static Location<'static>),
+    /// A line of another language, as its messages have it.
+    Other(String),
+}
+
+impl Place {
+    /// The line that called the function that calls this.
+    #[track_caller]
+    pub(crate) fn here() -> impl Fn() -> Place {
+        let location = Location::caller();
+        move || Place::Rust(location)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Rust(location) => location.fmt(f),
+            Place::Other(place) => f.write_str(place),
+        }
+    }
+}
 
 /// One run of a transform.
 #[derive(Debug)]
 pub(crate) struct Trace {
     live: AtomicBool,
+    /// Whether the function that is traced has not returned yet.
+    running: AtomicBool,
+    /// Traces are numbered as they start: the innermost has the largest number.
+    number: u64,
+    /// The first place where a value that depends on the trace's leaves was read.
+    read: OnceLock<Place>,
+}
+
+impl Trace {
+    pub(crate) fn read(&self) -> Option<&Place> {
+        self.read.get()
+    }
 }
 
 /// The traces a node depends on.
@@ -30,6 +71,15 @@ impl TraceSet {
 
     pub(crate) fn contains(&self, trace: &Trace) -> bool {
         self.traces.iter().any(|t| std::ptr::eq(&**t, trace))
+    }
+
+    /// Notes for the innermost running trace that a value was read. To those around it, the function that read it is one
+    /// that has a derivative: that a slope is constant is no sign of a loss.
+    pub(crate) fn note_read(&self, place: impl FnOnce() -> Place) {
+        let running = self.traces.iter().filter(|t| t.running.load(Ordering::Relaxed));
+        if let Some(innermost) = running.max_by_key(|t| t.number) {
+            innermost.read.get_or_init(place);
+        }
     }
 
     /// All the live traces of several sets, sharing an existing set where one says it all.
@@ -60,6 +110,8 @@ impl TraceSet {
         union
     }
 }
+
+static TRACES: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
@@ -94,17 +146,28 @@ pub(crate) struct TraceGuard {
 
 impl TraceGuard {
     pub(crate) fn new() -> Self {
-        let trace = Arc::new(Trace { live: AtomicBool::new(true) });
+        let trace = Arc::new(Trace {
+            live: AtomicBool::new(true),
+            running: AtomicBool::new(true),
+            number: TRACES.fetch_add(1, Ordering::Relaxed),
+            read: OnceLock::new(),
+        });
         Self { set: Arc::new(TraceSet { traces: smallvec![trace] }) }
     }
 
     pub(crate) fn trace(&self) -> &Trace {
         &self.set.traces[0]
     }
+
+    /// Says that the traced function has returned: what is read from now on is no part of it.
+    pub(crate) fn returned(&self) {
+        self.trace().running.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Drop for TraceGuard {
     fn drop(&mut self) {
+        self.returned();
         self.set.traces[0].live.store(false, Ordering::Release);
     }
 }

@@ -1,9 +1,21 @@
 //! Parameter trees: typed structures of arrays that transforms take apart and put together again.
+//!
+//! A tree consists of leaves, the way to each, and a [`Structure`]. A leaf has a [`Role`]: trained, or kept.
+
+#[doc(hidden)]
+pub mod fixed;
+mod kept;
+mod structure;
 
 use crate::array::Array;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::shape::ShapeText;
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+
+pub use kept::{Kept, Role};
+pub use structure::{Describe, Structure};
 
 /// One step of the way to a leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +32,7 @@ pub enum Segment {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path {
     segments: Vec<Segment>,
+    role: Role,
 }
 
 impl Path {
@@ -31,6 +44,19 @@ impl Path {
     /// The steps from the root.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// What the leaf at the end of the way is for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Runs `f` on a part of the tree whose leaves are [kept](Role::Kept).
+    pub fn kept<R>(&mut self, f: impl FnOnce(&mut Path) -> R) -> R {
+        let role = std::mem::replace(&mut self.role, Role::Kept);
+        let result = f(self);
+        self.role = role;
+        result
     }
 
     /// Runs `f` one step further down.
@@ -58,6 +84,9 @@ impl fmt::Display for Path {
 /// A structure whose leaves are arrays. Implemented for arrays, tuples, `Vec`, `[T; N]`, `Option`, `Box`, maps,
 /// plain values (which have no leaves) and by `#[derive(Tree)]`.
 ///
+/// The three required methods walk over the same parts in the same order. What an implementation by hand leaves out of
+/// [`describe`](Tree::describe), `compile` does not see change.
+///
 /// ```
 /// use covector_core::{Array, tree::Tree};
 /// let tree = (Array::scalar(1.0f32), vec![Array::scalar(2.0f32), Array::scalar(3.0f32)]);
@@ -65,6 +94,11 @@ impl fmt::Display for Path {
 /// let doubled = tree.map(|x| x * 2.0);
 /// assert_eq!(doubled.1[1].item::<f32>(), 6.0);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a tree of arrays",
+    note = "a struct or an enum becomes one with `#[derive(Tree)]`",
+    note = "a field that holds no arrays can say `#[tree(skip)]`, which makes it a static value, or `#[tree(ignore)]`"
+)]
 pub trait Tree: Sized {
     /// Calls `f` with the path and every array leaf, in order.
     fn visit<'a>(&'a self, path: &mut Path, f: &mut dyn FnMut(&Path, &'a Array));
@@ -74,6 +108,14 @@ pub trait Tree: Sized {
     /// # Errors
     /// The first error of `f`.
     fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self>;
+
+    /// Tells the structure: variants, keys, lengths and static values, and where the leaves are among them.
+    fn describe(&self, to: &mut Describe<'_>);
+
+    /// Everything in the tree but the values of its arrays, to be compared with that of other trees.
+    fn structure(&self) -> Structure {
+        Structure::of(self)
+    }
 
     /// The leaves in order.
     fn leaves(&self) -> Vec<Array> {
@@ -94,18 +136,52 @@ pub trait Tree: Sized {
         crate::error::expect(self.try_map(&mut |x| Ok(f(x))))
     }
 
-    /// A tree of this structure with other leaves.
+    /// A tree of this structure with other leaves of the same shapes and element types: what loads a checkpoint.
+    ///
+    /// ```
+    /// use covector_core::{Array, Tree};
+    /// let net = (Array::new([1.0f32, 2.0]), vec![Array::scalar(0.5f32)]);
+    /// let error = net.with_leaves(&[Array::new([3.0f32, 4.0]), Array::scalar(1i32)]).unwrap_err();
+    /// assert_eq!(error.to_string(), "[with_leaves] the leaf [1][0] is float32 (), but int32 () was given for it");
+    /// ```
+    ///
+    /// # Errors
+    /// When there are not as many leaves as this tree has; when one has another shape or type, with the way to it.
+    fn with_leaves(&self, leaves: &[Array]) -> Result<Self> {
+        let (mut count, mut wrong) = (0, None);
+        self.visit(&mut Path::new(), &mut |path, x| {
+            if let Some(leaf) = leaves.get(count)
+                && wrong.is_none()
+                && leaf.aval() != x.aval()
+            {
+                let text = |x: &Array| format!("{} {}", x.dtype(), ShapeText(x.shape()));
+                let (want, got) = (text(x), text(leaf));
+                let gap = if path.segments.is_empty() { "" } else { " " };
+                let message = format!("the leaf{gap}{path} is {want}, but {got} was given for it");
+                wrong = Some(if leaf.shape() == x.shape() {
+                    Error::dtype("with_leaves", message)
+                } else {
+                    Error::shape("with_leaves", message)
+                });
+            }
+            count += 1;
+        });
+        match wrong {
+            Some(error) if count == leaves.len() => Err(error),
+            _ => self.with_any_leaves(leaves),
+        }
+    }
+
+    /// A tree of this structure with other leaves, of any shapes and types; for what is not a tree of the same kind but
+    /// of the same form, such as a batch of trees or the state of an optimizer.
     ///
     /// # Errors
     /// When there are not as many leaves as this tree has.
-    fn with_leaves(&self, leaves: &[Array]) -> Result<Self> {
+    fn with_any_leaves(&self, leaves: &[Array]) -> Result<Self> {
         let mut rest = leaves.iter();
         let count = || {
-            let have = leaves.len();
-            crate::Error::value(
-                "tree",
-                format!("{have} leaves do not fill a tree of {}", self.leaves().len()),
-            )
+            let (have, need) = (leaves.len(), self.leaves().len());
+            Error::value("with_leaves", format!("{have} leaves do not fill a tree of {need}"))
         };
         let tree = self.try_map(&mut |_| rest.next().cloned().ok_or_else(count))?;
         if rest.next().is_some() { Err(count()) } else { Ok(tree) }
@@ -119,6 +195,14 @@ impl Tree for Array {
     fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
         f(self)
     }
+    fn describe(&self, to: &mut Describe<'_>) {
+        to.leaf(self);
+    }
+}
+
+fn describe_list<T: Tree>(kind: &'static str, items: &[T], to: &mut Describe<'_>) {
+    to.list(kind, items.len());
+    items.iter().for_each(|x| x.describe(to));
 }
 
 impl<T: Tree> Tree for Vec<T> {
@@ -129,6 +213,9 @@ impl<T: Tree> Tree for Vec<T> {
     }
     fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
         self.iter().map(|x| x.try_map(f)).collect()
+    }
+    fn describe(&self, to: &mut Describe<'_>) {
+        describe_list("list", self, to);
     }
 }
 
@@ -145,6 +232,9 @@ impl<T: Tree, const N: usize> Tree for [T; N] {
             Err(_) => unreachable!("one item out for each of the N items in"),
         }
     }
+    fn describe(&self, to: &mut Describe<'_>) {
+        describe_list("array", self, to);
+    }
 }
 
 impl<T: Tree> Tree for Option<T> {
@@ -156,6 +246,15 @@ impl<T: Tree> Tree for Option<T> {
     fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
         self.as_ref().map(|x| x.try_map(f)).transpose()
     }
+    fn describe(&self, to: &mut Describe<'_>) {
+        match self {
+            Some(x) => {
+                to.node("Some", &[]);
+                x.describe(to);
+            }
+            None => to.node("None", &[]),
+        }
+    }
 }
 
 impl<T: Tree> Tree for Box<T> {
@@ -165,9 +264,29 @@ impl<T: Tree> Tree for Box<T> {
     fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
         (**self).try_map(f).map(Box::new)
     }
+    fn describe(&self, to: &mut Describe<'_>) {
+        (**self).describe(to);
+    }
 }
 
-impl<K: Clone + Ord + ToString, T: Tree> Tree for BTreeMap<K, T> {
+/// Keys and values, in the order of the keys. A text is described as such: the message of a structure shows it.
+fn describe_map<'a, K: Clone + PartialEq + Send + Sync + 'static, T: Tree + 'a>(
+    items: impl ExactSizeIterator<Item = (&'a K, &'a T)>,
+    to: &mut Describe<'_>,
+) {
+    to.list("map", items.len());
+    for (k, x) in items {
+        let key: &dyn Any = k;
+        match (key.downcast_ref::<String>(), key.downcast_ref::<&'static str>()) {
+            (Some(text), _) => to.text(text),
+            (_, Some(text)) => to.text(text),
+            _ => to.value(k),
+        }
+        x.describe(to);
+    }
+}
+
+impl<K: Clone + Ord + ToString + Send + Sync + 'static, T: Tree> Tree for BTreeMap<K, T> {
     fn visit<'a>(&'a self, path: &mut Path, f: &mut dyn FnMut(&Path, &'a Array)) {
         for (k, x) in self {
             path.scope(Segment::Key(k.to_string()), |p| x.visit(p, f));
@@ -176,12 +295,15 @@ impl<K: Clone + Ord + ToString, T: Tree> Tree for BTreeMap<K, T> {
     fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
         self.iter().map(|(k, x)| Ok((k.clone(), x.try_map(f)?))).collect()
     }
+    fn describe(&self, to: &mut Describe<'_>) {
+        describe_map(self.iter(), to);
+    }
 }
 
 /// Visited in the order of the keys, so that equal maps have equal leaf orders.
 impl<K, T, S> Tree for HashMap<K, T, S>
 where
-    K: Clone + Ord + std::hash::Hash + ToString,
+    K: Clone + Ord + std::hash::Hash + ToString + Send + Sync + 'static,
     T: Tree,
     S: std::hash::BuildHasher + Default,
 {
@@ -197,23 +319,53 @@ where
         items.sort_by(|a, b| a.0.cmp(b.0));
         items.into_iter().map(|(k, x)| Ok((k.clone(), x.try_map(f)?))).collect()
     }
+    fn describe(&self, to: &mut Describe<'_>) {
+        let mut items: Vec<_> = self.iter().collect();
+        items.sort_by(|a, b| a.0.cmp(b.0));
+        describe_map(items.into_iter(), to);
+    }
 }
 
 macro_rules! leafless {
-    ($($t:ty),* $(,)?) => {$(
-        /// A plain value: it has no leaves and is copied as it is.
-        impl Tree for $t {
+    ($({$($generics:tt)*} $t:ty: |$x:ident, $to:ident| $describe:expr;)*) => {$(
+        /// A plain value: it has no leaves, is copied as it is, and is part of the structure.
+        impl<$($generics)*> Tree for $t {
             fn visit<'a>(&'a self, _: &mut Path, _: &mut dyn FnMut(&Path, &'a Array)) {}
             fn try_map(&self, _: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
                 Ok(self.clone())
             }
+            fn describe(&self, $to: &mut Describe<'_>) {
+                let $x = self;
+                $describe
+            }
         }
     )*};
 }
-leafless!((), bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32, f64, String, &'static str);
+macro_rules! numbers {
+    ($($t:ident),*) => {
+        leafless!($({} $t: |x, to| to.number(stringify!($t), *x as u128);)*);
+    };
+}
+numbers!(bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
+leafless! {
+    {} f32: |x, to| to.number("f32", x.to_bits().into());
+    {} f64: |x, to| to.number("f64", x.to_bits().into());
+    {} String: |x, to| to.text(x);
+    {'s} &'s str: |x, to| to.text(x);
+}
+
+impl Tree for () {
+    fn visit<'a>(&'a self, _: &mut Path, _: &mut dyn FnMut(&Path, &'a Array)) {}
+    fn try_map(&self, _: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
+        Ok(())
+    }
+    fn describe(&self, to: &mut Describe<'_>) {
+        to.list("tuple", 0);
+    }
+}
 
 macro_rules! tuples {
-    ($($name:ident $i:tt),*) => {
+    ($n:literal: $($name:ident $i:tt),*) => {
         impl<$($name: Tree),*> Tree for ($($name,)*) {
             fn visit<'a>(&'a self, path: &mut Path, f: &mut dyn FnMut(&Path, &'a Array)) {
                 $(path.scope(Segment::Index($i), |p| self.$i.visit(p, f));)*
@@ -221,14 +373,18 @@ macro_rules! tuples {
             fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
                 Ok(($(self.$i.try_map(f)?,)*))
             }
+            fn describe(&self, to: &mut Describe<'_>) {
+                to.list("tuple", $n);
+                $(self.$i.describe(to);)*
+            }
         }
     };
 }
-tuples!(A 0);
-tuples!(A 0, B 1);
-tuples!(A 0, B 1, C 2);
-tuples!(A 0, B 1, C 2, D 3);
-tuples!(A 0, B 1, C 2, D 3, E 4);
-tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
-tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+tuples!(1: A 0);
+tuples!(2: A 0, B 1);
+tuples!(3: A 0, B 1, C 2);
+tuples!(4: A 0, B 1, C 2, D 3);
+tuples!(5: A 0, B 1, C 2, D 3, E 4);
+tuples!(6: A 0, B 1, C 2, D 3, E 4, F 5);
+tuples!(7: A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuples!(8: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);

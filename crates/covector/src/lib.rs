@@ -107,3 +107,51 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// What `#[tree(skip)]` takes must be comparable, or `compile` would not see it change.
+///
+/// ```
+/// # use covector::prelude::*;
+/// #[derive(Tree, Clone)]
+/// struct S {
+///     x: Array,
+///     #[tree(skip)]
+///     function: std::sync::Arc<dyn Fn(f64) -> f64 + Send + Sync>,
+///     #[tree(ignore)]
+///     log: std::sync::Arc<std::sync::Mutex<String>>,
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use covector::prelude::*;
+/// #[derive(Clone)]
+/// struct Config(f64);
+/// #[derive(Tree, Clone)]
+/// struct S {
+///     x: Array,
+///     #[tree(skip)]
+///     config: Config,
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use covector::prelude::*;
+/// #[derive(Tree, Clone)]
+/// struct S {
+///     x: Array,
+///     #[tree(skip)]
+///     config: std::sync::Arc<std::sync::Mutex<f64>>,
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use covector::prelude::*;
+/// #[derive(Tree, Clone)]
+/// struct S {
+///     x: Array,
+///     #[tree(skip)]
+///     config: std::rc::Rc<std::cell::Cell<usize>>,
+/// }
+/// ```
+#[cfg(doctest)]
+struct StaticFields;

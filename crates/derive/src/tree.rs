@@ -10,19 +10,40 @@ use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Data, DeriveInput, Fields, Generics, Ident, Member, Type, parse_quote};
 
-/// A field as the two walks need it.
+/// A field as the walks need it.
 struct Field<'a> {
     member: Member,
     /// The name it is bound to in a pattern.
     binding: Ident,
     ty: &'a Type,
-    skip: bool,
+    part: Part,
+}
+
+/// What a field is in the tree.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// A part whose leaves have the roles that they have there.
+    Tree,
+    /// A part whose leaves are kept.
+    Kept,
+    /// A static value, which is part of the structure.
+    Static,
+    /// A value that does not matter.
+    Ignored,
+}
+
+impl Part {
+    fn is_visited(self) -> bool {
+        matches!(self, Part::Tree | Part::Kept)
+    }
 }
 
 /// One variant of an enum, or the whole of a struct.
 struct Variant<'a> {
     /// `Self` or `Self::Name`.
     path: TokenStream,
+    /// Its name in a structure.
+    name: String,
     fields: Vec<Field<'a>>,
 }
 
@@ -30,14 +51,18 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let mut errors = Errors::default();
     let krate = errors.take(crate_path(&input.attrs)).flatten().unwrap_or_else(|| parse_quote!(::covector));
     let variants = match &input.data {
-        Data::Struct(data) => vec![Variant { path: quote!(Self), fields: fields(&data.fields, &mut errors) }],
+        Data::Struct(data) => {
+            let name = input.ident.unraw().to_string();
+            vec![Variant { path: quote!(Self), name, fields: fields(&data.fields, &mut errors) }]
+        }
         Data::Enum(data) => data
             .variants
             .iter()
             .map(|variant| {
                 errors.take(no_attribute(&variant.attrs));
-                let name = &variant.ident;
-                Variant { path: quote!(Self::#name), fields: fields(&variant.fields, &mut errors) }
+                let ident = &variant.ident;
+                let name = format!("{}::{}", input.ident.unraw(), ident.unraw());
+                Variant { path: quote!(Self::#ident), name, fields: fields(&variant.fields, &mut errors) }
             })
             .collect(),
         Data::Union(data) => {
@@ -50,9 +75,10 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     errors.finish()?;
 
     // Names of our own, invisible to the tokens of the user's and the other way round.
-    let (path, f) = (Ident::new("__path", Span::mixed_site()), Ident::new("__f", Span::mixed_site()));
+    let [path, f, to] = ["__path", "__f", "__to"].map(|name| Ident::new(name, Span::mixed_site()));
     let visits = variants.iter().map(|variant| visit_arm(variant, &krate, &path, &f));
     let maps = variants.iter().map(|variant| map_arm(variant, &krate, &f));
+    let descriptions = variants.iter().map(|variant| describe_arm(variant, &krate, &to));
     // A reference to an empty enum still counts as a value to match on; the enum itself does not.
     let scrutinee = if variants.is_empty() { quote!(*self) } else { quote!(self) };
 
@@ -80,14 +106,20 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
                     #(#maps)*
                 }
             }
+
+            fn describe(&self, #to: &mut #krate::tree::Describe<'_>) {
+                match #scrutinee {
+                    #(#descriptions)*
+                }
+            }
         }
     })
 }
 
 fn visit_arm(variant: &Variant<'_>, krate: &syn::Path, path: &Ident, f: &Ident) -> TokenStream {
-    let visited = || variant.fields.iter().filter(|field| !field.skip);
+    let visited = || variant.fields.iter().filter(|field| field.part.is_visited());
     let patterns = visited().map(|Field { member, binding, .. }| quote!(#member: #binding));
-    let calls = visited().map(|Field { member, binding, ty, .. }| {
+    let calls = visited().map(|Field { member, binding, ty, part }| {
         let segment = match member {
             Member::Named(name) => {
                 let name = name.unraw().to_string();
@@ -101,16 +133,54 @@ fn visit_arm(variant: &Variant<'_>, krate: &syn::Path, path: &Ident, f: &Ident) 
         // At the type's own place, so that "the trait `Tree` is not implemented" points to the field and not to the
         // whole derive.
         let visit = quote_spanned!(ty.span()=> <#ty as #krate::tree::Tree>::visit);
-        quote!(#krate::tree::Path::scope(#path, #segment, |#path| #visit(#binding, #path, &mut *#f));)
+        let mut call = quote!(#visit(#binding, #path, &mut *#f));
+        if *part == Part::Kept {
+            call = quote!(#krate::tree::Path::kept(#path, |#path| #call));
+        }
+        quote!(#krate::tree::Path::scope(#path, #segment, |#path| #call);)
     });
     let variant_path = &variant.path;
     quote!(#variant_path { #(#patterns,)* .. } => { #(#calls)* })
 }
 
+fn describe_arm(variant: &Variant<'_>, krate: &syn::Path, to: &Ident) -> TokenStream {
+    let described = || variant.fields.iter().filter(|field| field.part != Part::Ignored);
+    let patterns = described().map(|Field { member, binding, .. }| quote!(#member: #binding));
+    let names = described().map(|Field { member, .. }| match member {
+        Member::Named(name) => name.unraw().to_string(),
+        Member::Unnamed(index) => index.index.to_string(),
+    });
+    let calls = described().map(|Field { binding, ty, part, .. }| {
+        let describe = quote_spanned!(ty.span()=> <#ty as #krate::tree::Tree>::describe);
+        match part {
+            Part::Static => {
+                // The first stage that the type allows; see the module. At the type's own place, for the message.
+                let field =
+                    quote_spanned!(ty.span()=> (&&&&&&#krate::tree::fixed::Field(#binding)).describe(#to));
+                quote!({
+                    #[allow(unused_imports, reason = "one of them is used")]
+                    use #krate::tree::fixed::{
+                        OfAny as _, OfObject as _, OfShared as _, OfSized as _, OfTree as _, OfValue as _,
+                    };
+                    #[allow(clippy::needless_borrow, reason = "each is a stage")]
+                    #field;
+                })
+            }
+            Part::Kept => quote!(#krate::tree::Describe::kept(#to, |#to| #describe(#binding, #to));),
+            Part::Tree | Part::Ignored => quote!(#describe(#binding, #to);),
+        }
+    });
+    let (variant_path, name) = (&variant.path, &variant.name);
+    quote!(#variant_path { #(#patterns,)* .. } => {
+        #krate::tree::Describe::node(#to, #name, &[#(#names),*]);
+        #(#calls)*
+    })
+}
+
 fn map_arm(variant: &Variant<'_>, krate: &syn::Path, f: &Ident) -> TokenStream {
     let patterns = variant.fields.iter().map(|Field { member, binding, .. }| quote!(#member: #binding));
-    let values = variant.fields.iter().map(|Field { member, binding, ty, skip }| {
-        if *skip {
+    let values = variant.fields.iter().map(|Field { member, binding, ty, part }| {
+        if !part.is_visited() {
             let clone = quote_spanned!(ty.span()=> <#ty as ::core::clone::Clone>::clone);
             quote!(#member: #clone(#binding))
         } else {
@@ -129,7 +199,7 @@ fn fields<'a>(fields: &'a Fields, errors: &mut Errors) -> Vec<Field<'a>> {
             member,
             binding: format_ident!("__field{i}", span = Span::mixed_site()),
             ty: &field.ty,
-            skip: errors.take(is_skipped(&field.attrs)).unwrap_or(false),
+            part: errors.take(part(&field.attrs)).unwrap_or(Part::Tree),
         })
         .collect()
 }
@@ -144,12 +214,17 @@ fn bounded(generics: &Generics, variants: &[Variant<'_>], krate: &syn::Path) -> 
     let mut bounded = generics.clone();
     let predicates = &mut bounded.make_where_clause().predicates;
     let mut trees: Vec<&Ident> = Vec::new();
-    for Field { ty, skip, .. } in variants.iter().flat_map(|variant| &variant.fields) {
+    for Field { ty, part, .. } in variants.iter().flat_map(|variant| &variant.fields) {
         let mut uses = Uses::default();
         uses.look_through(ty.to_token_stream(), &params);
-        if *skip {
-            if uses.projected || !uses.whole.is_empty() {
-                predicates.push(parse_quote!(#ty: ::core::clone::Clone));
+        if !part.is_visited() {
+            // `PhantomData<T>` has all that is needed, whatever `T` is.
+            if (uses.projected || !uses.whole.is_empty()) && !is_phantom(ty) {
+                predicates.push(match part {
+                    Part::Static => parse_quote!(#ty: ::core::clone::Clone + ::core::cmp::PartialEq
+                        + ::core::marker::Send + ::core::marker::Sync + 'static),
+                    _ => parse_quote!(#ty: ::core::clone::Clone),
+                });
             }
         } else {
             trees.extend(params.iter().filter(|param| uses.whole.contains(param)));
@@ -162,6 +237,10 @@ fn bounded(generics: &Generics, variants: &[Variant<'_>], krate: &syn::Path) -> 
         predicates.push(parse_quote!(#param: #krate::tree::Tree));
     }
     bounded
+}
+
+fn is_phantom(ty: &Type) -> bool {
+    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|s| s.ident == "PhantomData"))
 }
 
 /// How a field's type uses the type parameters.
@@ -197,8 +276,9 @@ fn crate_path(attrs: &[Attribute]) -> syn::Result<Option<syn::Path>> {
     for attr in tree_attributes(attrs) {
         attr.parse_nested_meta(|meta| {
             if !meta.path.is_ident("crate") {
+                let of_fields = ["skip", "ignore", "kept"].into_iter().find(|name| meta.path.is_ident(name));
                 let hint =
-                    if meta.path.is_ident("skip") { "`skip` goes on a field" } else { "unknown option" };
+                    of_fields.map_or("unknown option".to_owned(), |name| format!("`{name}` goes on a field"));
                 return Err(meta.error(format!("{hint}: a type takes `#[tree(crate = \"path\")]`")));
             }
             let value: syn::LitStr = meta.value()?.parse()?;
@@ -212,22 +292,28 @@ fn crate_path(attrs: &[Attribute]) -> syn::Result<Option<syn::Path>> {
     Ok(path)
 }
 
-/// Whether a field says `#[tree(skip)]`.
-fn is_skipped(attrs: &[Attribute]) -> syn::Result<bool> {
-    let mut skip = false;
+/// What a field's attribute says it is.
+fn part(attrs: &[Attribute]) -> syn::Result<Part> {
+    let mut found = Part::Tree;
     for attr in tree_attributes(attrs) {
         attr.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("skip") {
-                return Err(meta.error("unknown option: a field takes `#[tree(skip)]`"));
+            let options = [("skip", Part::Static), ("ignore", Part::Ignored), ("kept", Part::Kept)];
+            let Some((name, part)) = options.into_iter().find(|(name, _)| meta.path.is_ident(name)) else {
+                return Err(meta.error(
+                    "unknown option: a field takes `#[tree(skip)]`, `#[tree(ignore)]` or `#[tree(kept)]`",
+                ));
+            };
+            if found == part {
+                return Err(meta.error(format!("`{name}` is given twice")));
             }
-            if skip {
-                return Err(meta.error("`skip` is given twice"));
+            if found != Part::Tree {
+                return Err(meta.error("a field is one of `skip`, `ignore` and `kept`"));
             }
-            skip = true;
+            found = part;
             Ok(())
         })?;
     }
-    Ok(skip)
+    Ok(found)
 }
 
 fn no_attribute(attrs: &[Attribute]) -> syn::Result<()> {
@@ -298,13 +384,15 @@ mod tests {
                 #[tree(skip)]
                 A(#[tree(skipped)] Array),
                 B { #[tree(skip, skip)] b: Array },
+                C { #[tree(kept, ignore)] c: Array },
             }
         });
-        assert_eq!(said.len(), 4, "{said:?}");
+        assert_eq!(said.len(), 5, "{said:?}");
         assert!(said[0].contains("`skip` goes on a field"), "{said:?}");
         assert!(said[1].contains("not on the variant"), "{said:?}");
         assert!(said[2].contains("a field takes `#[tree(skip)]`"), "{said:?}");
         assert!(said[3].contains("twice"), "{said:?}");
+        assert!(said[4].contains("one of"), "{said:?}");
     }
 
     #[test]
@@ -384,9 +472,21 @@ mod tests {
                     a: PhantomData<T>,
                     #[tree(skip)]
                     b: u8,
+                    #[tree(ignore)]
+                    c: Vec<T>,
                 }
             )),
-            "where PhantomData < T > : :: core :: clone :: Clone"
+            "where Vec < T > : :: core :: clone :: Clone"
+        );
+        assert_eq!(
+            where_clause(parse_quote!(
+                struct S<T> {
+                    #[tree(skip)]
+                    a: Vec<T>,
+                }
+            )),
+            "where Vec < T > : :: core :: clone :: Clone + :: core :: cmp :: PartialEq + :: core :: marker :: Send + \
+             :: core :: marker :: Sync + 'static"
         );
         assert_eq!(
             where_clause(parse_quote!(

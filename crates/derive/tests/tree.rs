@@ -22,9 +22,16 @@ mod mock {
         }
 
         #[derive(Default)]
-        pub(crate) struct Path(pub(crate) Vec<Segment>);
+        pub(crate) struct Path(pub(crate) Vec<Segment>, pub(crate) bool);
 
         impl Path {
+            pub(crate) fn kept<R>(&mut self, f: impl FnOnce(&mut Path) -> R) -> R {
+                let kept = std::mem::replace(&mut self.1, true);
+                let result = f(self);
+                self.1 = kept;
+                result
+            }
+
             pub(crate) fn scope<R>(&mut self, segment: Segment, f: impl FnOnce(&mut Path) -> R) -> R {
                 self.0.push(segment);
                 let result = f(self);
@@ -36,6 +43,50 @@ mod mock {
         pub(crate) trait Tree: Sized {
             fn visit<'a>(&'a self, path: &mut Path, f: &mut dyn FnMut(&Path, &'a Array));
             fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self>;
+            fn describe(&self, to: &mut Describe<'_>);
+        }
+
+        /// The structure as text.
+        #[derive(Default)]
+        pub(crate) struct Describe<'a>(pub(crate) Vec<String>, std::marker::PhantomData<&'a ()>);
+
+        impl Describe<'_> {
+            pub(crate) fn node(&mut self, name: &'static str, fields: &'static [&'static str]) {
+                self.0.push(format!("{name} {}", fields.join(" ")));
+            }
+            pub(crate) fn kept(&mut self, f: impl FnOnce(&mut Self)) {
+                self.0.push("kept".to_owned());
+                f(self);
+            }
+        }
+
+        /// The stages of the real one; here all but the first tell the type.
+        pub(crate) mod fixed {
+            use super::{Describe, Tree};
+
+            pub(crate) struct Field<'a, T: ?Sized>(pub(crate) &'a T);
+
+            macro_rules! stages {
+                ($($stage:ident {$($bounds:tt)*} $t:ty: |$x:ident, $to:ident| $describe:expr;)*) => {$(
+                    pub(crate) trait $stage {
+                        fn describe(&self, to: &mut Describe<'_>);
+                    }
+                    impl<T: $($bounds)*> $stage for $t {
+                        fn describe(&self, $to: &mut Describe<'_>) {
+                            let $x = self;
+                            $describe
+                        }
+                    }
+                )*};
+            }
+            stages! {
+                OfTree {Tree} &&&&&Field<'_, T>: |x, to| x.0.describe(to);
+                OfShared {Copy} &&&&Field<'_, std::sync::Arc<T>>: |_x, to| to.0.push("shared".to_owned());
+                OfValue {PartialEq} &&&Field<'_, T>: |_x, to| to.0.push("value".to_owned());
+                OfSized {Copy} &&Field<'_, std::rc::Rc<T>>: |_x, to| to.0.push("sized".to_owned());
+                OfObject {?Sized} &Field<'_, std::sync::Arc<T>>: |_x, to| to.0.push("object".to_owned());
+                OfAny {?Sized} Field<'_, T>: |_x, to| to.0.push("any".to_owned());
+            }
         }
 
         impl Tree for Array {
@@ -44,6 +95,9 @@ mod mock {
             }
             fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
                 f(self)
+            }
+            fn describe(&self, to: &mut Describe<'_>) {
+                to.0.push("leaf".to_owned());
             }
         }
 
@@ -56,6 +110,10 @@ mod mock {
             fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
                 self.iter().map(|x| x.try_map(f)).collect()
             }
+            fn describe(&self, to: &mut Describe<'_>) {
+                to.0.push(self.len().to_string());
+                self.iter().for_each(|x| x.describe(to));
+            }
         }
 
         impl<T: Tree> Tree for Option<Box<T>> {
@@ -66,6 +124,9 @@ mod mock {
             }
             fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self> {
                 self.as_ref().map(|x| x.try_map(f).map(Box::new)).transpose()
+            }
+            fn describe(&self, to: &mut Describe<'_>) {
+                self.iter().for_each(|x| x.describe(to));
             }
         }
     }
@@ -164,7 +225,7 @@ fn an_enum_without_variants() {
 
 #[test]
 fn a_skipped_field_is_cloned_and_not_visited() {
-    // Neither a tree nor used by anything but its clone.
+    // Not a tree.
     #[derive(Clone, Debug, PartialEq)]
     struct Config(&'static str);
     #[derive(Tree)]
@@ -179,6 +240,65 @@ fn a_skipped_field_is_cloned_and_not_visited() {
     let model = doubled(&Model { config: Config("small"), weight: Array(1.0), table: Array(10.0) });
     assert_eq!(leaves(&model), list(&[(".weight", 2.0)]));
     assert_eq!((model.config, model.table), (Config("small"), Array(10.0)));
+}
+
+fn described(tree: &impl Tree) -> Vec<String> {
+    let mut to = mock::tree::Describe::default();
+    tree.describe(&mut to);
+    to.0
+}
+
+#[test]
+fn the_structure_has_variants_static_fields_and_roles() {
+    #[derive(Tree)]
+    #[tree(crate = "crate::mock")]
+    enum Layer {
+        Linear(Linear),
+        Norm {
+            scale: Array,
+            #[tree(kept)]
+            mean: Array,
+            #[tree(skip)]
+            epsilon: f32,
+            #[tree(ignore)]
+            calls: std::cell::Cell<u32>,
+        },
+        Relu,
+    }
+    let norm = Layer::Norm { scale: Array(1.0), mean: Array(2.0), epsilon: 0.0, calls: 3.into() };
+    let layers = vec![Layer::Relu, norm, Layer::Linear(linear(1.0, 2.0))];
+    let expected = "3,Layer::Relu ,Layer::Norm scale mean epsilon,leaf,kept,leaf,value,Layer::Linear 0,\
+                    Linear weight bias,leaf,leaf";
+    assert_eq!(described(&layers).join(","), expected);
+    let mut roles = Vec::new();
+    layers.visit(&mut Path::default(), &mut |path, _| roles.push(path.1));
+    assert_eq!(roles, [false, true, false, false]);
+    match &doubled(&layers)[1] {
+        Layer::Norm { scale, mean, epsilon, calls } => {
+            assert_eq!((scale, mean, epsilon, calls.get()), (&Array(2.0), &Array(4.0), &0.0, 3));
+        }
+        _ => panic!("the variant stays"),
+    }
+}
+
+#[test]
+fn a_static_field_is_described_at_the_first_stage_that_its_type_allows() {
+    type Function = std::sync::Arc<dyn Fn(f32) -> f32>;
+    #[derive(Clone, Copy)]
+    struct Opaque;
+    #[derive(Tree)]
+    #[tree(crate = "crate::mock")]
+    struct Stages(
+        #[tree(skip)] Vec<Array>,
+        #[tree(skip)] std::sync::Arc<u8>,
+        #[tree(skip)] fn(f32) -> f32,
+        #[tree(skip)] std::rc::Rc<Opaque>,
+        #[tree(skip)] Function,
+        #[tree(skip)] Opaque,
+    );
+    let function: Function = std::sync::Arc::new(|x| x);
+    let stages = Stages(vec![Array(1.0)], 1.into(), f32::abs, Opaque.into(), function, Opaque);
+    assert_eq!(described(&stages)[1..], ["1", "leaf", "shared", "value", "sized", "object", "any"]);
 }
 
 #[test]

@@ -254,7 +254,7 @@ function! {
         if !indices.dtype().is_integer() {
             return Err(Error::dtype("embedding", format!("rows are chosen by integers, not by {}; convert the indices with astype", indices.dtype())));
         }
-        ops::try_take(table, indices, 0)
+        ops::take_for("embedding", table, indices, 0)
     }
 
     /// Each element set to 0 with probability `p`, and the others divided by `1 − p`, so that the expected value

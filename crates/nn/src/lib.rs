@@ -39,7 +39,7 @@ macro_rules! function {
         /// # Errors
         /// When shapes, axes, element types or values do not fit.
         pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> {
-            function!(@body $($($wide),+;)? $body)
+            crate::named(stringify!($name), || function!(@body $($($wide),+;)? $body))
         }
 
         $(#[$meta])*
@@ -73,6 +73,15 @@ pub use functional::*;
 pub use layers::*;
 pub use positions::*;
 pub use recurrent::*;
+
+/// What `function` gives, with its error in the name `name`.
+#[inline]
+fn named<T>(
+    name: &'static str,
+    function: impl FnOnce() -> covector_core::Result<T>,
+) -> covector_core::Result<T> {
+    function().map_err(|error| error.named(name))
+}
 
 /// Turns a `Result` into its value, or panics at the caller's line with the error's text.
 #[track_caller]

@@ -2,7 +2,7 @@
 //! and compositions.
 
 use crate::array::Array;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, named};
 use crate::ops;
 use crate::prim::basic::{ALIAS, AS_TYPE, STOP_GRADIENT};
 use crate::prim::complex::{COMPLEX_ABS, CONJUGATE, IMAG, MAKE_COMPLEX, REAL, apply1};
@@ -183,7 +183,7 @@ op! {
 /// # Errors
 /// When the shapes do not broadcast or the element type is not supported.
 pub fn try_divmod(a: &Array, b: &Array) -> Result<(Array, Array)> {
-    Ok((ops::try_floor_divide(a, b)?, ops::try_remainder(a, b)?))
+    named("divmod", || Ok((ops::try_floor_divide(a, b)?, ops::try_remainder(a, b)?)))
 }
 
 /// [`floor_divide`](crate::ops::floor_divide) and [`remainder`](crate::ops::remainder) together.

@@ -1,7 +1,7 @@
 //! Arrays from nothing: constants, ranges, masks.
 
 use crate::array::Array;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, named};
 use crate::ops;
 use crate::prim::random::Arange;
 use crate::prim::shape::Broadcast;
@@ -43,7 +43,7 @@ pub(crate) fn zero_of(dtype: Dtype) -> Array {
 /// # Errors
 /// When the value's shape does not broadcast to `shape`.
 pub fn try_full(shape: &[usize], value: &Array) -> Result<Array> {
-    ops::try_broadcast_to(value, shape)
+    named("full", || ops::try_broadcast_to(value, shape))
 }
 
 /// An array filled with a number.
@@ -131,6 +131,9 @@ pub(crate) fn iota_of(shape: &[usize], dtype: Dtype) -> Result<Array> {
 /// # Errors
 /// When the element type is `bool`.
 pub fn try_linspace(start: f64, stop: f64, count: usize, dtype: Dtype) -> Result<Array> {
+    if dtype == Dtype::Bool {
+        return Err(Error::dtype("linspace", "bool is not supported; make a range of numbers and compare"));
+    }
     let float = if dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
     if count == 1 {
         return Ok(ops::full(&[1], start, dtype));
@@ -156,7 +159,7 @@ pub fn linspace(start: f64, stop: f64, count: usize, dtype: Dtype) -> Array {
 /// # Errors
 /// When the shape is too large to address.
 pub fn try_eye(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Result<Array> {
-    let (i, j) = grid(rows, columns)?;
+    let (i, j) = grid("eye", rows, columns)?;
     Ok(ops::to_dtype(&ops::try_equal(&ops::try_add(&i, &Array::scalar(k as i64))?, &j)?, dtype))
 }
 
@@ -170,7 +173,7 @@ pub fn eye(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Array {
 /// # Errors
 /// When the shape is too large to address.
 pub fn try_tri(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Result<Array> {
-    let (i, j) = grid(rows, columns)?;
+    let (i, j) = grid("tri", rows, columns)?;
     Ok(ops::to_dtype(&ops::try_greater_equal(&ops::try_add(&i, &Array::scalar(k as i64))?, &j)?, dtype))
 }
 
@@ -180,19 +183,22 @@ pub fn tri(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Array {
 }
 
 /// Row numbers as a column and column numbers as a row.
-fn grid(rows: usize, columns: usize) -> Result<(Array, Array)> {
-    let i = ops::reshape_to(&iota(rows, Dtype::I64)?, &[rows, 1])?;
-    Ok((i, ops::reshape_to(&iota(columns, Dtype::I64)?, &[1, columns])?))
+fn grid(op: &'static str, rows: usize, columns: usize) -> Result<(Array, Array)> {
+    let line = |n: usize, shape: &[usize]| named(op, || ops::reshape_to(&iota(n, Dtype::I64)?, shape));
+    Ok((line(rows, &[rows, 1])?, line(columns, &[1, columns])?))
 }
 
 /// What [`Array::new`] takes: numbers, and arrays, slices and vectors of them.
 pub trait Values {
     /// The element.
     type Element: Element;
-    /// The extents, from the outermost.
+    /// The extents of the first row of each level, from the outermost.
     fn shape(&self) -> Shape;
-    /// Appends the values in row-major order.
-    fn collect(&self, into: &mut Vec<Self::Element>);
+    /// Appends the values in row-major order. `shape` is what this part should have, and `row` the way to it.
+    ///
+    /// # Errors
+    /// When a row has another length than the first one of its level, with the way to it.
+    fn collect(&self, shape: &[usize], row: &mut Vec<usize>, into: &mut Vec<Self::Element>) -> Result<()>;
 }
 
 macro_rules! numbers {
@@ -202,8 +208,9 @@ macro_rules! numbers {
             fn shape(&self) -> Shape {
                 Shape::new()
             }
-            fn collect(&self, into: &mut Vec<$t>) {
+            fn collect(&self, _: &[usize], _: &mut Vec<usize>, into: &mut Vec<$t>) -> Result<()> {
                 into.push(*self);
+                Ok(())
             }
         }
     )*};
@@ -219,11 +226,35 @@ impl<T: Values> Values for [T] {
         }
         shape
     }
-    fn collect(&self, into: &mut Vec<T::Element>) {
-        for x in self {
-            x.collect(into);
+    fn collect(&self, shape: &[usize], row: &mut Vec<usize>, into: &mut Vec<T::Element>) -> Result<()> {
+        // Below an empty first row the shape ends, and there is nothing that could be longer.
+        let (expected, inner) = shape.split_first().map_or((0, shape), |(n, inner)| (*n, inner));
+        if self.len() != expected {
+            return Err(ragged(row, self.len(), expected));
         }
+        let depth = row.len();
+        row.push(0);
+        for (i, x) in self.iter().enumerate() {
+            row[depth] = i;
+            x.collect(inner, row, into)?;
+        }
+        row.pop();
+        Ok(())
     }
+}
+
+/// A row of `n` elements, where the first row of its level has `expected`.
+fn ragged(row: &[usize], n: usize, expected: usize) -> Error {
+    let text = |row: &[usize]| match row {
+        [i] => i.to_string(),
+        _ => row.iter().map(|i| format!("[{i}]")).collect(),
+    };
+    let (row, first) = (text(row), text(&vec![0; row.len()]));
+    let elements = if n == 1 { "element" } else { "elements" };
+    let message = format!(
+        "row {row} has {n} {elements}, but row {first} has {expected}; all rows of a level must be alike"
+    );
+    Error::shape("array", message)
 }
 
 macro_rules! like_slices {
@@ -233,8 +264,13 @@ macro_rules! like_slices {
             fn shape(&self) -> Shape {
                 self[..].shape()
             }
-            fn collect(&self, into: &mut Vec<T::Element>) {
-                self[..].collect(into);
+            fn collect(
+                &self,
+                shape: &[usize],
+                row: &mut Vec<usize>,
+                into: &mut Vec<T::Element>,
+            ) -> Result<()> {
+                self[..].collect(shape, row, into)
             }
         }
     )*};
@@ -246,8 +282,8 @@ impl<T: Values + ?Sized> Values for &T {
     fn shape(&self) -> Shape {
         (**self).shape()
     }
-    fn collect(&self, into: &mut Vec<T::Element>) {
-        (**self).collect(into);
+    fn collect(&self, shape: &[usize], row: &mut Vec<usize>, into: &mut Vec<T::Element>) -> Result<()> {
+        (**self).collect(shape, row, into)
     }
 }
 
@@ -260,11 +296,11 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// When nested vectors have different lengths.
+    /// When nested vectors have different lengths, with the first row that differs.
     pub fn try_new(values: impl Values) -> Result<Self> {
         let shape = values.shape();
         let mut flat = crate::buffer::room("array", checked_size("array", &shape)?)?;
-        values.collect(&mut flat);
+        values.collect(&shape, &mut Vec::new(), &mut flat)?;
         Self::from_slice(&flat, &shape)
     }
 

@@ -6,7 +6,7 @@
 
 use crate::array::Array;
 use crate::dtype::promote;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, named};
 use crate::ops;
 use crate::shape::ShapeText;
 use crate::wide;
@@ -488,6 +488,10 @@ fn product(a: &Labelled, b: &Labelled, batch: Set, summed: Set) -> Result<Labell
 /// # Errors
 /// When the subscripts are malformed or do not fit the operands, or integers make a matrix product.
 pub fn try_einsum(subscripts: &str, operands: &[Array]) -> Result<Array> {
+    named("einsum", || evaluated(subscripts, operands))
+}
+
+fn evaluated(subscripts: &str, operands: &[Array]) -> Result<Array> {
     let equation = Equation::parse(subscripts, operands)?;
     if !equation.sums_sums(operands) || !operands.iter().any(|x| wide::is_half(x.dtype())) {
         return contracted(&equation, operands);
@@ -559,7 +563,7 @@ impl fmt::Display for EinsumPath {
 /// # Errors
 /// When the subscripts are malformed or do not fit the operands.
 pub fn try_einsum_path(subscripts: &str, operands: &[Array]) -> Result<EinsumPath> {
-    let equation = Equation::parse(subscripts, operands)?;
+    let equation = named("einsum_path", || Equation::parse(subscripts, operands))?;
     let output = set(&equation.output);
     let mut terms: Vec<Set> = equation.inputs.iter().map(|labels| set(labels)).collect();
     let all = terms.iter().fold(0, |s, t| s | t);

@@ -11,15 +11,22 @@ use covector_kernels::{Dtype, Scatter as Kind};
 use smallvec::{SmallVec, smallvec};
 use std::borrow::Cow;
 
-/// Applies the gather primitive; all indices get one shape.
-pub(crate) fn gather(src: &Array, indices: &[Array], axes: Dims, slice: Shape) -> Result<Array> {
+/// Applies the gather primitive for the public operation `op`; all indices get one shape.
+pub(crate) fn gather(
+    op: &'static str,
+    src: &Array,
+    indices: &[Array],
+    axes: Dims,
+    slice: Shape,
+) -> Result<Array> {
     let mut inputs: crate::array::Inputs = smallvec![src.clone()];
     inputs.extend(ops::try_broadcast_arrays(indices)?);
-    Array::apply(Gather { axes, slice }, inputs)
+    Array::apply(Gather { op, axes, slice }, inputs)
 }
 
-/// Applies a scatter primitive; all indices get one shape.
+/// Applies a scatter primitive for the public operation `op`; all indices get one shape.
 pub(crate) fn scatter(
+    op: &'static str,
     kind: Kind,
     target: &Array,
     indices: &[Array],
@@ -32,7 +39,7 @@ pub(crate) fn scatter(
     accumulated(kind, several, [target, updates], |[target, updates]| {
         let mut inputs: crate::array::Inputs = smallvec![target.clone(), updates.clone()];
         inputs.extend(indices);
-        Array::apply(Scatter { kind, axes }, inputs)
+        Array::apply(Scatter { op, kind, axes }, inputs)
     })
 }
 
@@ -49,11 +56,12 @@ fn accumulated(
     }
 }
 
-pub(crate) fn take_along(x: &Array, indices: &Array, axis: usize) -> Result<Array> {
-    Array::apply(TakeAlong { axis, classes: None }, smallvec![x.clone(), indices.clone()])
+pub(crate) fn take_along(op: &'static str, x: &Array, indices: &Array, axis: usize) -> Result<Array> {
+    Array::apply(TakeAlong { op, axis, classes: false }, smallvec![x.clone(), indices.clone()])
 }
 
 pub(crate) fn scatter_along(
+    op: &'static str,
     kind: Kind,
     x: &Array,
     indices: &Array,
@@ -61,7 +69,7 @@ pub(crate) fn scatter_along(
     updates: &Array,
 ) -> Result<Array> {
     accumulated(kind, indices.shape()[axis] > 1, [x, updates], |[x, updates]| {
-        Array::apply(ScatterAlong { kind, axis }, smallvec![x.clone(), updates.clone(), indices.clone()])
+        Array::apply(ScatterAlong { op, kind, axis }, smallvec![x.clone(), updates.clone(), indices.clone()])
     })
 }
 
@@ -79,28 +87,12 @@ op! {
     /// Elements of an axis by number; the axis gives way to the axes of `indices`. Negative numbers count from
     /// the end; one outside the axis is an error when the values are computed.
     pub fn take / try_take(x: &Array, indices: &Array, axis: isize) {
-        check_indices("take", indices)?;
-        let axis = normalize_axis("take", axis, x.ndim())?;
-        if x.shape()[axis] == 0 && indices.size() > 0 {
-            return Err(Error::index("take", format!("axis {axis} of shape {} is empty; nothing can be taken from it", ShapeText(x.shape()))));
-        }
-        let mut slice = Shape::from_slice(x.shape());
-        slice[axis] = slice[axis].min(1);
-        let out = gather(x, std::slice::from_ref(indices), smallvec![axis], slice)?;
-        // Axes now: indices, then the slice with an axis of extent 1; the index axes belong in its place.
-        let k = indices.ndim();
-        let mut shape = Shape::from_slice(out.shape());
-        shape.remove(k + axis);
-        let out = ops::reshape_to(&out, &shape)?;
-        let order: Dims = (k..k + axis).chain(0..k).chain(k + axis..out.ndim()).collect();
-        ops::permute(&out, order)
+        take_for("take", x, indices, axis)
     }
 
     /// One element along `axis` for each element of `indices`, whose other extents broadcast with `x`'s.
     pub fn take_along_axis / try_take_along_axis(x: &Array, indices: &Array, axis: isize) {
-        check_indices("take_along_axis", indices)?;
-        let (x, indices, axis) = align("take_along_axis", x, indices, axis)?;
-        take_along(&x, &indices, axis)
+        take_along_axis_for("take_along_axis", x, indices, axis)
     }
 
     /// The array with elements along `axis` replaced at `indices`; the last of several for one place stays.
@@ -141,8 +133,39 @@ op! {
 pub fn pick_class(op: &'static str, x: &Array, classes: &Array, axis: isize) -> Result<Array> {
     check_indices(op, classes)?;
     let (x, places, axis) = align(op, x, &ops::try_expand_dims(classes, &[axis])?, axis)?;
-    let picked = Array::apply(TakeAlong { axis, classes: Some(op) }, smallvec![x, places])?;
+    let picked = Array::apply(TakeAlong { op, axis, classes: true }, smallvec![x, places])?;
     ops::try_squeeze(&picked, &[axis as isize])
+}
+
+/// [`take`] as a part of the operation `op`, which messages name.
+#[doc(hidden)]
+pub fn take_for(op: &'static str, x: &Array, indices: &Array, axis: isize) -> Result<Array> {
+    check_indices(op, indices)?;
+    let axis = normalize_axis(op, axis, x.ndim())?;
+    if x.shape()[axis] == 0 && indices.size() > 0 {
+        return Err(Error::index(
+            op,
+            format!("axis {axis} of shape {} is empty; nothing can be taken from it", ShapeText(x.shape())),
+        ));
+    }
+    let mut slice = Shape::from_slice(x.shape());
+    slice[axis] = slice[axis].min(1);
+    let out = gather(op, x, std::slice::from_ref(indices), smallvec![axis], slice)?;
+    // Axes now: indices, then the slice with an axis of extent 1; the index axes belong in its place.
+    let k = indices.ndim();
+    let mut shape = Shape::from_slice(out.shape());
+    shape.remove(k + axis);
+    let out = ops::reshape_to(&out, &shape)?;
+    let order: Dims = (k..k + axis).chain(0..k).chain(k + axis..out.ndim()).collect();
+    ops::permute(&out, order)
+}
+
+/// [`take_along_axis`] as a part of the operation `op`, which messages name.
+#[doc(hidden)]
+pub fn take_along_axis_for(op: &'static str, x: &Array, indices: &Array, axis: isize) -> Result<Array> {
+    check_indices(op, indices)?;
+    let (x, indices, axis) = align(op, x, indices, axis)?;
+    take_along(op, &x, &indices, axis)
 }
 
 /// Everything but `axis` broadcast to one shape.
@@ -184,7 +207,7 @@ fn scatter_along_axis(
     shape[axis] = indices.shape().get(axis).copied().unwrap_or(0);
     let indices = ops::try_broadcast_to(indices, &shape)?;
     let values = ops::try_broadcast_to(&ops::to_dtype(values, x.dtype()), &shape)?;
-    scatter_along(kind, x, &indices, axis, &values)
+    scatter_along(op, kind, x, &indices, axis, &values)
 }
 
 /// How [`index_update`] combines.
@@ -405,7 +428,7 @@ impl Plan {
             return Err(Error::index("index", format!("axis {k} is empty; nothing can be taken from it")));
         }
         let kept = self.kept(&slice, &axes);
-        let out = gather(&part, &arrays, axes, slice)?;
+        let out = gather("index", &part, &arrays, axes, slice)?;
         let mut shape = Shape::from_slice(&out.shape()[..self.rank()]);
         shape.extend_from_slice(&kept);
         ops::permute(&ops::reshape_to(&out, &shape)?, self.order(kept.len()))
@@ -444,7 +467,7 @@ impl Plan {
         if how == Some(Update::Divide) {
             // The divisors first: an integer has no reciprocal, and one division rounds once.
             let part = wide::rounded_once([&part, &value], |[part, value]| {
-                let divisor = scatter(Kind::Prod, &ops::ones_like(part), &arrays, axes, value)?;
+                let divisor = scatter(op, Kind::Prod, &ops::ones_like(part), &arrays, axes, value)?;
                 combine(Update::Divide, part, &divisor)
             })?;
             let part = ops::reshape_to(&part, &self.window.extents)?;
@@ -459,7 +482,7 @@ impl Plan {
             Some(Update::Minimum) => (Kind::Min, value),
         };
         let value = ops::to_dtype(&value, x.dtype());
-        let part = scatter(kind, &part, &arrays, axes, &value)?;
+        let part = scatter(op, kind, &part, &arrays, axes, &value)?;
         ops::update_window(x, &ops::reshape_to(&part, &self.window.extents)?, self.window.clone())
     }
 }
@@ -567,7 +590,7 @@ fn expand_booleans<'a>(op: &'static str, x: &Array, indices: &'a [Index]) -> Res
                         ),
                     ));
                 }
-                let values = mask.try_to_vec::<bool>()?;
+                let values = mask.values::<bool>(op)?;
                 let count = values.iter().filter(|v| **v).count();
                 let places = (0..mask.ndim()).map(|_| crate::buffer::room::<i64>(op, count));
                 let mut places: Vec<Vec<i64>> = places.collect::<Result<_>>()?;

@@ -5,9 +5,9 @@
 //! operations. Derivative rules are written in these functions too, which is why they differentiate to any
 //! order.
 
-/// Defines an operation once: the `try_` function as written, the panicking function, and both as methods of the
-/// first argument. `once(x, y)` behind the arguments: computed in the type of their sums, and the result rounded once;
-/// see [`wide`](crate::wide).
+/// Defines an operation once: the `try_` function, the panicking function, and both as methods of the first argument.
+/// What fails inside, fails in the name of the operation that was called. `once(x, y)` behind the arguments: computed in
+/// the type of their sums, and the result rounded once; see [`wide`](crate::wide).
 macro_rules! op {
     ($(
         $(#[$meta:meta])*
@@ -20,7 +20,7 @@ macro_rules! op {
             /// # Errors
             /// When shapes, axes, element types or values do not fit.
             pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> {
-                op!(@body $($($wide),+;)? $body)
+                crate::error::named(stringify!($name), || op!(@body $($($wide),+;)? $body))
             }
 
             $(#[$meta])*

@@ -353,13 +353,13 @@ pub fn try_stack(arrays: &[Array], axis: isize) -> Result<Array> {
     let Some(first) = arrays.first() else {
         return Err(Error::value("stack", "no arrays were given; give at least one"));
     };
-    if let Some(other) = arrays.iter().find(|x| x.shape() != first.shape()) {
+    if let Some(i) = arrays.iter().position(|x| x.shape() != first.shape()) {
         return Err(Error::shape(
             "stack",
             format!(
-                "all arrays must have one shape, but {} and {} differ",
-                ShapeText(first.shape()),
-                ShapeText(other.shape())
+                "array {i} has shape {}, but array 0 has shape {}; all must have one shape",
+                ShapeText(arrays[i].shape()),
+                ShapeText(first.shape())
             ),
         ));
     }

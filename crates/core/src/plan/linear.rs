@@ -267,7 +267,8 @@ pub(crate) fn write_op(op: &Op, inputs: &[Array], key: &mut Vec<u64>) {
         }
         Param::Text(v) => {
             key.push(5 | (v.len() as u64) << 3);
-            key.extend(v.bytes().map(u64::from));
+            let word = |bytes: &[u8]| bytes.iter().fold(0, |word, &b| word << 8 | u64::from(b));
+            key.extend(v.as_bytes().chunks(8).map(word));
         }
     };
     op.params(&mut Params::new(&mut sink));

@@ -24,6 +24,8 @@ fn out_of_bounds(op: &'static str) -> impl Fn(OutOfBounds) -> Error {
 /// Slices of input 0 that start at the indices of inputs 1, 2, …: output axes are those of the (equal-shaped)
 /// index arrays, then those of a slice.
 pub(crate) struct Gather {
+    /// The public operation, for messages: an index is checked when the values are computed.
+    pub(crate) op: &'static str,
     /// The axis of input 0 that each index array counts along.
     pub(crate) axes: Dims,
     /// The extent of a slice on every axis of input 0.
@@ -38,7 +40,7 @@ impl Primitive for Gather {
         let src = inputs[0].shape();
         if let Some(k) = (0..src.len()).find(|&k| self.slice[k] > src[k]) {
             return Err(Error::index(
-                "gather",
+                self.op,
                 format!("axis {k} of shape {} has no slice of extent {}", ShapeText(src), self.slice[k]),
             ));
         }
@@ -55,14 +57,14 @@ impl Primitive for Gather {
         let rank = batch.inputs[1].ndim() - usize::from(batch.batched[1]);
         if !batch.batched[0] {
             let indices = full_indices(batch, 1)?;
-            return Ok(vec![ops::gather(src, &indices, self.axes.clone(), self.slice.clone())?]);
+            return Ok(vec![ops::gather(self.op, src, &indices, self.axes.clone(), self.slice.clone())?]);
         }
         let mut axes: Dims = self.axes.iter().map(|a| a + 1).collect();
         let mut slice = self.slice.clone();
         if !indexed {
             // The batch is one more axis of the slice; it ends up behind the index axes.
             slice.insert(0, batch.size);
-            let out = ops::gather(src, &batch.inputs[1..], axes, slice)?;
+            let out = ops::gather(self.op, src, &batch.inputs[1..], axes, slice)?;
             return Ok(vec![ops::try_moveaxis(&out, rank as isize, 0)?]);
         }
         // Both: the batch's own index picks its part of the source.
@@ -72,16 +74,17 @@ impl Primitive for Gather {
         indices.insert(0, batch_index(batch.size, indices[0].shape())?);
         let mut shape = Shape::from_slice(indices[0].shape());
         shape.extend_from_slice(&self.slice);
-        Ok(vec![ops::reshape_to(&ops::gather(src, &indices, axes, slice)?, &shape)?])
+        Ok(vec![ops::reshape_to(&ops::gather(self.op, src, &indices, axes, slice)?, &shape)?])
     }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let mut out = Data::alloc("gather", outs[0].dtype, &outs[0].shape)?;
+        let mut out = Data::alloc(self.op, outs[0].dtype, &outs[0].shape)?;
         let indices: SmallVec<[View<'_>; 4]> = inputs[1..].iter().map(Data::view).collect();
         kernels::gather(inputs[0].view(), &indices, &self.axes, &self.slice, out.out())
-            .map_err(out_of_bounds("gather"))?;
+            .map_err(out_of_bounds(self.op))?;
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
+        params.put("op", Param::Text(self.op));
         params.put("axes", Param::Ints(&self.axes));
         params.put("slice", Param::Ints(&self.slice));
     }
@@ -93,7 +96,7 @@ impl Linear for Gather {
     }
     fn transpose(&self, _i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
         let Some(ct) = &cotangents[0] else { return Ok(None) };
-        ops::scatter(Kind::Add, &ops::zeros_like(&x[0]), &x[1..], self.axes.clone(), ct).map(Some)
+        ops::scatter(self.op, Kind::Add, &ops::zeros_like(&x[0]), &x[1..], self.axes.clone(), ct).map(Some)
     }
 }
 
@@ -112,6 +115,8 @@ fn batch_index(size: usize, shape: &[usize]) -> Result<Array> {
 
 /// Input 0 with input 1's slices combined into it at the indices of inputs 2, 3, ….
 pub(crate) struct Scatter {
+    /// The public operation, for messages.
+    pub(crate) op: &'static str,
     pub(crate) kind: Kind,
     pub(crate) axes: Dims,
 }
@@ -123,7 +128,7 @@ impl Scatter {
     }
 
     fn again(&self, kind: Kind, x: &[Array], target: &Array, updates: &Array) -> Result<Array> {
-        ops::scatter(kind, target, &x[2..], self.axes.clone(), updates)
+        ops::scatter(self.op, kind, target, &x[2..], self.axes.clone(), updates)
     }
 
     /// The product of the factors that are zero, `count` of them in each place, and its tangent.
@@ -165,7 +170,7 @@ impl Scatter {
 
     /// What stands in `target` at each update's place.
     fn read(&self, x: &[Array], target: &Array) -> Result<Array> {
-        ops::gather(target, &x[2..], self.axes.clone(), self.slice(x))
+        ops::gather(self.op, target, &x[2..], self.axes.clone(), self.slice(x))
     }
 }
 
@@ -196,17 +201,18 @@ impl Primitive for Scatter {
         let mut axes: Dims = self.axes.iter().map(|a| a + 1).collect();
         axes.insert(0, 0);
         let updates = ops::try_expand_dims(&updates, &[rank as isize])?;
-        Ok(vec![ops::scatter(self.kind, &target, &indices, axes, &updates)?])
+        Ok(vec![ops::scatter(self.op, self.kind, &target, &indices, axes, &updates)?])
     }
     fn eval(&self, mut inputs: Values, outs: &[Aval]) -> Result<Values> {
         let target = inputs.remove(0);
-        let mut out = owned(self.name(), target, &outs[0])?;
+        let mut out = owned(self.op, target, &outs[0])?;
         let indices: SmallVec<[View<'_>; 4]> = inputs[1..].iter().map(Data::view).collect();
         kernels::scatter(self.kind, out.out(), &indices, &self.axes, inputs[0].view())
-            .map_err(out_of_bounds(self.name()))?;
+            .map_err(out_of_bounds(self.op))?;
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
+        params.put("op", Param::Text(self.op));
         params.put("axes", Param::Ints(&self.axes));
     }
 }
@@ -291,9 +297,11 @@ impl Structured for Scatter {
 
 /// One element of input 0 for each element of input 1, an index along `axis`; the shapes agree elsewhere.
 pub(crate) struct TakeAlong {
+    /// The public operation, for messages.
+    pub(crate) op: &'static str,
     pub(crate) axis: usize,
-    /// The loss that asks, if the indices are classes: these do not count from the end.
-    pub(crate) classes: Option<&'static str>,
+    /// Whether the indices are classes of a loss: these do not count from the end.
+    pub(crate) classes: bool,
 }
 
 impl Primitive for TakeAlong {
@@ -307,30 +315,28 @@ impl Primitive for TakeAlong {
         Derivative::Linear(self)
     }
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
-        let take = TakeAlong { axis: self.axis + 1, classes: self.classes };
+        let take = TakeAlong { op: self.op, axis: self.axis + 1, classes: self.classes };
         Ok(vec![Array::apply(take, smallvec![batch.full(0)?, batch.full(1)?])?])
     }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let op = self.classes.unwrap_or("take_along_axis");
-        if self.classes.is_some()
+        if self.classes
             && let Some(class) = kernels::first_negative(inputs[1].view())
         {
             let count = inputs[0].shape()[self.axis];
             return Err(Error::index(
-                op,
+                self.op,
                 format!("class {class} is negative; the classes are numbered from 0 to {}", count.max(1) - 1),
             ));
         }
-        let mut out = Data::alloc("take_along_axis", outs[0].dtype, &outs[0].shape)?;
+        let mut out = Data::alloc(self.op, outs[0].dtype, &outs[0].shape)?;
         kernels::take_along_axis(inputs[0].view(), inputs[1].view(), self.axis, out.out())
-            .map_err(out_of_bounds(op))?;
+            .map_err(out_of_bounds(self.op))?;
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
+        params.put("op", Param::Text(self.op));
         params.put("axis", Param::Int(self.axis as i64));
-        if let Some(op) = self.classes {
-            params.put("classes", Param::Text(op));
-        }
+        params.put("classes", Param::Int(i64::from(self.classes)));
     }
 }
 
@@ -343,7 +349,8 @@ impl Linear for TakeAlong {
         let (shape, axis) = (x[0].shape(), self.axis);
         let one_each = (0..shape.len()).all(|k| x[1].shape()[k] == if k == axis { 1 } else { shape[k] });
         if !one_each || i32::try_from(shape[axis]).is_err() {
-            return ops::scatter_along(Kind::Add, &ops::zeros_like(&x[0]), &x[1], axis, ct).map(Some);
+            return ops::scatter_along(self.op, Kind::Add, &ops::zeros_like(&x[0]), &x[1], axis, ct)
+                .map(Some);
         }
         // One element of each line, as a loss picks its targets: a comparison, which runs along with whatever else
         // is done to the lines, where a scatter would be a pass over memory of its own.
@@ -352,7 +359,7 @@ impl Linear for TakeAlong {
         line[axis] = shape[axis];
         let places = ops::reshape_to(&ops::try_arange(0.0, f64::from(extent), 1.0, Dtype::I32)?, &line)?;
         let mut index = ops::to_dtype(&x[1], Dtype::I32);
-        if self.classes.is_none() {
+        if !self.classes {
             let from_end = ops::try_add(&index, &Array::scalar(extent))?;
             index = ops::try_where_(&ops::try_less(&index, &Array::scalar(0i32))?, &from_end, &index)?;
         }
@@ -362,6 +369,8 @@ impl Linear for TakeAlong {
 
 /// Input 0 with input 1 combined into it at the indices of input 2 along `axis`; input 1 has input 2's shape.
 pub(crate) struct ScatterAlong {
+    /// The public operation, for messages.
+    pub(crate) op: &'static str,
     pub(crate) kind: Kind,
     pub(crate) axis: usize,
 }
@@ -378,16 +387,17 @@ impl Primitive for ScatterAlong {
     }
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         let (target, updates, indices) = (batch.full(0)?, batch.full(1)?, batch.full(2)?);
-        Ok(vec![ops::scatter_along(self.kind, &target, &indices, self.axis + 1, &updates)?])
+        Ok(vec![ops::scatter_along(self.op, self.kind, &target, &indices, self.axis + 1, &updates)?])
     }
     fn eval(&self, mut inputs: Values, outs: &[Aval]) -> Result<Values> {
         let target = inputs.remove(0);
-        let mut out = owned(self.name(), target, &outs[0])?;
+        let mut out = owned(self.op, target, &outs[0])?;
         kernels::scatter_along_axis(self.kind, out.out(), inputs[1].view(), self.axis, inputs[0].view())
-            .map_err(out_of_bounds(self.name()))?;
+            .map_err(out_of_bounds(self.op))?;
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
+        params.put("op", Param::Text(self.op));
         params.put("axis", Param::Int(self.axis as i64));
     }
 }
@@ -398,7 +408,7 @@ impl Linear for ScatterAlong {
     }
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
         let Some(ct) = &cotangents[0] else { return Ok(None) };
-        Ok(Some(if i == 0 { ct.clone() } else { ops::take_along(ct, &x[2], self.axis)? }))
+        Ok(Some(if i == 0 { ct.clone() } else { ops::take_along(self.op, ct, &x[2], self.axis)? }))
     }
 }
 
@@ -409,11 +419,11 @@ impl Structured for ScatterAlong {
         let zero = ops::zero_of(x[0].dtype());
         let numbers = ops::iota_of(x[1].shape(), Dtype::I64)?;
         let none = ops::full_i64(x[0].shape(), -1);
-        let winner = ops::scatter_along(Kind::Set, &none, &x[2], self.axis, &numbers)?;
-        let stayed = ops::try_equal(&ops::take_along(&winner, &x[2], self.axis)?, &numbers)?;
+        let winner = ops::scatter_along(self.op, Kind::Set, &none, &x[2], self.axis, &numbers)?;
+        let stayed = ops::try_equal(&ops::take_along(self.op, &winner, &x[2], self.axis)?, &numbers)?;
         let untouched = ops::try_less(&winner, &ops::constant_like(&winner, 0.0))?;
         let base = ops::try_where_(&untouched, &t(0), &zero)?;
         let moved = ops::try_where_(&stayed, &t(1), &zero)?;
-        Ok(vec![Some(ops::scatter_along(Kind::Add, &base, &x[2], self.axis, &moved)?)])
+        Ok(vec![Some(ops::scatter_along(self.op, Kind::Add, &base, &x[2], self.axis, &moved)?)])
     }
 }

@@ -60,6 +60,14 @@ fn between(low: &Operand, high: &Operand, shape: &[usize], dtype: Dtype, key: Ar
     ops::try_add(&ops::try_multiply(&ops::try_subtract(&high, &low)?, &unit)?, &low)
 }
 
+/// `x · scale`, for the distribution `op`.
+fn scaled(op: &'static str, x: Array, scale: &Operand) -> Result<Array> {
+    if scale.is(1.0) {
+        return Ok(x);
+    }
+    ops::try_multiply(&x, &scale.array(x.dtype())).map_err(|e| e.named(op))
+}
+
 /// Uniform between -1 and 1, both excluded, in single precision.
 fn symmetric(shape: &[usize], key: Array) -> Result<Array> {
     between(&Operand::Number(f64::from((-1.0f32).next_up())), &Operand::Number(1.0), shape, Dtype::F32, key)
@@ -118,16 +126,20 @@ pub fn normal(
         let parts = ops::try_split(&draw(Draw::Normal { factor: 1.0 }, &pairs, key)?, 2, -1)?;
         let part = |i: usize| ops::try_squeeze(&parts[i], &[-1]);
         let z = ops::make_complex(&part(0)?, &part(1)?)?;
-        if scale.is(1.0) { z } else { ops::try_multiply(&z, &scale.array(dtype))? }
+        scaled("normal", z, &scale)?
     } else if dtype == Dtype::F32 && scale.is(1.0) {
         draw(Draw::Normal { factor: SQRT_2 as f32 }, shape, key)?
     } else {
         let e = ops::to_dtype(&draw(Draw::Normal { factor: 1.0 }, shape, key)?, dtype);
         let root = ops::constant(SQRT_2, dtype);
-        let factor = if scale.is(1.0) { root } else { ops::try_multiply(&root, &scale.array(dtype))? };
-        ops::try_multiply(&factor, &e)?
+        let factor = scaled("normal", root, &scale)?;
+        ops::try_multiply(&factor, &e).map_err(|e| e.named("normal"))?
     };
-    if loc.is(0.0) { Ok(drawn) } else { ops::try_add(&drawn, &loc.array(dtype)) }
+    if loc.is(0.0) {
+        Ok(drawn)
+    } else {
+        ops::try_add(&drawn, &loc.array(dtype)).map_err(|e| e.named("normal"))
+    }
 }
 
 /// Normal random numbers of mean 0 and deviation 1 between `lower` and `upper`, which broadcast to the shape, or give it.
@@ -234,11 +246,9 @@ pub fn laplace(
     let (loc, scale) = (loc.into(), scale.into());
     let u = symmetric(shape, key_or_next("laplace", key)?)?;
     let size = ops::try_log1p(&ops::try_negative(&ops::try_abs(&u)?)?)?;
-    let mut x = ops::to_dtype(&ops::try_multiply(&ops::try_sign(&u)?, &size)?, dtype);
-    if !scale.is(1.0) {
-        x = ops::try_multiply(&x, &scale.array(dtype))?;
-    }
-    if loc.is(0.0) { Ok(x) } else { ops::try_add(&x, &loc.array(dtype)) }
+    let x = ops::to_dtype(&ops::try_multiply(&ops::try_sign(&u)?, &size)?, dtype);
+    let x = scaled("laplace", x, &scale)?;
+    if loc.is(0.0) { Ok(x) } else { ops::try_add(&x, &loc.array(dtype)).map_err(|e| e.named("laplace")) }
 }
 
 /// The numbers from 0 to `count - 1` in random order, as `uint32`.

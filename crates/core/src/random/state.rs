@@ -122,7 +122,7 @@ pub fn state() -> Array {
 /// When `key` is no key.
 pub fn set_state(key: &Array) -> Result<()> {
     check_key("random.state", key)?;
-    let state = match key.try_to_vec::<u32>() {
+    let state = match key.values::<u32>("random.state") {
         Ok(words) => State::Key([words[0], words[1]]),
         Err(_) => State::Traced(key.clone()),
     };

@@ -21,7 +21,7 @@ use crate::transforms::flat::{jvp_flat, vmap_flat};
 use crate::transforms::subgraph::Subgraph;
 use crate::transforms::vmap::Output;
 use crate::transforms::walks::or_zeros;
-use crate::tree::Tree;
+use crate::tree::{Structure, Tree};
 use smallvec::smallvec;
 use std::collections::VecDeque;
 use std::fmt;
@@ -283,10 +283,13 @@ impl Structured for CompiledCall {
 
 /// A function that traces `f` at the first call with arrays of given shapes and types, and from then on runs a plan.
 ///
-/// The result equals that of `f`, bit for bit, and the function can itself be transformed. Arrays that `f` captures
-/// are constants; random numbers without a key are drawn anew at each call; other side effects happen when `f` is
-/// traced only. So do decisions on plain values in the argument (a `bool` or an `f32` in a tree): capture such values
-/// or make one compiled function for each. The 64 most recent traces are kept.
+/// `f` is traced again for arguments with arrays of other shapes or types, and for arguments of another
+/// [structure](Tree::structure): another variant, key, length, or plain value (a `bool` or an `f32` in a tree, a field
+/// with `#[tree(skip)]`). The 64 most recent traces are kept.
+///
+/// The result equals that of `f`, bit for bit, and the function can itself be transformed. What `f` captures is a
+/// constant; random numbers without a key are drawn anew at each call; other side effects happen when `f` is traced
+/// only.
 ///
 /// ```
 /// use covector_core::{Array, transforms::{compile, grad}};
@@ -301,10 +304,10 @@ impl Structured for CompiledCall {
 pub fn compile<P: Tree, R: Output>(f: impl Fn(&P) -> R) -> impl Fn(&P) -> Result<R::Tree> {
     let cache: Mutex<VecDeque<Arc<Entry<R::Tree>>>> = Mutex::default();
     move |args: &P| {
-        let (paths, leaves): (Vec<String>, Vec<Array>) =
-            args.paths().into_iter().map(|(path, x)| (path.to_string(), x)).unzip();
-        let fits =
-            |e: &&Arc<Entry<R::Tree>>| e.avals.iter().eq(leaves.iter().map(Array::aval)) && e.paths == paths;
+        let leaves = args.leaves();
+        let fits = |e: &&Arc<Entry<R::Tree>>| {
+            e.avals.iter().eq(leaves.iter().map(Array::aval)) && e.structure.fits(args)
+        };
         let found = cache.lock().unwrap_or_else(|e| e.into_inner()).iter().find(fits).cloned();
         let entry = match found {
             Some(entry) => entry,
@@ -312,13 +315,14 @@ pub fn compile<P: Tree, R: Output>(f: impl Fn(&P) -> R) -> impl Fn(&P) -> Result
                 let avals: Vec<Aval> = leaves.iter().map(|x| x.aval().clone()).collect();
                 let mut out = None;
                 let compiled = compile_flat(&avals, |xs| {
-                    let tree = f(&args.with_leaves(xs)?).into_tree()?;
+                    let tree = f(&args.with_any_leaves(xs)?).into_tree()?;
                     let leaves = tree.leaves();
                     out = Some(tree);
                     Ok(leaves)
                 })?;
                 let out = out.expect("f ran");
-                let entry = Arc::new(Entry { paths, avals, compiled, out: Mutex::new(out) });
+                let entry =
+                    Arc::new(Entry { structure: args.structure(), avals, compiled, out: Mutex::new(out) });
                 if entry.compiled.is_closed() {
                     let mut cache = cache.lock().unwrap_or_else(|e| e.into_inner());
                     if cache.len() == MAX_GRAPHS {
@@ -331,13 +335,13 @@ pub fn compile<P: Tree, R: Output>(f: impl Fn(&P) -> R) -> impl Fn(&P) -> Result
         };
         let outs = entry.compiled.call(&leaves)?;
         let out = entry.out.lock().unwrap_or_else(|e| e.into_inner());
-        out.with_leaves(&outs)
+        out.with_any_leaves(&outs)
     }
 }
 
 /// One trace of a compiled function.
 struct Entry<T> {
-    paths: Vec<String>,
+    structure: Structure,
     avals: Vec<Aval>,
     compiled: Compiled,
     /// The structure of the result.

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::ops;
 use crate::primitive::MaybeArrays;
 use crate::shape::{ShapeText, normalize_axis};
-use crate::trace::{TraceGuard, Tracing};
+use crate::trace::{Place, TraceGuard, Tracing};
 use crate::transforms::walks::{batch, or_zeros, pullback, pushforward};
 
 /// A function that was run on tracers and can be differentiated: its outputs, and the way back to its inputs.
@@ -25,6 +25,7 @@ pub fn vjp_flat(primals: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>
     let leaves: Vec<Array> = primals.iter().map(|x| x.tracer(&guard.set)).collect();
     let tracing = Tracing::enter();
     let outputs = f(&leaves)?;
+    guard.returned();
     drop(tracing);
     Ok(Tracer { guard, leaves, outputs })
 }
@@ -33,6 +34,14 @@ impl Tracer {
     /// What `f` returned.
     pub fn outputs(&self) -> &[Array] {
         &self.outputs
+    }
+
+    /// Where a value that depends on the primals was read, if no output depends on them: then what was made from the
+    /// value is a constant, and all derivatives are zero.
+    pub fn lost_read(&self) -> Option<&Place> {
+        let trace = self.guard.trace();
+        let place = trace.read()?;
+        (!self.outputs.iter().any(|x| x.depends_on(trace))).then_some(place)
     }
 
     /// The cotangents of the primals for cotangents of the outputs: `Jᴴ ct`, with zeros for what `f` did not use.
@@ -84,7 +93,13 @@ pub fn jvp_flat(
     Ok((traced.outputs, tangents))
 }
 
-fn check_like(op: &'static str, what: &str, of: &str, got: &[Array], like: &[Array]) -> Result<()> {
+pub(super) fn check_like(
+    op: &'static str,
+    what: &str,
+    of: &str,
+    got: &[Array],
+    like: &[Array],
+) -> Result<()> {
     if got.len() != like.len() {
         return Err(Error::value(
             op,

@@ -4,7 +4,8 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::shape::ShapeText;
-use crate::transforms::flat::{Tracer, jvp_flat, vjp_flat};
+use crate::transforms::argument::{Argument, check_reads};
+use crate::transforms::flat::{Tracer, check_like, vjp_flat};
 use crate::transforms::vmap::Output;
 use crate::tree::Tree;
 
@@ -73,21 +74,6 @@ pub fn check_loss(op: &'static str, loss: &Array) -> Result<()> {
     Ok(())
 }
 
-/// Refuses leaves that have no gradient, by their path.
-fn check_leaves(op: &'static str, tree: &impl Tree) -> Result<()> {
-    match tree.paths().into_iter().find(|(_, x)| !x.dtype().is_inexact()) {
-        None => Ok(()),
-        Some((path, x)) => Err(Error::kind(
-            op,
-            format!(
-                "the argument{path} is {}; only floating-point and complex arrays have gradients. Convert it with \
-                 astype, or capture it instead of passing it",
-                x.dtype()
-            ),
-        )),
-    }
-}
-
 /// A function that gives the value and the gradient of `f` in one pass.
 ///
 /// The gradient is a tree of the argument's own type; where `f` does not use a leaf it is zero. Differentiate
@@ -104,67 +90,96 @@ fn check_leaves(op: &'static str, tree: &impl Tree) -> Result<()> {
 /// ```
 ///
 /// # Errors
-/// The returned function fails when the loss is not a real scalar, when a leaf is not floating point, when an
-/// operation has no derivative, or when `f` fails.
+/// The returned function fails when the loss is not a real scalar, when a trained leaf is not floating point, when an
+/// operation has no derivative, when `f` fails, and when `f` reads a value of the argument ([`Array::item`],
+/// [`Array::to_vec`]) and returns a loss that does not depend on the argument.
 pub fn value_and_grad<P: Tree, L: Loss>(f: impl Fn(&P) -> L) -> impl Fn(&P) -> Result<(L::Value, P)> {
-    move |params: &P| {
-        check_leaves("value_and_grad", params)?;
-        let mut value = None;
-        let traced = vjp_flat(&params.leaves(), |xs| {
-            let (loss, rest) = f(&params.with_leaves(xs)?).split()?;
-            check_loss("value_and_grad", &loss)?;
-            value = Some(rest);
-            Ok(vec![loss])
-        })?;
-        let one = ops::ones_like(&traced.outputs()[0]);
-        let grads = params.with_leaves(&traced.pullback(&[one])?)?;
-        Ok((value.expect("f ran"), grads))
-    }
+    move |params: &P| value_and_grad_of("value_and_grad", &f, params)
 }
 
 /// A function that gives the gradient of `f`; as [`value_and_grad`] without the value.
+///
+/// # Errors
+/// The returned function fails as that of [`value_and_grad`] does.
 pub fn grad<P: Tree, L: Loss>(f: impl Fn(&P) -> L) -> impl Fn(&P) -> Result<P> {
-    let both = value_and_grad(f);
-    move |params: &P| Ok(both(params)?.1)
+    move |params: &P| Ok(value_and_grad_of("grad", &f, params)?.1)
+}
+
+/// [`value_and_grad`] at one point, for the transform `op`.
+pub(super) fn value_and_grad_of<P: Tree, L: Loss>(
+    op: &'static str,
+    f: &impl Fn(&P) -> L,
+    params: &P,
+) -> Result<(L::Value, P)> {
+    let argument = Argument::new(op, params)?;
+    let mut value = None;
+    let traced = vjp_flat(&argument.trained(), |xs| {
+        let (loss, rest) = f(&argument.with_trained(params, xs)?).split()?;
+        check_loss(op, &loss)?;
+        value = Some(rest);
+        Ok(vec![loss])
+    })?;
+    check_reads(op, &traced)?;
+    let one = ops::ones_like(&traced.outputs()[0]);
+    let grads = argument.derivatives(params, &traced.pullback(&[one])?)?;
+    Ok((value.expect("f ran"), grads))
+}
+
+/// A function of a tree that ran once on tracers: the trace, and the tree that it returned.
+pub(super) struct Ran<T> {
+    pub(super) argument: Argument,
+    pub(super) traced: Tracer,
+    pub(super) out: T,
+}
+
+/// Runs `f` at `at` for the transform `op`, and checks what every derivative needs.
+pub(super) fn run<P: Tree, R: Output>(
+    op: &'static str,
+    f: impl FnOnce(&P) -> R,
+    at: &P,
+) -> Result<Ran<R::Tree>> {
+    let argument = Argument::new(op, at)?;
+    let mut out = None;
+    let traced = vjp_flat(&argument.trained(), |xs| {
+        let tree = f(&argument.with_trained(at, xs)?).into_tree()?;
+        let leaves = tree.leaves();
+        out = Some(tree);
+        Ok(leaves)
+    })?;
+    check_reads(op, &traced)?;
+    Ok(Ran { argument, traced, out: out.expect("f ran") })
 }
 
 /// The value of `f` at `primals`, and its pullback: the function that takes a cotangent of the output to the
 /// cotangent of the argument.
 ///
 /// # Errors
-/// When `f` fails. The pullback fails when its argument does not have the output's shapes and types.
+/// When a trained leaf is not floating point, when `f` fails, and when `f` reads a value of the argument and returns
+/// what does not depend on it. The pullback fails when its argument does not have the output's shapes and types.
 pub fn vjp<P: Tree, R: Output, F: FnOnce(&P) -> R>(
     f: F,
     primals: &P,
 ) -> Result<(R::Tree, impl Fn(&R::Tree) -> Result<P> + use<P, R, F>)> {
-    let mut out = None;
-    let traced: Tracer = vjp_flat(&primals.leaves(), |xs| {
-        let tree = f(&primals.with_leaves(xs)?).into_tree()?;
-        let leaves = tree.leaves();
-        out = Some(tree);
-        Ok(leaves)
-    })?;
+    let Ran { argument, traced, out } = run("vjp", f, primals)?;
     let primals = primals.try_map(&mut |x| Ok(x.clone()))?;
-    let pullback = move |ct: &R::Tree| primals.with_leaves(&traced.pullback(&ct.leaves())?);
-    Ok((out.expect("f ran"), pullback))
+    let pullback = move |ct: &R::Tree| argument.derivatives(&primals, &traced.pullback(&ct.leaves())?);
+    Ok((out, pullback))
 }
 
 /// The value of `f` at `primals` and its tangent for the argument's tangent.
 ///
 /// # Errors
-/// When the tangent does not have the argument's shapes and types, or `f` fails.
+/// When a trained leaf is not floating point, when the tangent does not have the argument's shapes and types, when `f`
+/// fails, and when `f` reads a value of the argument and returns what does not depend on it.
 pub fn jvp<P: Tree, R: Output>(
     f: impl FnOnce(&P) -> R,
     primals: &P,
     tangents: &P,
 ) -> Result<(R::Tree, R::Tree)> {
-    let mut out = None;
-    let (values, tangents) = jvp_flat(&primals.leaves(), &tangents.leaves(), |xs| {
-        let tree = f(&primals.with_leaves(xs)?).into_tree()?;
-        let leaves = tree.leaves();
-        out = Some(tree);
-        Ok(leaves)
-    })?;
-    let out = out.expect("f ran");
-    Ok((out.with_leaves(&values)?, out.with_leaves(&tangents)?))
+    let tangents = tangents.leaves();
+    check_like("jvp", "tangent", "primal", &tangents, &primals.leaves())?;
+    let Ran { argument, traced, out } = run("jvp", f, primals)?;
+    let tangents = traced.pushforward(&argument.trained_of(tangents))?;
+    let values = out.try_map(&mut |x| Ok(x.clone()))?;
+    Ok((values, out.with_any_leaves(&tangents)?))
 }

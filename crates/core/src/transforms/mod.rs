@@ -4,6 +4,7 @@
 //! and `batch` (vmap). They work on flat lists of arrays; the Python binding uses them as they are, and the
 //! typed functions of this module wrap them for closures over [`Tree`](crate::tree::Tree)s.
 
+mod argument;
 mod checkpoint;
 mod compile;
 mod custom;
@@ -15,6 +16,8 @@ mod sums;
 mod vmap;
 mod walks;
 
+#[doc(hidden)]
+pub use argument::lost_read_message;
 pub use checkpoint::checkpoint;
 pub use compile::{Compiled, compile, compile_flat};
 pub use custom::{CustomFunction, JvpRule, VjpRule, VmapRule, depends};

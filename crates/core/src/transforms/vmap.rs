@@ -69,14 +69,14 @@ pub fn vmap_axes<P: Tree, R: Output>(
         let axes = in_axes.spread("in_axes", leaves.len())?;
         let mut out: Option<R::Tree> = None;
         let batched = vmap_flat(&leaves, &axes, |xs| {
-            let tree = f(&args.with_leaves(xs)?).into_tree()?;
+            let tree = f(&args.with_any_leaves(xs)?).into_tree()?;
             let leaves = tree.leaves();
             out = Some(tree);
             Ok(leaves)
         })?;
         let axes = out_axes.spread("out_axes", batched.len())?;
         let leaves = batched.at_axes(&axes)?;
-        out.expect("f ran").with_leaves(&leaves)
+        out.expect("f ran").with_any_leaves(&leaves)
     }
 }
 

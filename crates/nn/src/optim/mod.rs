@@ -27,6 +27,7 @@ pub use schedule::{Schedule, cosine_decay, exponential_decay, join_schedules, li
 pub use sgd::Sgd;
 
 use covector_core::shape::ShapeText;
+use covector_core::tree::{Path, Role};
 use covector_core::{Array, Dtype, Error, Result, Tree, ops, wide};
 use covector_derive::Tree;
 use std::cell::RefCell;
@@ -134,6 +135,8 @@ pub trait Optimizer {
 
     /// One step: the new parameters and the new state.
     ///
+    /// Leaves that are [kept](covector_core::tree::Role) stay as they are: they are neither moved nor decayed.
+    ///
     /// Outside of transforms both are evaluated together, with whatever is evaluated next, at the latest in the next
     /// update: by then the caller has let go of the old ones, and their memory serves the new ones. A loop that never
     /// asks for a value holds no more than two steps' graphs.
@@ -163,7 +166,14 @@ pub trait Optimizer {
         let mut nows: Vec<(Dtype, Now)> = Vec::new();
         let mut new_params = Vec::with_capacity(leaves.len());
         let mut new_slots: Vec<Vec<Array>> = vec![Vec::with_capacity(leaves.len()); old.len()];
-        for (i, ((_, param), grad)) in leaves.iter().zip(&grads).enumerate() {
+        for (i, ((path, param), grad)) in leaves.iter().zip(&grads).enumerate() {
+            if path.role() == Role::Kept {
+                new_params.push(param.clone());
+                for (all, slot) in new_slots.iter_mut().zip(&old) {
+                    all.push(slot[i].clone());
+                }
+                continue;
+            }
             let dtype = param.dtype();
             if !nows.iter().any(|(d, _)| *d == dtype) {
                 nows.push((dtype, Now::new(&rate, &step, dtype)));
@@ -179,9 +189,10 @@ pub trait Optimizer {
         settle(new_params.iter().chain(new_slots.iter().flatten()).chain([&step]))?;
 
         let slots = self.slots().iter().zip(&new_slots);
-        let slots =
-            slots.map(|(&name, leaves)| Ok((name, params.with_leaves(leaves)?))).collect::<Result<_>>()?;
-        Ok((params.with_leaves(&new_params)?, State { step, slots }))
+        let slots = slots
+            .map(|(&name, leaves)| Ok((name, params.with_any_leaves(leaves)?)))
+            .collect::<Result<_>>()?;
+        Ok((params.with_any_leaves(&new_params)?, State { step, slots }))
     }
 }
 
@@ -191,11 +202,7 @@ pub fn blank(param: &Array) -> Array {
 }
 
 /// The leaves of `tree`, which must have the shapes of the parameters'.
-fn matching<P: Tree>(
-    what: &str,
-    params: &[(covector_core::tree::Path, Array)],
-    tree: &P,
-) -> Result<Vec<Array>> {
+fn matching<P: Tree>(what: &str, params: &[(Path, Array)], tree: &P) -> Result<Vec<Array>> {
     let leaves = tree.leaves();
     if leaves.len() != params.len() {
         return Err(Error::value(
@@ -235,7 +242,7 @@ pub fn settle<'a>(arrays: impl Iterator<Item = &'a Array>) -> Result<()> {
 }
 
 /// The gradients scaled down to the norm `max_norm` if all of them together, as one vector, are longer than it;
-/// and the norm that they had.
+/// and the norm that they had. Leaves that are [kept](covector_core::tree::Role) do not count and stay as they are.
 ///
 /// ```
 /// use covector_core::Array;
@@ -256,7 +263,7 @@ pub fn clip_grad_norm<P: Tree>(grads: &P, max_norm: f64) -> Result<(P, Array)> {
         ));
     }
     let mut square = Array::scalar(0.0f32);
-    for grad in grads.leaves() {
+    for (_, grad) in grads.paths().into_iter().filter(|(path, _)| path.role() == Role::Trained) {
         // In float32 at least, because squares leave the range of 16 bits soon.
         let size = ops::try_abs(&grad)?;
         let size = if size.dtype() == Dtype::F64 { size } else { size.astype(Dtype::F32) };
@@ -265,8 +272,12 @@ pub fn clip_grad_norm<P: Tree>(grads: &P, max_norm: f64) -> Result<(P, Array)> {
     let norm = ops::try_sqrt(&square)?;
     let factor = ops::try_divide(&ops::constant_like(&norm, max_norm), &(&norm + 1e-6))?;
     let factor = ops::try_minimum(&factor, &ops::constant_like(&norm, 1.0))?;
-    let clipped = grads.try_map(&mut |grad| {
-        wide::rounded_once([grad], |[grad]| ops::try_multiply(grad, &factor.astype(grad.dtype())))
+    let mut roles = Vec::new();
+    grads.visit(&mut Path::new(), &mut |path, _| roles.push(path.role()));
+    let mut roles = roles.into_iter();
+    let clipped = grads.try_map(&mut |grad| match roles.next() {
+        Some(Role::Kept) => Ok(grad.clone()),
+        _ => wide::rounded_once([grad], |[grad]| ops::try_multiply(grad, &factor.astype(grad.dtype()))),
     })?;
     Ok((clipped, norm))
 }
