@@ -6,14 +6,10 @@ import importlib
 import textwrap
 from collections.abc import Callable, Iterator
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, Self, overload
 
 import covector.core as mx
 from covector.utils import tree_flatten, tree_unflatten
-
-if TYPE_CHECKING:
-    # Part of the standard library from 3.11 on; nothing needs it at run time.
-    from typing_extensions import Self
 
 __all__ = ["Module"]
 
