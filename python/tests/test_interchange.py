@@ -1,4 +1,4 @@
-"""Values to and from other libraries. Whatever is written into an export is seen nowhere else, at no later time."""
+"""Values to and from other libraries. What is written into an export is seen nowhere else, at no time."""
 
 import array as arrays
 import ctypes
@@ -382,7 +382,7 @@ def test_tensors_with_a_state():
         assert mx.array(t).tolist() == t.detach().resolve_conj().resolve_neg().tolist()
     with pytest.raises(ValueError, match=r"layout.*ordinary array"):
         mx.array(torch.eye(2).to_sparse())
-    with pytest.raises(TypeError, match="float8_e4m3fn has|float8_e4m3fn; convert"):
+    with pytest.raises(TypeError, match="float8_e4m3fn; convert"):
         mx.array(torch.ones(2, dtype=torch.float8_e4m3fn))
     t = torch.ones(3)
     x = mx.array(t)
@@ -396,7 +396,7 @@ def test_tensors_on_either_side_of_an_operator():
     for f in (lambda a, b: a * b, lambda a, b: a - b, lambda a, b: a @ b, lambda a, b: a / b):
         ours = mx.array(t)
         for order in (lambda x, y, f=f: f(x, y), lambda x, y, f=f: f(y, x)):
-            got, want = (mx.grad(lambda x, y=y: order(x, y).sum())(x) for y in (t, ours))
+            got, want = (mx.grad(lambda x, y=y, f=order: f(x, y).sum())(x) for y in (t, ours))
             assert got.tolist() == want.tolist()
 
 

@@ -45,6 +45,20 @@ impl Reduction {
     }
 }
 
+fn check_positive(op: &'static str, name: &str, value: f64) -> Result<()> {
+    if value > 0.0 {
+        return Ok(());
+    }
+    Err(Error::value(op, format!("{name} {value} is not positive")))
+}
+
+fn check_eps(op: &'static str, eps: f64) -> Result<()> {
+    if eps >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::value(op, format!("eps {eps} must not be negative")))
+}
+
 fn same_shape(op: &'static str, what: &str, a: &Array, other: &str, b: &Array) -> Result<()> {
     if a.shape() == b.shape() {
         return Ok(());
@@ -229,6 +243,7 @@ function! {
 
     /// The squared distance halved up to `delta`, and growing as a straight line beyond.
     pub fn huber_loss / try_huber_loss(inputs: &Array, targets: &Array, delta: f64, reduction: Reduction) {
+        check_positive("huber_loss", "delta", delta)?;
         let away = inexact(&ops::try_abs(&ops::try_subtract(inputs, targets)?)?);
         let near = ops::try_minimum(&away, &ops::constant_like(&away, delta))?;
         let beyond = ops::try_subtract(&away, &near)? * delta;
@@ -260,6 +275,7 @@ function! {
     pub fn gaussian_nll_loss / try_gaussian_nll_loss(
         inputs: &Array, targets: &Array, variances: &Array, full: bool, eps: f64, reduction: Reduction,
     ) {
+        check_eps("gaussian_nll_loss", eps)?;
         same_shape("gaussian_nll_loss", "inputs", inputs, "targets", targets)?;
         same_shape("gaussian_nll_loss", "inputs", inputs, "variances", variances)?;
         let variances = inexact(variances);
@@ -285,6 +301,7 @@ function! {
     pub fn cosine_similarity_loss / try_cosine_similarity_loss(
         a: &Array, b: &Array, axis: isize, eps: f64, reduction: Reduction,
     ) {
+        check_eps("cosine_similarity_loss", eps)?;
         let dot = |a: &Array, b: &Array| ops::try_sum_axes(&ops::try_multiply(a, b)?, &[axis], false);
         let norms = ops::try_multiply(&ops::try_sqrt(&dot(a, a)?)?, &ops::try_sqrt(&dot(b, b)?)?)?;
         let norms = ops::try_maximum(&norms, &ops::constant_like(&norms, eps))?;
@@ -309,6 +326,8 @@ function! {
         anchors: &Array, positives: &Array, negatives: &Array, axis: isize, p: f64, margin: f64, eps: f64,
         reduction: Reduction,
     ) {
+        check_positive("triplet_loss", "p", p)?;
+        check_eps("triplet_loss", eps)?;
         let distance = |to: &Array| -> Result<Array> {
             let away = inexact(&ops::try_subtract(anchors, to)?);
             let powers = if p == 2.0 {
