@@ -237,7 +237,7 @@ def _shifted(xs: list[Any], by: float, ts: list[Any]) -> list[Any]:
 
 def check_grads(
     fun: _Function,
-    args: Sequence[Any],
+    args: Any,
     *,
     eps: float | None = None,
     atol: float | None = None,
@@ -252,7 +252,7 @@ def check_grads(
 
     Args:
         fun: A function of arrays or trees of arrays, smooth near ``args``.
-        args: The arguments.
+        args: A list of the arguments; a single array counts as a list of one.
         eps: The step of the difference.
         atol: How far apart the two may be, absolutely.
         rtol: The same, relative to their size.
@@ -261,6 +261,13 @@ def check_grads(
     Raises:
         AssertionError: When they do not agree; the message says which and by how much.
     """
+    if isinstance(args, mx.array):
+        args = [args]
+    elif not isinstance(args, (list, tuple)):
+        raise TypeError(
+            "[check_grads] args must be a list of the arguments of the function, "
+            f"but {type(args).__name__} was given; put it into a list"
+        )
     flat = _Flat("check_grads", fun, range(len(args)), tuple(args), {})
     fine = all(x.dtype in (mx.float64, mx.complex64) for x in flat.inputs) and any(
         x.dtype == mx.float64 for x in flat.inputs

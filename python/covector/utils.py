@@ -21,11 +21,48 @@ __all__ = [
 
 _Leaf = Callable[[Any], bool]
 
+# Empty places that a list may have beyond those that its own entries could fill; see tree_unflatten.
+_SPARE = 1024
+
 
 def _same_kind(tree: Any, items: Iterable[Any]) -> Any:
     """A list or tuple of the type of ``tree``; a named tuple stays one."""
     kind = type(tree)
     return kind._make(items) if hasattr(kind, "_make") else kind(items)
+
+
+class _Open:
+    """A container: the nodes in it, and what puts it together again of what became of them."""
+
+    __slots__ = ("close", "nodes")
+
+    def __init__(self, nodes: Iterable[Any], close: Callable[[list[Any]], Any]) -> None:
+        self.nodes = nodes
+        self.close = close
+
+
+def _build(root: Any, visit: Callable[[Any], Any]) -> Any:
+    """Walks a tree and puts another one together.
+
+    ``visit`` gives what becomes of a node, or an ``_Open`` of the nodes below it. Nodes are visited in order,
+    with a stack of the open containers in place of recursion, so that deep trees are no matter.
+    """
+    waiting: list[tuple[Iterator[Any], list[Any], Callable[[list[Any]], Any]]]
+    waiting = [(iter([root]), [], lambda done: done[0])]
+    while True:
+        nodes, done, close = waiting[-1]
+        for node in nodes:
+            made = visit(node)
+            if isinstance(made, _Open):
+                waiting.append((iter(made.nodes), [], made.close))
+                break
+            done.append(made)
+        else:
+            waiting.pop()
+            whole = close(done)
+            if not waiting:
+                return whole
+            waiting[-1][1].append(whole)
 
 
 def tree_map(fn: Callable[..., Any], tree: Any, *rest: Any, is_leaf: _Leaf | None = None) -> Any:
@@ -41,14 +78,20 @@ def tree_map(fn: Callable[..., Any], tree: Any, *rest: Any, is_leaf: _Leaf | Non
         >>> tree_map(lambda x, y: x + y, {"a": [1, 2]}, {"a": [10, 20]})
         {'a': [11, 22]}
     """
-    if is_leaf is not None and is_leaf(tree):
-        return fn(tree, *rest)
-    if isinstance(tree, (list, tuple)):
-        items = (tree_map(fn, x, *(r[i] for r in rest), is_leaf=is_leaf) for i, x in enumerate(tree))
-        return _same_kind(tree, items)
-    if isinstance(tree, dict):
-        return {k: tree_map(fn, x, *(r[k] for r in rest), is_leaf=is_leaf) for k, x in tree.items()}
-    return fn(tree, *rest)
+
+    def visit(node: tuple[Any, ...]) -> Any:
+        tree, *rest = node
+        if is_leaf is None or not is_leaf(tree):
+            if isinstance(tree, (list, tuple)):
+                nodes = ((x, *(r[i] for r in rest)) for i, x in enumerate(tree))
+                return _Open(nodes, lambda items: _same_kind(tree, items))
+            if isinstance(tree, dict):
+                keys = list(tree)
+                nodes = ((tree[k], *(r[k] for r in rest)) for k in keys)
+                return _Open(nodes, lambda items: dict(zip(keys, items, strict=True)))
+        return fn(*node)
+
+    return _build((tree, *rest), visit)
 
 
 def tree_map_with_path(
@@ -72,17 +115,22 @@ def tree_map_with_path(
         {'a': ['a.0=1', 'a.1=2']}
     """
 
-    def below(key: Any, item: Any, others: Iterator[Any]) -> Any:
-        step = str(key) if path is None else f"{path}.{key}"
-        return tree_map_with_path(fn, item, *others, is_leaf=is_leaf, path=step)
+    def below(path: Any | None, key: Any) -> str:
+        return str(key) if path is None else f"{path}.{key}"
 
-    if is_leaf is not None and is_leaf(tree):
-        return fn(path, tree, *rest)
-    if isinstance(tree, (list, tuple)):
-        return _same_kind(tree, (below(i, x, (r[i] for r in rest)) for i, x in enumerate(tree)))
-    if isinstance(tree, dict):
-        return {k: below(k, x, (r[k] for r in rest)) for k, x in tree.items()}
-    return fn(path, tree, *rest)
+    def visit(node: tuple[Any, ...]) -> Any:
+        path, tree, *rest = node
+        if is_leaf is None or not is_leaf(tree):
+            if isinstance(tree, (list, tuple)):
+                nodes = ((below(path, i), x, *(r[i] for r in rest)) for i, x in enumerate(tree))
+                return _Open(nodes, lambda items: _same_kind(tree, items))
+            if isinstance(tree, dict):
+                keys = list(tree)
+                nodes = ((below(path, k), tree[k], *(r[k] for r in rest)) for k in keys)
+                return _Open(nodes, lambda items: dict(zip(keys, items, strict=True)))
+        return fn(*node)
+
+    return _build((path, tree, *rest), visit)
 
 
 def _leaves(tree: Any, path: str, is_leaf: _Leaf | None) -> Iterator[tuple[str, Any]]:
@@ -138,8 +186,9 @@ def tree_flatten(
 def tree_unflatten(tree: Sequence[tuple[str, Any]] | dict[str, Any]) -> Any:
     """The tree that :func:`tree_flatten` took apart.
 
-    Keys that are all numbers make a list, others a dict; tuples and empty containers are not told apart from
-    lists and from nothing.
+    Keys that are all numbers make a list, in which ``{}`` stands for what is missing; others make a dict. So
+    do numbers that name a place twice, as ``1`` and ``01`` do, and numbers that would leave most of a long
+    list empty. Tuples and empty containers are not told apart from lists and from nothing.
 
     Args:
         tree: Pairs of path and leaf, or a dict of them.
@@ -148,22 +197,43 @@ def tree_unflatten(tree: Sequence[tuple[str, Any]] | dict[str, Any]) -> Any:
         >>> tree_unflatten([("a.0", 1), ("a.1.b", 2)])
         {'a': [1, {'b': 2}]}
     """
-    items = list(tree.items() if isinstance(tree, dict) else tree)
-    if len(items) == 1 and items[0][0] == "":
-        return items[0][1]
-    groups: dict[str, list[tuple[str, Any]]] = {}
-    for path, leaf in items:
-        key, _, rest = path.partition(".")
-        groups.setdefault(key, []).append((rest, leaf))
-    for key, group in groups.items():
-        # Without this, two leaves at one place would go on being split forever.
-        if len(group) > 1 and all(rest == "" for rest, _ in group):
-            raise ValueError(f"[tree_unflatten] {len(group)} leaves have the same path, ending in '{key}'")
-    if all(key.isdecimal() for key in groups):
-        numbered = {int(key): group for key, group in groups.items()}
-        size = max(numbered, default=-1) + 1
-        return [tree_unflatten(numbered[i]) if i in numbered else {} for i in range(size)]
-    return {key: tree_unflatten(group) for key, group in groups.items()}
+
+    def visit(node: tuple[int, list[tuple[list[str], Any]]]) -> Any:
+        depth, items = node
+        if len(items) == 1 and len(items[0][0]) == depth:
+            return items[0][1]
+        groups: dict[str, list[tuple[list[str], Any]]] = {}
+        for keys, leaf in items:
+            # A leaf beside others that go further has no key here, and gets an empty one.
+            if len(keys) == depth:
+                keys.append("")
+            groups.setdefault(keys[depth], []).append((keys, leaf))
+        for key, group in groups.items():
+            # Without this, two leaves at one place would go on being split forever.
+            if len(group) > 1 and all(len(keys) == depth + 1 for keys, _ in group):
+                raise ValueError(
+                    f"[tree_unflatten] {len(group)} leaves have the same path, ending in '{key}'"
+                )
+        if all(key.isdecimal() and len(key) < 16 for key in groups):
+            numbered = {int(key): group for key, group in groups.items()}
+            size = max(numbered, default=-1) + 1
+            if len(numbered) == len(groups) and size <= 16 * len(numbered) + _SPARE:
+                places = sorted(numbered)
+
+                def as_list(made: list[Any]) -> list[Any]:
+                    found = dict(zip(places, made, strict=True))
+                    return [found.get(i, {}) for i in range(size)]
+
+                return _Open([(depth + 1, numbered[i]) for i in places], as_list)
+        nodes = [(depth + 1, group) for group in groups.values()]
+        return _Open(nodes, lambda made: dict(zip(groups, made, strict=True)))
+
+    def split(path: str) -> list[str]:
+        keys = path.split(".")
+        return keys if keys[-1] else keys[:-1]
+
+    pairs = tree.items() if isinstance(tree, dict) else tree
+    return _build((0, [(split(path), leaf) for path, leaf in pairs]), visit)
 
 
 def tree_reduce(
@@ -203,20 +273,24 @@ def tree_merge(tree_a: Any, tree_b: Any, merge_fn: Callable[[Any, Any], Any] | N
         >>> tree_merge({"a": {"x": 1}}, {"a": {"y": 2}, "b": 3})
         {'a': {'x': 1, 'y': 2}, 'b': 3}
     """
-    if _is_empty(tree_a):
-        return tree_b
-    if _is_empty(tree_b):
-        return tree_a
-    if isinstance(tree_a, dict) and isinstance(tree_b, dict):
-        merged = {k: tree_merge(x, tree_b.get(k), merge_fn) for k, x in tree_a.items()}
-        merged.update((k, x) for k, x in tree_b.items() if k not in tree_a)
-        return merged
-    if isinstance(tree_a, (list, tuple)) and isinstance(tree_b, (list, tuple)):
-        items = (tree_merge(a, b, merge_fn) for a, b in zip_longest(tree_a, tree_b))
-        return _same_kind(tree_a, items)
-    if merge_fn is not None:
-        return merge_fn(tree_a, tree_b)
-    raise ValueError(
-        "[tree_merge] the trees have leaves at the same place and no merge_fn was given; pass one, or "
-        "take one of the leaves away"
-    )
+
+    def visit(node: tuple[Any, Any]) -> Any:
+        a, b = node
+        if _is_empty(a):
+            return b
+        if _is_empty(b):
+            return a
+        if isinstance(a, dict) and isinstance(b, dict):
+            keys = list(dict.fromkeys([*a, *b]))
+            nodes: list[Any] = [(a.get(k), b.get(k)) for k in keys]
+            return _Open(nodes, lambda made: dict(zip(keys, made, strict=True)))
+        if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+            return _Open(zip_longest(a, b), lambda made: _same_kind(a, made))
+        if merge_fn is not None:
+            return merge_fn(a, b)
+        raise ValueError(
+            "[tree_merge] the trees have leaves at the same place and no merge_fn was given; pass one, or "
+            "take one of the leaves away"
+        )
+
+    return _build((tree_a, tree_b), visit)

@@ -481,6 +481,31 @@ def test_freeze_checks_names_when_strict():
         m.freeze(True)  # type: ignore[misc]
 
 
+def test_a_strict_name_has_to_be_somewhere_and_not_everywhere():
+    def model():
+        return nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3, bias=False), nn.ReLU())
+
+    m = model()
+    assert m.freeze(keys="bias", strict=True) is m
+    assert names(m.trainable_parameters()) == ["layers.0.weight", "layers.1.weight"]
+    m.unfreeze(keys="bias", strict=True)
+    assert len(names(m.trainable_parameters())) == 3
+    m.freeze(keys=["bias", "weight"], strict=True)
+    assert names(m.trainable_parameters()) == []
+    m = model()
+    for keys in ("nope", ["bias", "nope"]):
+        with pytest.raises(KeyError, match="doesn't contain member nope"):
+            m.freeze(keys=keys, strict=True)
+        # Nothing is frozen by a failure.
+        assert len(names(m.trainable_parameters())) == 3
+    with pytest.raises(KeyError, match="doesn't contain member bias"):
+        m.freeze(recurse=False, keys="bias", strict=True)
+    with pytest.raises(KeyError, match="doesn't contain member bias"):
+        m.layers[1].freeze(keys="bias", strict=True)
+    m.freeze(strict=True)
+    assert names(m.trainable_parameters()) == []
+
+
 def test_modes():
     m = Model()
     assert m.training

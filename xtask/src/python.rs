@@ -7,7 +7,7 @@ use crate::Session;
 use crate::command::Cmd;
 
 /// The oldest minor version of Python 3 that the package supports (`requires-python` says the same to pip).
-const OLDEST_MINOR: u32 = 10;
+const OLDEST_MINOR: u32 = 11;
 
 /// Asks an interpreter what it is. One line per answer; written so that any Python 3, and even Python 2, can run it.
 const WHO_ARE_YOU: &str = r#"
@@ -190,14 +190,14 @@ mod tests {
     fn a_usable_interpreter_is_taken() {
         let found = judge("CPython\n3.12.4\n/opt/py/bin/python3\nvenv\n").expect("usable");
         assert_eq!(found.describe(), "CPython 3.12.4 (/opt/py/bin/python3)");
-        assert!(judge("CPython\r\n3.10.0\r\nC:\\Python\\python.exe\r\nvenv\r\n").is_ok());
+        assert!(judge("CPython\r\n3.11.0\r\nC:\\Python\\python.exe\r\nvenv\r\n").is_ok());
     }
 
     #[test]
     fn an_unusable_interpreter_is_refused_with_the_reason() {
-        assert!(reason("CPython\n3.9.18\n/usr/bin/python3\nvenv\n").contains("3.9.18, too old"));
+        assert!(reason("CPython\n3.10.18\n/usr/bin/python3\nvenv\n").contains("3.10.18, too old"));
         assert!(reason("CPython\n2.7.18\n/usr/bin/python\nno venv\n").contains("2.7.18, too old"));
-        assert!(reason("PyPy\n3.10.1\n/usr/bin/pypy3\nvenv\n").contains("not CPython"));
+        assert!(reason("PyPy\n3.11.1\n/usr/bin/pypy3\nvenv\n").contains("not CPython"));
         assert!(reason("CPython\n3.11.2\n/usr/bin/python3\nno venv\n").contains("python3-venv"));
         assert!(reason("hello").contains("unexpected answer"));
     }

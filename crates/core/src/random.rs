@@ -5,6 +5,10 @@
 //! keys from one. A call without a key takes one from the state of its thread, which [`seed`] sets; the state advances
 //! when the function is called, not when the array is evaluated, so what is evaluated and when changes no number.
 //!
+//! Inside [`vmap`](crate::transforms::vmap) a call without a key draws once, and all examples share what it drew, unless
+//! [`Randomness`](crate::transforms::Randomness) says otherwise; a call with a key draws for each example whose key is its
+//! own.
+//!
 //! ```
 //! use covector_core::{Dtype, random};
 //! let key = random::key(7);
@@ -18,7 +22,7 @@ mod distributions;
 mod state;
 
 pub use distributions::*;
-pub(crate) use state::{Draw, Recording};
+pub(crate) use state::{Draw, Recording, Refusing};
 pub use state::{seed, set_state, state};
 
 use crate::array::Array;

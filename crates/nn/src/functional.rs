@@ -104,6 +104,9 @@ function! {
 
     /// `x` where it is positive, `alpha · (e^(x/alpha) − 1)` elsewhere: an [`elu`] with slope 1 at 0 for every alpha.
     pub fn celu / try_celu(x: &Array, alpha: f64) once(x) {
+        if alpha == 0.0 || alpha.is_nan() {
+            return Err(Error::value("celu", format!("alpha {alpha} cannot be divided by; for the limit 0 use relu")));
+        }
         let x = inexact(x);
         exponential_below(&x, &(ops::try_expm1(&(negative_part(&x)? / alpha))? * alpha))
     }
@@ -156,6 +159,9 @@ function! {
 
     /// `x` drawn towards 0 by `lambda`, and 0 where it is within `lambda` of it.
     pub fn softshrink / try_softshrink(x: &Array, lambda: f64) once(x) {
+        if lambda < 0.0 || lambda.is_nan() {
+            return Err(Error::value("softshrink", format!("lambda {lambda} must not be negative")));
+        }
         let x = inexact(x);
         let beyond = ops::try_greater(&ops::try_abs(&x)?, &ops::constant_like(&x, lambda))?;
         let shrunk = ops::try_subtract(&x, &(ops::try_sign(&x)? * lambda))?;

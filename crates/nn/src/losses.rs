@@ -47,6 +47,20 @@ impl Reduction {
     }
 }
 
+fn check_positive(op: &'static str, name: &str, value: f64) -> Result<()> {
+    if value > 0.0 {
+        return Ok(());
+    }
+    Err(Error::value(op, format!("{name} {value} is not positive")))
+}
+
+fn check_eps(op: &'static str, eps: f64) -> Result<()> {
+    if eps >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::value(op, format!("eps {eps} must not be negative")))
+}
+
 fn same_shape(op: &'static str, what: &str, a: &Array, other: &str, b: &Array) -> Result<()> {
     if a.shape() == b.shape() {
         return Ok(());
@@ -266,6 +280,7 @@ function! {
     /// The squared distance halved up to and at `delta`, and growing as a straight line beyond.
     pub fn huber_loss / try_huber_loss(inputs: &Array, targets: &Array, delta: f64, reduction: Reduction)
     once(inputs, targets) {
+        check_positive("huber_loss", "delta", delta)?;
         let away = inexact(&ops::try_subtract(inputs, targets)?);
         let near = ops::try_less_equal(&ops::try_abs(&away)?, &ops::constant_like(&away, delta))?;
         reduction.of(&square_or_line(&away, &near, 0.5, delta, 0.5 * delta * delta)?)
@@ -301,6 +316,7 @@ function! {
     pub fn gaussian_nll_loss / try_gaussian_nll_loss(
         inputs: &Array, targets: &Array, variances: &Array, full: bool, eps: f64, reduction: Reduction,
     ) once(inputs, targets, variances) {
+        check_eps("gaussian_nll_loss", eps)?;
         same_shape("gaussian_nll_loss", "inputs", inputs, "targets", targets)?;
         same_shape("gaussian_nll_loss", "inputs", inputs, "variances", variances)?;
         let variances = inexact(variances);
@@ -327,6 +343,7 @@ function! {
     pub fn cosine_similarity_loss / try_cosine_similarity_loss(
         a: &Array, b: &Array, axis: isize, eps: f64, reduction: Reduction,
     ) once(a, b) {
+        check_eps("cosine_similarity_loss", eps)?;
         let (a, b) = (inexact(a), inexact(b));
         let dot = |a: &Array, b: &Array| ops::try_sum_axes(&ops::try_multiply(a, b)?, &[axis], false);
         // The result does not depend on the scales, so nothing is lost by not differentiating them.
@@ -361,6 +378,8 @@ function! {
         anchors: &Array, positives: &Array, negatives: &Array, axis: isize, p: f64, margin: f64, eps: f64,
         reduction: Reduction,
     ) once(anchors, positives, negatives) {
+        check_positive("triplet_loss", "p", p)?;
+        check_eps("triplet_loss", eps)?;
         let distance = |to: &Array| -> Result<Array> {
             let away = inexact(&ops::try_subtract(anchors, to)?);
             let powers = if p == 2.0 {

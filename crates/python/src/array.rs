@@ -3,6 +3,7 @@
 use crate::convert::{self, describe};
 use crate::dtype::{self, DtypeArg, PyDtype};
 use crate::errors::OrRaise;
+use crate::export::{self, Pins};
 use crate::foreign;
 use crate::indexing::ArrayAt;
 use crate::scalar::ToPython;
@@ -11,8 +12,9 @@ use covector_kernels::with_dtype;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
-use std::sync::{Mutex, MutexGuard};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use std::ffi::c_int;
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 /// An n-dimensional array, computed when its values are asked for.
 ///
@@ -22,11 +24,12 @@ use std::sync::{Mutex, MutexGuard};
 #[pyclass(frozen, name = "array", module = "covector.core", weakref)]
 pub(crate) struct PyArray {
     inner: Mutex<Array>,
+    pub(crate) pins: OnceLock<Box<Pins>>,
 }
 
 impl PyArray {
     pub(crate) fn new(array: Array) -> Self {
-        Self { inner: Mutex::new(array) }
+        Self { inner: Mutex::new(array), pins: OnceLock::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Array> {
@@ -292,19 +295,53 @@ impl PyArray {
         dtype: Option<&Bound<'py, PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        foreign::to_numpy(py, &self.get(), dtype, copy)
+        export::to_numpy(py, &self.get(), dtype, copy)
     }
 
-    /// A DLPack capsule of the values, without a copy.
-    #[pyo3(signature = (**_options))]
+    /// What a function of NumPy gives that this array is an argument of. An operator with a NumPy number or array on the
+    /// left is the array's own; any other function reads the values and gives a NumPy array, and is an error inside a
+    /// transform, where the result would not depend on the array.
+    #[pyo3(signature = (ufunc, method, *inputs, **kwargs))]
+    fn __array_ufunc__<'py>(
+        &self,
+        ufunc: &Bound<'py, PyAny>,
+        method: &str,
+        inputs: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        crate::numpy::call_ufunc(ufunc, method, inputs, kwargs)
+    }
+
+    /// The values as a read-only buffer, without a copy.
+    ///
+    /// # Safety
+    /// Python's own call.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        // SAFETY: Python calls with a view to be filled.
+        unsafe { export::fill_buffer(slf, view, flags) }
+    }
+
+    /// # Safety
+    /// Python's own call.
+    unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
+        // SAFETY: Python calls once for each view that was filled.
+        unsafe { export::release_buffer(view) }
+    }
+
+    /// A DLPack capsule of the values. The receiver may write into them: they are a copy, unless it asks for none and
+    /// takes memory that is marked read-only.
+    #[pyo3(signature = (*, stream=None, max_version=None, dl_device=None, copy=None))]
     fn __dlpack__<'py>(
         &self,
         py: Python<'py>,
-        _options: Option<&Bound<'py, PyAny>>,
+        stream: Option<&Bound<'py, PyAny>>,
+        max_version: Option<(u32, u32)>,
+        dl_device: Option<(i32, i32)>,
+        copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let array = self.get();
-        evaluate(py, &array)?;
-        crate::dlpack::capsule(py, array.try_eval().or_raise()?.clone())
+        // There is one device, and it has no streams.
+        let _ = stream;
+        crate::dlpack::export(py, &self.get(), max_version, dl_device, copy)
     }
 
     /// DLPack's number for the main processor.

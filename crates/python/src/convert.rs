@@ -3,14 +3,18 @@
 use crate::array::PyArray;
 use crate::errors::OrRaise;
 use crate::foreign;
+use crate::numpy;
 use crate::scalar::{FromScalar, Scalar};
 use covector_core::buffer::room;
 use covector_core::{Array, Dtype, ops};
 use covector_kernels::with_dtype;
 use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyInt, PyList, PyTuple};
 use smallvec::{SmallVec, smallvec};
+use std::cmp::Ordering;
 
 /// What an object is, for error messages: `None`, or `a value of type list`.
 pub(crate) fn describe(obj: &Bound<'_, PyAny>) -> String {
@@ -21,6 +25,18 @@ pub(crate) fn describe(obj: &Bound<'_, PyAny>) -> String {
         Ok(name) => format!("a value of type {name}"),
         Err(_) => "a value of an unnamed type".into(),
     }
+}
+
+/// Whether an object is a number of any kind, such as a `Fraction` or a `Decimal`.
+pub(crate) fn is_number(obj: &Bound<'_, PyAny>) -> bool {
+    static NUMBER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let number = NUMBER.import(obj.py(), "numbers", "Number");
+    number.is_ok_and(|number| obj.is_instance(number).unwrap_or(false))
+}
+
+/// How an object that is no operand becomes one, for error messages.
+pub(crate) fn remedy(obj: &Bound<'_, PyAny>) -> &'static str {
+    if is_number(obj) { "convert it with float() first" } else { "make an array of it with mx.array" }
 }
 
 /// Lists nested deeper than this are refused: nobody means them, and a list can contain itself.
@@ -48,8 +64,17 @@ pub(crate) fn array(value: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<
     if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
         return nested(value, dtype);
     }
-    if let Some(array) = foreign::import(value, dtype)? {
+    if let Some((scalar, alone)) = numpy::number(value)? {
+        return Ok(scalar.array(dtype.unwrap_or(alone)));
+    }
+    if let Some(array) = foreign::import(value, &|have| dtype.unwrap_or(foreign::alone(have)))? {
         return Ok(array);
+    }
+    if is_number(value) {
+        return Err(PyTypeError::new_err(format!(
+            "[array] cannot make an array of {}; convert it with float() first",
+            describe(value)
+        )));
     }
     Err(PyValueError::new_err(format!(
         "[array] cannot make an array of {}; pass a number, a nested list of numbers, or an array",
@@ -218,7 +243,9 @@ fn stacked(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Array> {
 pub(crate) enum Operand {
     Array(Array),
     Scalar(Scalar),
-    /// An array of NumPy's (or another library's), which is as weak as a number.
+    /// A NumPy number, and the element type that it has alone. Beside an array it is as weak as a Python number.
+    Typed(Scalar, Dtype),
+    /// An array of NumPy's (or another library's), which is as weak as a number, in its own element type.
     Foreign(Array),
 }
 
@@ -232,11 +259,14 @@ impl Operand {
         if let Some(scalar) = Scalar::of(obj)? {
             return Ok(Some(Operand::Scalar(scalar)));
         }
-        if let Ok(convert) = obj.getattr("__mlx_array__") {
+        if let Some((scalar, dtype)) = numpy::number(obj)? {
+            return Ok(Some(Operand::Typed(scalar, dtype)));
+        }
+        if let Some(convert) = obj.getattr_opt(intern!(obj.py(), "__mlx_array__"))? {
             return Ok(Some(Operand::Array(array(&convert.call0()?, None)?)));
         }
         if foreign::is_array(obj) {
-            return Ok(foreign::import(obj, None)?.map(Operand::Foreign));
+            return Ok(foreign::import(obj, &|have| have)?.map(Operand::Foreign));
         }
         Ok(None)
     }
@@ -244,8 +274,26 @@ impl Operand {
     /// The array on its own.
     pub(crate) fn alone(self) -> PyResult<Array> {
         match self {
-            Operand::Array(array) | Operand::Foreign(array) => Ok(array),
+            Operand::Array(array) => Ok(array),
+            Operand::Foreign(array) => array.try_astype(foreign::alone(array.dtype())).or_raise(),
             Operand::Scalar(scalar) => scalar.natural_array(),
+            Operand::Typed(scalar, dtype) => Ok(scalar.array(dtype)),
+        }
+    }
+
+    /// The array in a given element type, converted as C converts.
+    pub(crate) fn astype(self, dtype: Dtype) -> PyResult<Array> {
+        match self {
+            Operand::Array(array) | Operand::Foreign(array) => array.try_astype(dtype).or_raise(),
+            Operand::Scalar(scalar) | Operand::Typed(scalar, _) => Ok(scalar.array(dtype)),
+        }
+    }
+
+    /// How the values of a type compare with this number, if it is an integer that the type does not hold.
+    pub(crate) fn outside(&self, dtype: Dtype) -> Option<Ordering> {
+        match self {
+            Operand::Scalar(scalar) | Operand::Typed(scalar, _) => scalar.outside(dtype),
+            _ => None,
         }
     }
 
@@ -253,7 +301,7 @@ impl Operand {
     pub(crate) fn beside(self, dtype: Dtype) -> PyResult<Array> {
         match self {
             Operand::Array(array) => Ok(array),
-            Operand::Scalar(scalar) => scalar.array_beside(dtype),
+            Operand::Scalar(scalar) | Operand::Typed(scalar, _) => scalar.array_beside(dtype),
             Operand::Foreign(array) => {
                 let have = array.dtype();
                 // Its kind counts, its width does not.
@@ -268,6 +316,16 @@ impl Operand {
                 };
                 array.try_astype(to).or_raise()
             }
+        }
+    }
+
+    /// Whether a comparison with an array treats this operand in a way of its own: an array of another library, or an
+    /// integer that the array's type does not hold.
+    pub(crate) fn is_unlike(&self, other: &Operand) -> bool {
+        match (self, other) {
+            (Operand::Foreign(_), _) => true,
+            (number, Operand::Array(x)) => number.outside(x.dtype()).is_some(),
+            _ => false,
         }
     }
 
@@ -303,10 +361,24 @@ impl Value {
                 Err(PyTypeError::new_err("[array] expected an array or a number, not None"))
             }
             None => Err(PyValueError::new_err(format!(
-                "[array] expected an array or a number, not {}; make an array of it with mx.array",
-                describe(&obj)
+                "[array] expected an array or a number, not {}; {}",
+                describe(&obj),
+                remedy(&obj)
             ))),
         }
+    }
+}
+
+/// [`pair`] for a comparison. Its result has no element type to keep, so that integers of other libraries count in full.
+pub(crate) fn pair_to_compare(a: Operand, b: Operand) -> PyResult<(Array, Array)> {
+    match (a, b) {
+        (Operand::Array(a), Operand::Foreign(b)) if a.dtype().is_integer() && b.dtype().is_integer() => {
+            Ok((a, b))
+        }
+        (Operand::Foreign(a), Operand::Array(b)) if a.dtype().is_integer() && b.dtype().is_integer() => {
+            Ok((a, b))
+        }
+        (a, b) => pair(a, b),
     }
 }
 
@@ -327,13 +399,14 @@ fn any_pair(a: Operand, b: Operand) -> PyResult<(Array, Array)> {
         _ => {
             // Beside a foreign array, numbers are weak too.
             match (a, b) {
-                (Operand::Foreign(a), b @ Operand::Scalar(_)) => {
-                    let dtype = a.dtype();
-                    Ok((a, b.beside(dtype)?))
+                (a @ Operand::Foreign(_), b @ Operand::Scalar(_)) => {
+                    let a = a.alone()?;
+                    let b = b.beside(a.dtype())?;
+                    Ok((a, b))
                 }
-                (a @ Operand::Scalar(_), Operand::Foreign(b)) => {
-                    let dtype = b.dtype();
-                    Ok((a.beside(dtype)?, b))
+                (a @ Operand::Scalar(_), b @ Operand::Foreign(_)) => {
+                    let b = b.alone()?;
+                    Ok((a.beside(b.dtype())?, b))
                 }
                 (a, b) => Ok((a.alone()?, b.alone()?)),
             }

@@ -1,15 +1,31 @@
-//! DLPack: handing the memory of an array to another library without a copy.
+//! DLPack: arrays to other libraries and from them.
 //!
-//! The capsule owns a clone of the array's data, a reference to the shared buffer, which is released when the
-//! receiver calls the deleter, or when the capsule dies without having been taken.
+//! A capsule's receiver may write into the memory (PyTorch does, whatever the capsule says), so that it gets memory that
+//! nothing else reads: a copy. Only a receiver that asks for none gets the shared memory, marked read-only, and only with
+//! the version of the protocol that has that mark. The capsule owns its memory, which is released when the receiver calls
+//! the deleter, or when the capsule dies without having been taken.
 
-use covector_core::Dtype;
+use crate::convert::describe;
+use crate::errors::OrRaise;
+use crate::foreign::{Borrowed, Elements, Wanted};
 use covector_core::buffer::Data;
+use covector_core::{Array, Dtype};
+use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyDict};
 use std::ffi::{CStr, c_void};
 
-const FRESH: &CStr = c"dltensor";
+/// Names of a capsule that was not taken yet, without and with a version.
+const PLAIN: &CStr = c"dltensor";
+const VERSIONED: &CStr = c"dltensor_versioned";
+
+const READ_ONLY: u64 = 1;
+const IS_COPIED: u64 = 2;
+
+/// DLPack's numbers of memory that this processor can read: its own, and pinned memory of it.
+const READABLE: [i32; 3] = [1, 3, 11];
 
 #[repr(C)]
 struct Tensor {
@@ -26,10 +42,20 @@ struct Tensor {
 }
 
 #[repr(C)]
-struct Managed {
+struct Plain {
     tensor: Tensor,
     manager: *mut c_void,
-    deleter: Option<unsafe extern "C" fn(*mut Managed)>,
+    deleter: Option<unsafe extern "C" fn(*mut Plain)>,
+}
+
+#[repr(C)]
+struct Versioned {
+    major: u32,
+    minor: u32,
+    manager: *mut c_void,
+    deleter: Option<unsafe extern "C" fn(*mut Versioned)>,
+    flags: u64,
+    tensor: Tensor,
 }
 
 /// What the tensor points into, alive as long as it.
@@ -40,29 +66,56 @@ struct Owner {
     strides: Vec<i64>,
 }
 
-unsafe extern "C" fn delete(managed: *mut Managed) {
-    if managed.is_null() {
-        return;
+/// One of the two kinds of managed tensors.
+trait Managed: Sized {
+    const NAME: &'static CStr;
+    fn new(tensor: Tensor, owner: Box<Owner>, flags: u64) -> Self;
+    fn manager(&self) -> *mut c_void;
+}
+
+impl Managed for Plain {
+    const NAME: &'static CStr = PLAIN;
+    fn new(tensor: Tensor, owner: Box<Owner>, _flags: u64) -> Self {
+        Self { tensor, manager: Box::into_raw(owner).cast(), deleter: Some(delete::<Self>) }
     }
-    // SAFETY: `managed` and its manager come from `Box::into_raw` in `capsule`, and DLPack has the deleter called
-    // once.
-    unsafe {
-        let managed = Box::from_raw(managed);
-        drop(Box::from_raw(managed.manager.cast::<Owner>()));
+    fn manager(&self) -> *mut c_void {
+        self.manager
     }
 }
 
-unsafe extern "C" fn capsule_gone(capsule: *mut ffi::PyObject) {
+impl Managed for Versioned {
+    const NAME: &'static CStr = VERSIONED;
+    fn new(tensor: Tensor, owner: Box<Owner>, flags: u64) -> Self {
+        let manager = Box::into_raw(owner).cast();
+        Self { major: 1, minor: 0, manager, deleter: Some(delete::<Self>), flags, tensor }
+    }
+    fn manager(&self) -> *mut c_void {
+        self.manager
+    }
+}
+
+unsafe extern "C" fn delete<M: Managed>(managed: *mut M) {
+    if managed.is_null() {
+        return;
+    }
+    // SAFETY: `managed` and its manager come from `Box::into_raw` in `wrap`, and DLPack has the deleter called once.
+    unsafe {
+        let managed = Box::from_raw(managed);
+        drop(Box::from_raw(managed.manager().cast::<Owner>()));
+    }
+}
+
+unsafe extern "C" fn capsule_gone<M: Managed>(capsule: *mut ffi::PyObject) {
     // SAFETY: Python calls this with the dying capsule. A receiver renames the capsule and then owns the tensor,
     // so that only one that still has its first name holds a tensor nobody has taken.
     unsafe {
-        if ffi::PyCapsule_IsValid(capsule, FRESH.as_ptr()) == 1 {
-            delete(ffi::PyCapsule_GetPointer(capsule, FRESH.as_ptr()).cast());
+        if ffi::PyCapsule_IsValid(capsule, M::NAME.as_ptr()) == 1 {
+            delete::<M>(ffi::PyCapsule_GetPointer(capsule, M::NAME.as_ptr()).cast());
         }
     }
 }
 
-/// DLPack's code of a kind of element.
+/// DLPack's numbers for kinds of element types.
 fn code(dtype: Dtype) -> u8 {
     match dtype {
         Dtype::Bool => 6,
@@ -74,8 +127,49 @@ fn code(dtype: Dtype) -> u8 {
     }
 }
 
+/// The element type behind DLPack's numbers.
+fn elements(code: u8, bits: u8, lanes: u16) -> Option<Elements> {
+    if lanes != 1 {
+        return None;
+    }
+    if (code, bits) == (5, 128) {
+        return Some(Elements::Complex128);
+    }
+    let of = |dtype: &Dtype| self::code(*dtype) == code && dtype.size() * 8 == usize::from(bits);
+    Dtype::ALL.into_iter().find(of).map(Elements::Of)
+}
+
+/// The memory of an array for another library, as the arguments of `__dlpack__` ask for it.
+pub(crate) fn export<'py>(
+    py: Python<'py>,
+    array: &Array,
+    max_version: Option<(u32, u32)>,
+    device: Option<(i32, i32)>,
+    copy: Option<bool>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(device) = device.filter(|d| *d != (1, 0)) {
+        return Err(PyBufferError::new_err(format!(
+            "[dlpack] arrays are in the memory of the main processor, device (1, 0), and cannot be given out on {device:?}"
+        )));
+    }
+    let versioned = max_version.is_some_and(|(major, _)| major >= 1);
+    if copy == Some(false) && !versioned {
+        return Err(PyBufferError::new_err(
+            "[dlpack] without a copy the memory is read-only, which only max_version=(1, 0) or newer can say; leave copy out",
+        ));
+    }
+    crate::array::evaluate(py, array)?;
+    let data = array.try_eval().or_raise()?.clone();
+    if copy == Some(false) {
+        return wrap::<Versioned>(py, data, READ_ONLY);
+    }
+    let mut own = Data::alloc("dlpack", data.dtype(), data.shape()).or_raise()?;
+    covector_kernels::cast(data.view(), own.out());
+    if versioned { wrap::<Versioned>(py, own, IS_COPIED) } else { wrap::<Plain>(py, own, 0) }
+}
+
 /// A capsule that another library can make an array of.
-pub(crate) fn capsule(py: Python<'_>, data: Data) -> PyResult<Bound<'_, PyAny>> {
+fn wrap<M: Managed>(py: Python<'_>, data: Data, flags: u64) -> PyResult<Bound<'_, PyAny>> {
     let dtype = data.dtype();
     let pointer = data.ptr().cast_mut().cast();
     let mut owner = Box::new(Owner {
@@ -95,18 +189,100 @@ pub(crate) fn capsule(py: Python<'_>, data: Data) -> PyResult<Bound<'_, PyAny>> 
         strides: owner.strides.as_mut_ptr(),
         byte_offset: 0,
     };
-    let managed = Box::into_raw(Box::new(Managed {
-        tensor,
-        manager: Box::into_raw(owner).cast(),
-        deleter: Some(delete),
-    }));
+    let managed = Box::into_raw(Box::new(M::new(tensor, owner, flags)));
     // SAFETY: the pointer is not null and the destructor knows what to do with it; when no capsule could be made,
     // nobody else has seen the tensor.
     unsafe {
-        let capsule = ffi::PyCapsule_New(managed.cast(), FRESH.as_ptr(), Some(capsule_gone));
+        let capsule = ffi::PyCapsule_New(managed.cast(), M::NAME.as_ptr(), Some(capsule_gone::<M>));
         if capsule.is_null() {
             delete(managed);
         }
         Bound::from_owned_ptr_or_err(py, capsule)
     }
+}
+
+/// A copy of the values of an object that speaks DLPack.
+pub(crate) fn import(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Array> {
+    let py = obj.py();
+    if let Some(device) = obj.getattr_opt(intern!(py, "__dlpack_device__"))? {
+        let (kind, number): (i32, i32) = device.call0()?.extract()?;
+        check_device(obj, kind, number)?;
+    }
+    let give = obj.getattr(intern!(py, "__dlpack__"))?;
+    let options = PyDict::new(py);
+    options.set_item(intern!(py, "max_version"), (1, 0))?;
+    let capsule = match give.call((), Some(&options)) {
+        // One that does not know of versions.
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => give.call0()?,
+        other => other?,
+    };
+    let capsule = capsule.cast_into::<PyCapsule>()?;
+    // The capsule keeps its name and with it the tensor, which it deletes when it dies, after the copy.
+    let pointer = |name: &CStr| -> *mut c_void {
+        // SAFETY: a capsule, and a name that ends in zero.
+        unsafe {
+            if ffi::PyCapsule_IsValid(capsule.as_ptr(), name.as_ptr()) == 1 {
+                ffi::PyCapsule_GetPointer(capsule.as_ptr(), name.as_ptr())
+            } else {
+                std::ptr::null_mut()
+            }
+        }
+    };
+    let (plain, versioned) = (pointer(PLAIN).cast::<Plain>(), pointer(VERSIONED).cast::<Versioned>());
+    // SAFETY: a valid capsule of that name points to such a tensor; the version comes first in any version.
+    let tensor = unsafe {
+        if !versioned.is_null() && (*versioned).major == 1 {
+            &(*versioned).tensor
+        } else if !plain.is_null() {
+            &(*plain).tensor
+        } else {
+            return Err(PyBufferError::new_err(format!(
+                "[array] {} gave a DLPack capsule of a kind that is not known here; convert it to a NumPy array first",
+                describe(obj)
+            )));
+        }
+    };
+    check_device(obj, tensor.device_type, tensor.device_id)?;
+    let Some(have) = elements(tensor.code, tensor.bits, tensor.lanes) else {
+        return Err(PyTypeError::new_err(format!(
+            "[array] the element type of {} has no counterpart{}; convert it first, as to float32",
+            describe(obj),
+            obj.getattr("dtype").map_or_else(|_| String::new(), |d| format!(": {d}"))
+        )));
+    };
+    let ndim = usize::try_from(tensor.ndim).unwrap_or(0);
+    let list = |start: *const i64| -> Vec<isize> {
+        // SAFETY: DLPack has one number for each axis there.
+        (0..ndim).map(|k| unsafe { *start.add(k) } as isize).collect()
+    };
+    let shape: Vec<usize> = list(tensor.shape).into_iter().map(|n| n as usize).collect();
+    let strides = if tensor.strides.is_null() {
+        covector_core::shape::row_major_strides(&shape).to_vec()
+    } else {
+        list(tensor.strides)
+    };
+    let size = have.size() as isize;
+    let memory = Borrowed {
+        address: tensor.data as usize + tensor.byte_offset as usize,
+        have,
+        shape,
+        strides: strides.into_iter().map(|s| s * size).collect(),
+        swapped: false,
+    };
+    // SAFETY: DLPack promises elements of this type at these places; the capsule keeps them alive, and the interpreter lock
+    // is held throughout.
+    let array = unsafe { memory.copy(wanted) };
+    drop(capsule);
+    array
+}
+
+fn check_device(obj: &Bound<'_, PyAny>, kind: i32, number: i32) -> PyResult<()> {
+    if READABLE.contains(&kind) {
+        return Ok(());
+    }
+    Err(PyBufferError::new_err(format!(
+        "[array] {} is on DLPack device ({kind}, {number}), and only memory of the main processor can be read; move it there \
+         first, as with .cpu()",
+        describe(obj)
+    )))
 }

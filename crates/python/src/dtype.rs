@@ -246,7 +246,8 @@ impl FloatInfo {
                 arg.0
             )));
         }
-        Ok(Self { dtype: arg.0 })
+        // The parts of a complex number are what has limits.
+        Ok(Self { dtype: if arg.0 == Dtype::C64 { Dtype::F32 } else { arg.0 } })
     }
     #[getter]
     fn min(&self) -> f64 {
@@ -266,8 +267,9 @@ impl FloatInfo {
     }
     #[getter]
     fn bits(&self) -> usize {
-        if self.dtype.is_complex() { 32 } else { self.dtype.size() * 8 }
+        self.dtype.size() * 8
     }
+    /// The type that the limits are of; for a complex type that of its parts.
     #[getter]
     fn dtype(&self, py: Python<'_>) -> PyResult<Py<PyDtype>> {
         object(py, self.dtype)

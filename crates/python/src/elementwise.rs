@@ -7,6 +7,7 @@
 use crate::array::PyArray;
 use crate::convert::{Operand, Value, pair};
 use crate::errors::OrRaise;
+use crate::operators::Comparison;
 use covector_core::RowFn;
 use covector_core::ops::{self, Listed, listed};
 use pyo3::exceptions::PyTypeError;
@@ -69,10 +70,16 @@ fn run(row: &Listed, arguments: [Option<Operand>; 2]) -> PyResult<PyArray> {
     match (&row.function, arguments) {
         (RowFn::One(f), [Some(a), None]) => f(&a.alone()?).or_raise().map(PyArray::new),
         // As the operator does.
-        (RowFn::Two(_), [Some(Operand::Array(a)), Some(Operand::Scalar(b))])
+        (RowFn::Two(_), [Some(Operand::Array(a)), Some(Operand::Scalar(b) | Operand::Typed(b, _))])
             if row.name == "power" && b.squares(a.dtype()) =>
         {
             ops::try_square(&a).or_raise().map(PyArray::new)
+        }
+        (RowFn::Two(_), [Some(a), Some(b)])
+            if (a.is_unlike(&b) || b.is_unlike(&a))
+                && let Some(comparison) = Comparison::of(row.name) =>
+        {
+            comparison.of_operands(a, b).map(PyArray::new)
         }
         (RowFn::Two(f), [Some(a), Some(b)]) => {
             let (a, b) = pair(a, b)?;

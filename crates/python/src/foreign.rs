@@ -1,18 +1,18 @@
-//! Arrays of other libraries: NumPy's array interface, DLPack and the buffer protocol, in and out.
+//! Arrays of other libraries: NumPy's array interface, DLPack and the buffer protocol.
 //!
-//! Values come in by copy, since their owner may change them. They go out without one: the object NumPy sees
-//! owns the memory, so it stays valid when the Python array is given other values.
+//! Values are copied, since their owner may change them. `export` is the way out.
 
 use crate::array::PyArray;
 use crate::convert::describe;
+use crate::dlpack;
 use crate::errors::OrRaise;
 use covector_core::buffer::{Data, room};
-use covector_core::{Array, Dtype, bf16, f16};
-use covector_kernels::with_dtype;
+use covector_core::{Array, Dtype, bf16, f16, ops};
+use covector_kernels::{View, with_dtype};
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyTuple};
-use pyo3::{intern, sync::PyOnceLock};
+use pyo3::types::{PyBytes, PyMemoryView};
 
 /// Whether an object offers an array's values in one of the usual ways. Numbers, strings and bytes do not count.
 pub(crate) fn is_array(obj: &Bound<'_, PyAny>) -> bool {
@@ -22,30 +22,73 @@ pub(crate) fn is_array(obj: &Bound<'_, PyAny>) -> bool {
         .any(|name| obj.hasattr(name).unwrap_or(false))
 }
 
-/// The values of an object that offers them, copied; `None` when it offers none. Without `dtype`, what NumPy has
-/// in `float64` becomes `float32`, and `complex128` `complex64`.
-pub(crate) fn import(obj: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Option<Array>> {
+/// The element type in which values of a given type are wanted.
+pub(crate) type Wanted<'a> = &'a dyn Fn(Dtype) -> Dtype;
+
+/// The values of an object that offers them, copied; `None` when it offers none.
+pub(crate) fn import(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Option<Array>> {
     let py = obj.py();
     if obj.hasattr(intern!(py, "__array_interface__"))? {
-        return from_interface(obj, dtype).map(Some);
+        return from_interface(obj, wanted).map(Some);
     }
-    if obj.hasattr(intern!(py, "__dlpack__"))?
-        && let Ok(numpy) = py.import(intern!(py, "numpy"))
-        && let Ok(array) = numpy.call_method1(intern!(py, "from_dlpack"), (obj,))
-    {
-        return from_interface(&array, dtype).map(Some);
+    if obj.hasattr(intern!(py, "__dlpack__"))? {
+        return from_dlpack(obj, wanted).map(Some);
     }
     if obj.hasattr(intern!(py, "__array__"))? {
-        return from_interface(&obj.call_method0(intern!(py, "__array__"))?, dtype).map(Some);
+        return from_interface(&obj.call_method0(intern!(py, "__array__"))?, wanted).map(Some);
     }
     match PyMemoryView::from(obj) {
-        Ok(view) => from_memory(view.as_any(), dtype).map(Some),
+        Ok(view) => from_memory(view.as_any(), wanted).map(Some),
         Err(_) => Ok(None),
     }
 }
 
-/// What the letters of the array interface mean; the flag says that the values are wider than the type.
-fn element(typestr: &str, obj: &Bound<'_, PyAny>) -> PyResult<Dtype> {
+/// The element type that foreign values of a type have as an array of their own: `float64`, which is what other libraries
+/// make of a number, becomes `float32`.
+pub(crate) fn alone(dtype: Dtype) -> Dtype {
+    if dtype == Dtype::F64 { Dtype::F32 } else { dtype }
+}
+
+/// The values of an object that speaks DLPack, or NumPy's protocol where its memory is out of reach.
+fn from_dlpack(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Array> {
+    let py = obj.py();
+    let mut obj = obj.clone();
+    // A tensor of PyTorch may be another one seen with the sign of its (imaginary) parts turned, which its capsule does not
+    // say, or be part of a graph.
+    for (asks, resolve) in [
+        (intern!(py, "is_conj"), intern!(py, "resolve_conj")),
+        (intern!(py, "is_neg"), intern!(py, "resolve_neg")),
+        (intern!(py, "requires_grad"), intern!(py, "detach")),
+    ] {
+        let Some(state) = obj.getattr_opt(asks)? else { continue };
+        let state = if state.is_callable() { state.call0()? } else { state };
+        if state.is_truthy()? {
+            obj = obj.call_method0(resolve)?;
+        }
+    }
+    let error = match dlpack::import(&obj, wanted) {
+        Ok(array) => return Ok(array),
+        Err(error) => error,
+    };
+    if obj.hasattr(intern!(py, "__array__"))?
+        && let Ok(values) = obj.call_method0(intern!(py, "__array__"))
+    {
+        return from_interface(&values, wanted);
+    }
+    let text = error.value(py).to_string();
+    if text.starts_with("[array]") {
+        return Err(error);
+    }
+    let failure = PyValueError::new_err(format!(
+        "[array] cannot read the values of {}: {text}. Convert it to an ordinary array in main memory first",
+        describe(&obj)
+    ));
+    failure.set_cause(py, Some(error));
+    Err(failure)
+}
+
+/// What the letters of the array interface mean.
+pub(crate) fn element(typestr: &str, obj: &Bound<'_, PyAny>) -> PyResult<Dtype> {
     let name = || -> String {
         obj.getattr("dtype")
             .and_then(|d| d.getattr("name")?.extract())
@@ -66,73 +109,165 @@ fn element(typestr: &str, obj: &Bound<'_, PyAny>) -> PyResult<Dtype> {
         "f8" => Dtype::F64,
         "c8" => Dtype::C64,
         "V2" if name() == "bfloat16" => Dtype::Bf16,
-        _ => {
+        kind => {
+            let remedy = match kind.chars().next() {
+                Some('O') => {
+                    "the array holds Python objects; convert it with .astype(float), or to another number"
+                }
+                Some('V')
+                    if obj.getattr("dtype").is_ok_and(|d| d.getattr("names").is_ok_and(|n| !n.is_none())) =>
+                {
+                    "the array has fields; take one of them, as in a['x']"
+                }
+                Some('S' | 'U') => "the array holds text; convert it to numbers first",
+                Some('M' | 'm') => "the array holds times; convert it to numbers with .astype(int) first",
+                _ => "convert it with .astype first",
+            };
             return Err(PyValueError::new_err(format!(
-                "[array] NumPy's element type {} has no counterpart; convert it with .astype first",
+                "[array] NumPy's element type {} has no counterpart: {remedy}",
                 name()
             )));
         }
     })
 }
 
-fn from_interface(obj: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Array> {
+fn from_interface(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Array> {
     let py = obj.py();
     let interface = obj.getattr(intern!(py, "__array_interface__"))?;
     let get = |key: &str| interface.get_item(key);
     let typestr: String = get("typestr")?.extract()?;
-    if typestr.starts_with('>') || typestr.ends_with("c16") {
-        // NumPy itself knows best how to swap bytes and to narrow.
-        let to = if typestr.ends_with("c16") { "=c8".to_string() } else { format!("={}", &typestr[1..]) };
-        return from_interface(&obj.call_method1(intern!(py, "astype"), (to,))?, dtype);
-    }
-    let have = element(&typestr, obj)?;
+    let kind = typestr.get(1..).unwrap_or("");
+    let have = match kind {
+        "c16" => Elements::Complex128,
+        // Wider than any type here: NumPy knows its layout.
+        "f16" | "f12" => return from_interface(&obj.call_method1(intern!(py, "astype"), ("=f8",))?, wanted),
+        "c32" | "c24" => return from_interface(&obj.call_method1(intern!(py, "astype"), ("=c16",))?, wanted),
+        _ => Elements::Of(element(&typestr, obj)?),
+    };
     let shape: Vec<usize> = get("shape")?.extract()?;
-    let to = dtype.unwrap_or(if have == Dtype::F64 { Dtype::F32 } else { have });
-    if shape.contains(&0) {
-        return with_dtype!(to, T => Array::from_slice::<T>(&[], &shape)).or_raise();
-    }
     let (address, _): (usize, bool) = get("data")?.extract()?;
     let strides: Option<Vec<isize>> = match get("strides") {
         Ok(strides) if !strides.is_none() => Some(strides.extract()?),
         _ => None,
     };
+    let foreign_order = if cfg!(target_endian = "little") { '>' } else { '<' };
     let size = have.size() as isize;
-    let aligned = address.is_multiple_of(have.size().min(align_of::<f64>()))
-        && strides.as_ref().is_none_or(|s| s.iter().all(|s| s % size == 0));
-    if !aligned {
-        return from_interface(&obj.call_method0(intern!(py, "copy"))?, dtype);
+    let strides = strides.unwrap_or_else(|| {
+        covector_core::shape::row_major_strides(&shape).iter().map(|s| s * size).collect()
+    });
+    let memory = Borrowed { address, have, shape, strides, swapped: typestr.starts_with(foreign_order) };
+    // SAFETY: the interface promises elements of this type at these places; the object that owns them is borrowed, with
+    // the interpreter lock held throughout.
+    unsafe { memory.copy(wanted) }
+}
+
+/// The element type of foreign memory.
+#[derive(Clone, Copy)]
+pub(crate) enum Elements {
+    Of(Dtype),
+    /// Two `float64`, for which there is no type here.
+    Complex128,
+}
+
+impl Elements {
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Elements::Of(dtype) => dtype.size(),
+            Elements::Complex128 => 16,
+        }
     }
-    let strides: Vec<isize> = match strides {
-        Some(bytes) => bytes.iter().map(|s| s / size).collect(),
-        None => covector_core::shape::row_major_strides(&shape).to_vec(),
-    };
-    // Truth values are read as bytes: nothing keeps NumPy's from being other than 0 and 1.
-    let read = if have == Dtype::Bool { Dtype::U8 } else { have };
-    let target = if have == Dtype::Bool && dtype.is_none() { Dtype::Bool } else { to };
-    // SAFETY: the interface promises elements of this type at these places, which alignment was checked for; the
-    // object that owns them is borrowed until the copy below is made, with the interpreter lock held throughout.
-    let view = unsafe { Data::foreign(address as *const u8, read, &shape, &strides, Box::new(())) };
-    if have == Dtype::Bool {
-        let truth = Array::from_data(view).try_astype(Dtype::Bool).or_raise()?;
-        truth.try_eval().or_raise()?;
-        let out = truth.try_astype(target).or_raise()?;
-        out.try_eval().or_raise()?;
-        return Ok(out);
+}
+
+/// Memory of another library.
+pub(crate) struct Borrowed {
+    pub(crate) address: usize,
+    pub(crate) have: Elements,
+    pub(crate) shape: Vec<usize>,
+    /// In bytes.
+    pub(crate) strides: Vec<isize>,
+    /// The bytes of each number are in the other order.
+    pub(crate) swapped: bool,
+}
+
+impl Borrowed {
+    /// An array of the values, in memory of its own.
+    ///
+    /// # Safety
+    /// Elements of this type are at these places, and nothing changes them during the call.
+    pub(crate) unsafe fn copy(mut self, wanted: Wanted<'_>) -> PyResult<Array> {
+        let dtype = match self.have {
+            Elements::Of(dtype) => dtype,
+            Elements::Complex128 => Dtype::C64,
+        };
+        let to = wanted(dtype);
+        if self.shape.contains(&0) {
+            return with_dtype!(to, T => Array::from_slice::<T>(&[], &self.shape)).or_raise();
+        }
+        let shape: Vec<isize> = self.shape.iter().map(|&n| n as isize).collect();
+        // The numbers that the elements consist of.
+        let part = match self.have {
+            Elements::Complex128 => Dtype::F64,
+            Elements::Of(Dtype::C64) => Dtype::F32,
+            // Truth values are read as bytes: nothing keeps those of others from being other than 0 and 1.
+            Elements::Of(Dtype::Bool) => Dtype::U8,
+            Elements::Of(dtype) => dtype,
+        };
+        let size = part.size();
+        if dtype.is_complex() {
+            self.shape.push(2);
+            self.strides.push(size as isize);
+        }
+        let aligned =
+            self.address.is_multiple_of(size) && self.strides.iter().all(|s| s % size as isize == 0);
+        let numbers = if aligned && !self.swapped {
+            let numbers = match dtype {
+                Dtype::C64 => Dtype::F32,
+                Dtype::Bool => Dtype::Bool,
+                _ => to,
+            };
+            // SAFETY: as the caller promises.
+            unsafe { self.read(part, numbers)? }
+        } else {
+            // As bytes, which have neither alignment nor order.
+            self.shape.push(size);
+            self.strides.push(if self.swapped { -1 } else { 1 });
+            if self.swapped {
+                self.address += size - 1;
+            }
+            // SAFETY: the bytes of the same elements.
+            let bytes = unsafe { self.read(Dtype::U8, Dtype::U8)? };
+            let numbers = if dtype == Dtype::Bool {
+                ops::try_astype(&bytes, dtype)
+            } else {
+                ops::try_view(&bytes, part)
+            };
+            let narrow = if dtype.is_complex() { Dtype::F32 } else { to };
+            // Without the axis of the bytes.
+            numbers.and_then(|n| ops::try_astype(&ops::try_squeeze(&n, &[-1])?, narrow)).or_raise()?
+        };
+        let elements = if dtype.is_complex() { ops::try_view(&numbers, dtype) } else { Ok(numbers) };
+        let array = elements.and_then(|e| ops::try_astype(&e.try_reshape(&shape)?, to)).or_raise()?;
+        array.try_eval().or_raise()?;
+        Ok(array)
     }
-    if target != have {
-        let out = Array::from_data(view).try_astype(target).or_raise()?;
-        out.try_eval().or_raise()?;
-        return Ok(out);
+
+    /// The memory as elements of type `from`, copied into elements of type `to`.
+    ///
+    /// # Safety
+    /// As [`Borrowed::copy`], of the type `from`, for which the memory is aligned.
+    unsafe fn read(&self, from: Dtype, to: Dtype) -> PyResult<Array> {
+        let size = from.size() as isize;
+        let strides: Vec<isize> = self.strides.iter().map(|s| s / size).collect();
+        // SAFETY: as the caller promises; the view does not outlive the call.
+        let view = unsafe { View::new(self.address as *const u8, from, &self.shape, &strides) };
+        let mut data = Data::alloc("array", to, &self.shape).or_raise()?;
+        covector_kernels::cast(view, data.out());
+        Ok(Array::from_data(data))
     }
-    with_dtype!(have, T => match view.view().as_slice::<T>() {
-        Some(values) => Array::from_slice(values, &shape).or_raise(),
-        // Not in row-major order, so that putting it in order makes a copy.
-        None => Ok(Array::from_data(view.row_major("array").or_raise()?)),
-    })
 }
 
 /// The values of a memory view.
-fn from_memory(view: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Array> {
+fn from_memory(view: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Array> {
     let py = view.py();
     let format: String = view.getattr(intern!(py, "format"))?.extract()?;
     let itemsize: usize = view.getattr(intern!(py, "itemsize"))?.extract()?;
@@ -159,7 +294,7 @@ fn from_memory(view: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Array>
     };
     let shape: Vec<usize> = view.getattr(intern!(py, "shape"))?.extract()?;
     let bytes = view.call_method0(intern!(py, "tobytes"))?;
-    from_bytes(bytes.cast::<PyBytes>()?.as_bytes(), have, &shape, dtype)
+    from_bytes(bytes.cast::<PyBytes>()?.as_bytes(), have, &shape, Some(wanted(have)))
 }
 
 /// An array of row-major elements in the machine's byte order.
@@ -222,86 +357,6 @@ pub(crate) fn to_bytes<'py>(py: Python<'py>, array: &Array) -> PyResult<Bound<'p
         }
         Ok(())
     })
-}
-
-/// Computed values that NumPy can look at without a copy; it holds this object as the owner of the memory.
-#[pyclass(frozen, name = "_Memory", module = "covector.core")]
-pub(crate) struct Memory {
-    data: Data,
-}
-
-#[pymethods]
-impl Memory {
-    #[getter(__array_interface__)]
-    fn interface<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let dict = PyDict::new(py);
-        let size = self.data.dtype().size() as isize;
-        dict.set_item("version", 3)?;
-        dict.set_item("typestr", typestr(self.data.dtype())?)?;
-        dict.set_item("shape", PyTuple::new(py, self.data.shape())?)?;
-        dict.set_item("strides", PyTuple::new(py, self.data.strides().iter().map(|s| s * size))?)?;
-        // Read-only: other arrays may share the memory.
-        dict.set_item("data", (self.data.ptr() as usize, true))?;
-        Ok(dict)
-    }
-}
-
-fn typestr(dtype: Dtype) -> PyResult<String> {
-    let kind = match dtype {
-        Dtype::Bool => "|b1",
-        Dtype::U8 => "|u1",
-        Dtype::I8 => "|i1",
-        Dtype::Bf16 => {
-            return Err(PyValueError::new_err(
-                "[numpy] NumPy has no bfloat16; convert the array with .astype(mx.float32) first",
-            ));
-        }
-        _ => {
-            let order = if cfg!(target_endian = "little") { '<' } else { '>' };
-            let kind = match dtype {
-                _ if dtype.is_complex() => 'c',
-                _ if dtype.is_float() => 'f',
-                _ if dtype.is_signed_integer() => 'i',
-                _ => 'u',
-            };
-            return Ok(format!("{order}{kind}{}", dtype.size()));
-        }
-    };
-    Ok(kind.into())
-}
-
-/// A NumPy array of the values: a read-only view where it may be one, a copy where `copy` asks for it.
-pub(crate) fn to_numpy<'py>(
-    py: Python<'py>,
-    array: &Array,
-    dtype: Option<&Bound<'py, PyAny>>,
-    copy: Option<bool>,
-) -> PyResult<Bound<'py, PyAny>> {
-    static NUMPY: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    let numpy = NUMPY
-        .get_or_try_init(py, || py.import("numpy").map(Bound::unbind))
-        .map_err(|_| PyTypeError::new_err("[numpy] converting to a NumPy array needs NumPy; install it"))?
-        .bind(py);
-    typestr(array.dtype())?;
-    crate::array::evaluate(py, array)?;
-    let data = array.try_eval().or_raise()?.clone();
-    let memory = Bound::new(py, Memory { data })?;
-    let view = numpy.call_method1(intern!(py, "asarray"), (memory,))?;
-    let have = view.getattr(intern!(py, "dtype"))?;
-    if let Some(dtype) = dtype.filter(|d| !d.is_none()) {
-        let dtype = numpy.call_method1(intern!(py, "dtype"), (dtype,))?;
-        if !dtype.eq(&have)? {
-            if copy == Some(false) {
-                return Err(PyValueError::new_err(format!(
-                    "[numpy] the array holds {}, so that {} cannot be had without a copy",
-                    array.dtype(),
-                    dtype.str()?
-                )));
-            }
-            return view.call_method1(intern!(py, "astype"), (dtype,));
-        }
-    }
-    if copy == Some(true) { view.call_method0(intern!(py, "copy")) } else { Ok(view) }
 }
 
 /// Any array-like as this library's array, for `asarray`.

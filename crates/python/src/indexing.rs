@@ -121,7 +121,7 @@ fn value_for(value: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<Array> {
             scalar.check(dtype)?;
             Ok(scalar.array(dtype))
         }
-        Some(operand) => operand.alone()?.try_astype(dtype).or_raise(),
+        Some(operand) => operand.astype(dtype),
         None => convert::array(value, Some(dtype)),
     }
 }

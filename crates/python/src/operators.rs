@@ -6,14 +6,16 @@
 )]
 
 use crate::array::PyArray;
-use crate::convert::{Operand, describe};
+use crate::convert::{Operand, describe, remedy};
 use crate::errors::OrRaise;
 use crate::scalar::Scalar;
-use covector_core::{Array, Result, ops};
+use covector_core::{Array, Dtype, Result, ops};
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use std::cmp::Ordering;
 
 type Binary = fn(&Array, &Array) -> Result<Array>;
 
@@ -39,7 +41,19 @@ fn containers(other: &Bound<'_, PyAny>) -> bool {
 }
 
 fn refuse(op: &str, other: &Bound<'_, PyAny>) -> String {
-    format!("[{op}] cannot combine an array with {}; make an array of it with mx.array", describe(other))
+    format!("[{op}] cannot combine an array with {}; {}", describe(other), remedy(other))
+}
+
+/// The answer to an operand that arrays do not operate with: an error for containers and for numbers that would have to
+/// be converted first; for anything else `NotImplemented`, so that its own type is asked.
+fn declined<'py>(op: &str, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if containers(other) {
+        return Err(PyValueError::new_err(refuse(op, other)));
+    }
+    if crate::convert::is_number(other) {
+        return Err(PyTypeError::new_err(refuse(op, other)));
+    }
+    Ok(other.py().NotImplemented().into_bound(other.py()))
 }
 
 fn binary<'py>(
@@ -51,13 +65,7 @@ fn binary<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = other.py();
     let x = x.get();
-    let Some(other) = beside(&x, other)? else {
-        if containers(other) {
-            return Err(PyValueError::new_err(refuse(op, other)));
-        }
-        // Its own type may know what to do.
-        return Ok(py.NotImplemented().into_bound(py));
-    };
+    let Some(other) = beside(&x, other)? else { return declined(op, other) };
     let out = if reflected { f(&other, &x) } else { f(&x, &other) };
     Ok(Bound::new(py, PyArray::new(out.or_raise()?))?.into_any())
 }
@@ -102,16 +110,129 @@ operators! {
     __rshift__ __rrshift__ __irshift__: "right_shift" ops::try_right_shift;
 }
 
+/// `(x // other, x % other)`.
+fn divmod<'py>(x: &PyArray, other: &Bound<'py, PyAny>, reflected: bool) -> PyResult<Bound<'py, PyAny>> {
+    let py = other.py();
+    let x = x.get();
+    let Some(other) = beside(&x, other)? else { return declined("divmod", other) };
+    let (a, b) = if reflected { (&other, &x) } else { (&x, &other) };
+    let parts = (ops::try_floor_divide(a, b).or_raise()?, ops::try_remainder(a, b).or_raise()?);
+    (PyArray::new(parts.0), PyArray::new(parts.1)).into_bound_py_any(py)
+}
+
+/// A comparison: its operation, and whether it holds for an `x` that is less than, equal to or greater than the other.
+pub(crate) struct Comparison {
+    name: &'static str,
+    f: Binary,
+    holds: fn(Ordering) -> bool,
+}
+
+static COMPARISONS: [Comparison; 6] = [
+    Comparison { name: "less", f: ops::try_less, holds: Ordering::is_lt },
+    Comparison { name: "less_equal", f: ops::try_less_equal, holds: Ordering::is_le },
+    Comparison { name: "equal", f: ops::try_equal, holds: Ordering::is_eq },
+    Comparison { name: "not_equal", f: ops::try_not_equal, holds: Ordering::is_ne },
+    Comparison { name: "greater", f: ops::try_greater, holds: Ordering::is_gt },
+    Comparison { name: "greater_equal", f: ops::try_greater_equal, holds: Ordering::is_ge },
+];
+
+impl Comparison {
+    /// The comparison that an operation of this name makes.
+    pub(crate) fn of(name: &str) -> Option<&'static Comparison> {
+        COMPARISONS.iter().find(|c| c.name == name)
+    }
+
+    /// The comparison of two operands, of which a weak one adapts to the other. An integer that lies outside of the
+    /// range of the array's type is compared all the same: every element is on one side of it.
+    pub(crate) fn of_operands(&self, a: Operand, b: Operand) -> PyResult<Array> {
+        let outside = match (&a, &b) {
+            (Operand::Array(x), other) => other.outside(x.dtype()).map(|order| (x.clone(), order)),
+            (other, Operand::Array(x)) => other.outside(x.dtype()).map(|order| (x.clone(), order.reverse())),
+            _ => None,
+        };
+        if let Some((x, order)) = outside {
+            return everywhere(&x, (self.holds)(order));
+        }
+        let (a, b) = crate::convert::pair_to_compare(a, b)?;
+        (self.f)(&a, &b).or_raise()
+    }
+
+    fn run<'py>(
+        &self,
+        x: &PyArray,
+        other: &Bound<'py, PyAny>,
+        reflected: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = other.py();
+        let x = x.get();
+        let out = if let Ok(other) = other.cast_exact::<PyArray>() {
+            let other = other.get().get();
+            if reflected { (self.f)(&other, &x) } else { (self.f)(&x, &other) }.or_raise()?
+        } else if let Some(other) = Operand::of(other)? {
+            let x = Operand::Array(x);
+            if reflected { self.of_operands(other, x)? } else { self.of_operands(x, other)? }
+        } else {
+            return declined(self.name, other);
+        };
+        Ok(Bound::new(py, PyArray::new(out))?.into_any())
+    }
+}
+
+/// One truth value in the shape of an array.
+fn everywhere(x: &Array, value: bool) -> PyResult<Array> {
+    ops::try_full(x.shape(), &Array::scalar(value)).or_raise()
+}
+
+/// The operation that NumPy calls by this name, of a NumPy object and the array to its right; `None` when no operator of
+/// Python is computed by it.
+pub(crate) fn after_numpy<'py>(
+    ufunc: &str,
+    left: &Bound<'py, PyAny>,
+    x: &PyArray,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if let Some(comparison) = Comparison::of(ufunc) {
+        return comparison.run(x, left, true).map(Some);
+    }
+    let (op, f): (&str, Binary) = match ufunc {
+        "add" => ("add", ops::try_add),
+        "subtract" => ("subtract", ops::try_subtract),
+        "multiply" => ("multiply", ops::try_multiply),
+        "divide" | "true_divide" => ("divide", ops::try_divide),
+        "floor_divide" => ("floor_divide", ops::try_floor_divide),
+        "remainder" => ("remainder", ops::try_remainder),
+        "power" => ("power", ops::try_power),
+        "matmul" => ("matmul", ops::try_matmul),
+        "bitwise_and" => ("bitwise_and", ops::try_bitwise_and),
+        "bitwise_or" => ("bitwise_or", ops::try_bitwise_or),
+        "bitwise_xor" => ("bitwise_xor", ops::try_bitwise_xor),
+        "left_shift" => ("left_shift", ops::try_left_shift),
+        "right_shift" => ("right_shift", ops::try_right_shift),
+        "divmod" => return divmod(x, left, true).map(Some),
+        _ => return Ok(None),
+    };
+    binary(x, left, op, f, true).map(Some)
+}
+
 /// `x` to the power of `other`. The most common power of all, a literal 2, is a product: correctly rounded, where the
 /// general function may be off by a digit, and a small part of its work, also in the derivative.
 fn power<'py>(x: &PyArray, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    if let Some(scalar) = Scalar::of(other)?
-        && scalar.squares(x.peek(Array::dtype))
-    {
+    if squares(other, x.peek(Array::dtype))? {
         let out = ops::try_square(&x.get()).or_raise()?;
         return Ok(Bound::new(other.py(), PyArray::new(out))?.into_any());
     }
     binary(x, other, "power", ops::try_power, false)
+}
+
+/// Whether an exponent is a number that makes the power a square.
+fn squares(exponent: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<bool> {
+    if exponent.is_exact_instance_of::<PyArray>() {
+        return Ok(false);
+    }
+    let scalar = match Scalar::of(exponent)? {
+        Some(scalar) => Some(scalar),
+        None => crate::numpy::number(exponent)?.map(|(scalar, _)| scalar),
+    };
+    Ok(scalar.is_some_and(|s| s.squares(dtype)))
 }
 
 fn no_modulus(modulus: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
@@ -159,13 +280,18 @@ impl PyArray {
     }
     fn __ipow__(&self, other: &Bound<'_, PyAny>, modulus: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         no_modulus(modulus)?;
-        if let Some(scalar) = Scalar::of(other)?
-            && scalar.squares(self.peek(Array::dtype))
-        {
+        if squares(other, self.peek(Array::dtype))? {
             self.set(ops::try_square(&self.get()).or_raise()?);
             return Ok(());
         }
         in_place(self, other, "power", ops::try_power)
+    }
+
+    fn __divmod__<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        divmod(self, other, false)
+    }
+    fn __rdivmod__<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        divmod(self, other, true)
     }
 
     fn __neg__(&self) -> PyResult<Self> {
@@ -186,14 +312,14 @@ impl PyArray {
         if containers(other) {
             return Ok(py.NotImplemented().into_bound(py));
         }
-        let (name, f): (&str, Binary) = match op {
-            CompareOp::Lt => ("less", ops::try_less),
-            CompareOp::Le => ("less_equal", ops::try_less_equal),
-            CompareOp::Eq => ("equal", ops::try_equal),
-            CompareOp::Ne => ("not_equal", ops::try_not_equal),
-            CompareOp::Gt => ("greater", ops::try_greater),
-            CompareOp::Ge => ("greater_equal", ops::try_greater_equal),
+        let comparison = match op {
+            CompareOp::Lt => &COMPARISONS[0],
+            CompareOp::Le => &COMPARISONS[1],
+            CompareOp::Eq => &COMPARISONS[2],
+            CompareOp::Ne => &COMPARISONS[3],
+            CompareOp::Gt => &COMPARISONS[4],
+            CompareOp::Ge => &COMPARISONS[5],
         };
-        binary(self, other, name, f, false)
+        comparison.run(self, other, false)
     }
 }

@@ -140,11 +140,7 @@ functions! {
     /// An array of another's shape filled with `vals`, in the other's type or in `dtype`.
     fn full_like ["full_like": a, vals, dtype = None] (a: Arr, vals: Value, dtype: Option<DtypeArg>) -> PyArray {
         let dtype = dtype.map_or(a.dtype(), |d| d.0);
-        let value = match vals.0 {
-            Operand::Scalar(scalar) => scalar.array(dtype),
-            value => value.alone()?.try_astype(dtype).or_raise()?,
-        };
-        wrap(ops::try_full(a.shape(), &value))
+        wrap(ops::try_full(a.shape(), &vals.0.astype(dtype)?))
     }
 
     /// `start, start + step, …` as far as `stop`, which is not included; `arange(stop)` starts at 0.

@@ -209,6 +209,13 @@ fn settle(py: Python<'_>, trees: &Bound<'_, PyTuple>) -> PyResult<()> {
     py.detach(|| optim::settle(leaves.iter())).or_raise()
 }
 
+/// Refuses gradients that have something where the parameters have nothing, or something else.
+#[pyfunction]
+fn check_gradients(gradients: &Bound<'_, PyAny>, parameters: &Bound<'_, PyAny>) -> PyResult<()> {
+    let mut leaves = Vec::new();
+    Tree::flatten(gradients, &mut leaves)?.pick_from("update", "parameters", parameters).map(drop)
+}
+
 /// How many arrays a tree has.
 #[pyfunction]
 fn count(tree: &Bound<'_, PyAny>) -> PyResult<usize> {
@@ -375,6 +382,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PySchedule>()?;
     m.add_function(wrap_pyfunction!(settle, m)?)?;
     m.add_function(wrap_pyfunction!(count, m)?)?;
+    m.add_function(wrap_pyfunction!(check_gradients, m)?)?;
     m.add_function(wrap_pyfunction!(clip_grad_norm, m)?)?;
     m.add_function(wrap_pyfunction!(exponential_decay, m)?)?;
     m.add_function(wrap_pyfunction!(step_decay, m)?)?;

@@ -17,12 +17,12 @@ fn wrap(result: covector_core::Result<Array>) -> PyResult<PyArray> {
 
 fn parameter(value: Value) -> PyResult<Parameter> {
     Ok(match value.0 {
-        Operand::Scalar(Scalar::Complex(..)) => {
+        Operand::Scalar(Scalar::Complex(..)) | Operand::Typed(Scalar::Complex(..), _) => {
             return Err(PyValueError::new_err(
                 "[random] a complex number is no parameter of a distribution here",
             ));
         }
-        Operand::Scalar(scalar) => Parameter::Number(f64::from_scalar(scalar)),
+        Operand::Scalar(scalar) | Operand::Typed(scalar, _) => Parameter::Number(f64::from_scalar(scalar)),
         Operand::Array(array) | Operand::Foreign(array) => Parameter::Array(array),
     })
 }

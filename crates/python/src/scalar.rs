@@ -10,6 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt};
 use std::cell::RefCell;
+use std::cmp::Ordering;
 
 /// A Python number.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,11 @@ impl Scalar {
         if let Ok(v) = v.extract::<u64>() {
             return Ok(Uint(v));
         }
-        v.extract::<f64>().map(Huge)
+        // Beyond the range of floating point, too: only its sign is known of it.
+        Ok(Huge(
+            v.extract::<f64>()
+                .or_else(|_| v.lt(0).map(|low| if low { f64::NEG_INFINITY } else { f64::INFINITY }))?,
+        ))
     }
 
     /// The element type of the number on its own.
@@ -93,19 +98,27 @@ impl Scalar {
         two && dtype != Dtype::Bool && self.beside(dtype) == dtype
     }
 
+    /// How every value of an integer type compares with this number, if it is an integer that the type does not hold.
+    pub(crate) fn outside(self, dtype: Dtype) -> Option<Ordering> {
+        // Beside truth values an integer keeps its own type, which only a huge one does not fit.
+        let (low, high) = range(if dtype == Dtype::Bool { Dtype::U64 } else { dtype })?;
+        let (below, above) = match self {
+            Int(_) | Uint(_) if dtype == Dtype::Bool => return None,
+            Int(v) => (i128::from(v) < low, i128::from(v) > high),
+            Uint(v) => (false, i128::from(v) > high),
+            Huge(v) => (v < 0.0, v > 0.0),
+            _ => return None,
+        };
+        match (below, above) {
+            (true, _) => Some(Ordering::Greater),
+            (_, true) => Some(Ordering::Less),
+            _ => None,
+        }
+    }
+
     /// Refuses an integer that an integer type cannot hold.
     pub(crate) fn check(self, dtype: Dtype) -> PyResult<()> {
-        let (low, high) = match dtype {
-            Dtype::U8 => (0, i128::from(u8::MAX)),
-            Dtype::U16 => (0, i128::from(u16::MAX)),
-            Dtype::U32 => (0, i128::from(u32::MAX)),
-            Dtype::U64 => (0, i128::from(u64::MAX)),
-            Dtype::I8 => (i128::from(i8::MIN), i128::from(i8::MAX)),
-            Dtype::I16 => (i128::from(i16::MIN), i128::from(i16::MAX)),
-            Dtype::I32 => (i128::from(i32::MIN), i128::from(i32::MAX)),
-            Dtype::I64 => (i128::from(i64::MIN), i128::from(i64::MAX)),
-            _ => return Ok(()),
-        };
+        let Some((low, high)) = range(dtype) else { return Ok(()) };
         let value = match self {
             Int(v) => i128::from(v),
             Uint(v) => i128::from(v),
@@ -162,6 +175,21 @@ impl Scalar {
         self.check(dtype)?;
         Ok(with_dtype!(dtype, T => Array::literal(<T as FromScalar>::from_scalar(self))))
     }
+}
+
+/// The least and the greatest value of an integer type.
+fn range(dtype: Dtype) -> Option<(i128, i128)> {
+    Some(match dtype {
+        Dtype::U8 => (0, i128::from(u8::MAX)),
+        Dtype::U16 => (0, i128::from(u16::MAX)),
+        Dtype::U32 => (0, i128::from(u32::MAX)),
+        Dtype::U64 => (0, i128::from(u64::MAX)),
+        Dtype::I8 => (i128::from(i8::MIN), i128::from(i8::MAX)),
+        Dtype::I16 => (i128::from(i16::MIN), i128::from(i16::MAX)),
+        Dtype::I32 => (i128::from(i32::MIN), i128::from(i32::MAX)),
+        Dtype::I64 => (i128::from(i64::MIN), i128::from(i64::MAX)),
+        _ => return None,
+    })
 }
 
 const LITERAL_BITS: u32 = 7;

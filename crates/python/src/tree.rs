@@ -6,6 +6,7 @@
 //! worked out only when an error needs it.
 
 mod compare;
+mod written;
 
 use crate::array::PyArray;
 use covector_core::Array;
@@ -15,6 +16,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
 
 pub(crate) use compare::Snapshot;
+pub(crate) use written::Handed;
 
 /// A tree nested deeper than this most likely contains itself.
 const MAX_DEPTH: u32 = 10_000;
@@ -280,7 +282,18 @@ impl Tree {
         &self,
         py: Python<'py>,
         keep: bool,
+        leaf: impl FnMut(Python<'py>) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.build_noting(py, keep, leaf, |_| ())
+    }
+
+    /// As [`Tree::build_with`]; `note` sees each object that the tree is made of, the last step's first.
+    fn build_noting<'py>(
+        &self,
+        py: Python<'py>,
+        keep: bool,
         mut leaf: impl FnMut(Python<'py>) -> PyResult<Bound<'py, PyAny>>,
+        mut note: impl FnMut(&Bound<'py, PyAny>),
     ) -> PyResult<Bound<'py, PyAny>> {
         // Backwards, so that a container finds its children on the stack, the first one on top.
         let mut done: Vec<Bound<'py, PyAny>> = Vec::new();
@@ -305,6 +318,7 @@ impl Tree {
                     Step::Custom(custom) => custom.build(py, &mut children)?,
                 }
             };
+            note(&object);
             done.push(object);
         }
         done.pop().ok_or_else(|| PyValueError::new_err("[tree] an empty structure"))
@@ -492,7 +506,13 @@ impl Step {
         {
             return Ok(Ok(list.iter().take(*n).collect()));
         }
-        let wrong = || format!("must be {}, but {} was received", self.describe(py), a_thing(object));
+        let wrong = || {
+            format!(
+                "must be {} as in the gradients, but {} was received; give both the same structure",
+                self.describe(py),
+                a_thing(object)
+            )
+        };
         Ok(self.children_in(object)?.ok_or_else(wrong))
     }
 

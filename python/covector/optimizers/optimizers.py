@@ -8,6 +8,7 @@ from typing import Any
 import covector.core as mx
 from covector._covector import nn as native
 from covector.nn.layers.base import Module
+from covector.utils import _build, _Open, tree_map
 
 __all__ = [
     "SGD",
@@ -160,6 +161,8 @@ class Optimizer:
         """
         nested = self._nested(parameters)
         if not self._initialized or self._empty():
+            # Before there is a state that fits the gradients alone.
+            native.check_gradients(gradients, parameters)
             self._init(gradients, nested)
         for name, schedule in self._schedulers.items():
             self._state[name] = _scalar(name, schedule(self.step))
@@ -405,38 +408,49 @@ def _scalar(name: str, value: Any) -> mx.array:
 
 def _map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """Applies ``fn`` to the arrays of a tree and to what stands in their places in the others."""
-    if isinstance(tree, mx.array):
-        return fn(tree, *rest)
-    if isinstance(tree, dict):
-        return {k: _map(fn, v, *(r[k] for r in rest)) for k, v in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        new = [_map(fn, v, *(r[i] for r in rest)) for i, v in enumerate(tree)]
-        return type(tree)(*new) if hasattr(tree, "_fields") else type(tree)(new)
-    raise TypeError(f"[Optimizer] a tree of arrays has a value of type {type(tree).__name__} in it")
+
+    def of_leaf(leaf: Any, *others: Any) -> Any:
+        if isinstance(leaf, mx.array):
+            return fn(leaf, *others)
+        raise TypeError(f"[Optimizer] a tree of arrays has a value of type {type(leaf).__name__} in it")
+
+    return tree_map(of_leaf, tree, *rest)
 
 
 def _complete(have: dict[Any, Any], fresh: dict[Any, Any]) -> None:
     """Adds to nested dicts and lists what they lack of others."""
-    for key, value in fresh.items():
-        if key not in have:
-            have[key] = value
-        else:
-            _complete_entry(have[key], value)
+    waiting: list[tuple[Any, Any]] = [(have, fresh)]
+    while waiting:
+        old, new = waiting.pop()
+        if isinstance(old, dict) and isinstance(new, dict):
+            for key, value in new.items():
+                if key in old:
+                    waiting.append((old[key], value))
+                else:
+                    old[key] = value
+        elif isinstance(old, list) and isinstance(new, list):
+            waiting.extend(zip(list(old), new, strict=False))
+            old.extend(new[len(old) :])
 
 
-def _complete_entry(have: Any, fresh: Any) -> None:
-    if isinstance(have, dict) and isinstance(fresh, dict):
-        _complete(have, fresh)
-    elif isinstance(have, list) and isinstance(fresh, list):
-        for old, new in zip(have, fresh, strict=False):
-            _complete_entry(old, new)
-        have.extend(fresh[len(have) :])
+# Stands for what a part of a tree does not have.
+_KEPT = object()
 
 
 def _overlay(tree: Any, part: Any) -> Any:
     """A tree with the arrays of another that has a part of its entries."""
-    if isinstance(tree, dict) and isinstance(part, dict):
-        return {k: _overlay(v, part[k]) if k in part else v for k, v in tree.items()}
-    if isinstance(tree, list) and isinstance(part, list):
-        return [_overlay(v, part[i]) if i < len(part) else v for i, v in enumerate(tree)]
-    return part
+
+    def visit(node: tuple[Any, Any]) -> Any:
+        old, new = node
+        if new is _KEPT:
+            return old
+        if isinstance(old, dict) and isinstance(new, dict):
+            keys = list(old)
+            nodes = [(old[k], new.get(k, _KEPT)) for k in keys]
+            return _Open(nodes, lambda made: dict(zip(keys, made, strict=True)))
+        if isinstance(old, list) and isinstance(new, list):
+            nodes = [(x, new[i] if i < len(new) else _KEPT) for i, x in enumerate(old)]
+            return _Open(nodes, list)
+        return new
+
+    return _build((tree, part), visit)

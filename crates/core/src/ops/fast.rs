@@ -327,10 +327,19 @@ impl Attention<'_> {
     }
 }
 
+/// Refuses what would let the root of a variance be that of a negative number.
+fn check_eps(op: &'static str, eps: f64) -> Result<()> {
+    if eps >= 0.0 && eps.is_finite() {
+        return Ok(());
+    }
+    Err(Error::value(op, format!("eps {eps} must not be negative; it keeps the root from being zero")))
+}
+
 op! {
     /// `(x − mean) / √(variance + eps)` over the last axis, then times `weight` and plus `bias` where they are
     /// given. 16-bit input is normalised in `float32`.
     pub fn layer_norm / try_layer_norm(x: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: f64) {
+        check_eps("layer_norm", eps)?;
         let dtype = normalized_dtype("layer_norm", x, [("weight", weight), ("bias", bias)])?;
         let x = ops::to_dtype(x, wide::of(dtype));
         let away = ops::try_subtract(&x, &ops::try_mean_axes(&x, &[-1], true)?)?;
@@ -342,6 +351,7 @@ op! {
     /// `x / √(mean(x²) + eps)` over the last axis, then times `weight` where it is given. 16-bit input is
     /// normalised in `float32`.
     pub fn rms_norm / try_rms_norm(x: &Array, weight: Option<&Array>, eps: f64) {
+        check_eps("rms_norm", eps)?;
         let dtype = normalized_dtype("rms_norm", x, [("weight", weight), ("bias", None)])?;
         let x = ops::to_dtype(x, wide::of(dtype));
         let square = ops::try_mean_axes(&ops::try_square(&x)?, &[-1], true)?;

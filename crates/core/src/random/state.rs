@@ -8,7 +8,7 @@
 use super::{check_key, key_array, split};
 use crate::array::Array;
 use crate::array::Aval;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops;
 use crate::trace::TraceSet;
 use covector_kernels::Dtype;
@@ -25,6 +25,8 @@ enum State {
     Traced(Array),
     /// A function is being traced that takes what it draws as inputs.
     Recorded(Rc<Recorder>),
+    /// A function is being traced that must not draw; this is the state around it.
+    Refused(Rc<State>),
 }
 
 /// What a recorded function asked of the generator.
@@ -89,6 +91,26 @@ impl Drop for Recording {
     }
 }
 
+/// Makes calls without a key an error on this thread, until dropped.
+pub(crate) struct Refusing(());
+
+impl Refusing {
+    pub(crate) fn start() -> Self {
+        let around = STATE.with_borrow(State::clone);
+        STATE.set(State::Refused(Rc::new(around)));
+        Self(())
+    }
+}
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        // Unless the function has set another state.
+        if let State::Refused(around) = STATE.with_borrow(State::clone) {
+            STATE.set(State::clone(&around));
+        }
+    }
+}
+
 thread_local! {
     static STATE: RefCell<State> = RefCell::new(State::Key(clock_key()));
 }
@@ -108,10 +130,14 @@ pub fn seed(seed: u64) {
 
 /// The key that this thread's next call without a key starts from.
 pub fn state() -> Array {
-    match STATE.with_borrow(State::clone) {
-        State::Key(key) => key_array(key),
-        State::Traced(array) => array,
-        State::Recorded(recorder) => recorder.draw(Draw::State),
+    let mut state = STATE.with_borrow(State::clone);
+    loop {
+        state = match state {
+            State::Key(key) => return key_array(key),
+            State::Traced(array) => return array,
+            State::Recorded(recorder) => return recorder.draw(Draw::State),
+            State::Refused(around) => State::clone(&around),
+        }
     }
 }
 
@@ -147,5 +173,10 @@ pub(super) fn next_key() -> Result<Array> {
             row(1)
         }
         State::Recorded(recorder) => Ok(recorder.draw(Draw::Next)),
+        State::Refused(_) => Err(Error::value(
+            "vmap",
+            "the function draws random numbers without a key, and randomness is \"error\"; map over keys that split has made, \
+             or choose \"same\" (one draw for all examples) or \"different\" (one for each)",
+        )),
     }
 }

@@ -4,6 +4,7 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::primitive::MaybeArrays;
+use crate::random::{self, Draw, Recording, Refusing};
 use crate::shape::{ShapeText, normalize_axis};
 use crate::trace::{Place, TraceGuard, Tracing};
 use crate::transforms::walks::{batch, or_zeros, pullback, pushforward};
@@ -179,6 +180,18 @@ impl Batched {
     }
 }
 
+/// What random numbers drawn without a key inside `vmap` are to each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Randomness {
+    /// All examples share one draw.
+    #[default]
+    Same,
+    /// Each example has a draw of its own.
+    Different,
+    /// To draw without a key is an error.
+    Error,
+}
+
 /// Runs `f` once on abstract arguments without their batch axis, and replays what it did on whole batches.
 ///
 /// # Errors
@@ -186,6 +199,20 @@ impl Batched {
 pub fn vmap_flat(
     args: &[Array],
     axes: &[Option<isize>],
+    f: impl FnOnce(&[Array]) -> Result<Vec<Array>>,
+) -> Result<Batched> {
+    vmap_flat_with(args, axes, Randomness::Same, f)
+}
+
+/// [`vmap_flat`] with a choice of what random numbers without a key are.
+///
+/// # Errors
+/// As [`vmap_flat`]; when `f` draws without a key where that is an error, or gives the generator a state that differs
+/// from example to example.
+pub fn vmap_flat_with(
+    args: &[Array],
+    axes: &[Option<isize>],
+    randomness: Randomness,
     f: impl FnOnce(&[Array]) -> Result<Vec<Array>>,
 ) -> Result<Batched> {
     if args.len() != axes.len() {
@@ -229,8 +256,8 @@ pub fn vmap_flat(
         ));
     };
     let guard = TraceGuard::new();
-    let batched: Vec<bool> = axes.iter().map(Option::is_some).collect();
-    let leaves: Vec<Array> = values
+    let mut batched: Vec<bool> = axes.iter().map(Option::is_some).collect();
+    let mut leaves: Vec<Array> = values
         .iter()
         .zip(&batched)
         .map(|(x, &b)| {
@@ -244,7 +271,41 @@ pub fn vmap_flat(
         })
         .collect();
     let _tracing = Tracing::enter();
-    let outputs = f(&leaves)?;
-    let outputs = batch(&guard, &outputs, &leaves, &values, &batched, size)?;
+    let mut state = None;
+    let mut outputs = match randomness {
+        Randomness::Same => f(&leaves)?,
+        Randomness::Error => {
+            let _refusing = Refusing::start();
+            f(&leaves)?
+        }
+        Randomness::Different => {
+            // The keys are arguments, mapped over like the others.
+            let recording = Recording::start(guard.set.clone());
+            let outputs = f(&leaves)?;
+            let (draws, set) = recording.finish();
+            state = set;
+            for (draw, key) in draws {
+                let drawn = draw.again()?;
+                let own = draw == Draw::Next;
+                leaves.push(key);
+                values.push(if own { random::split(&drawn, size)? } else { drawn });
+                batched.push(own);
+            }
+            outputs
+        }
+    };
+    let sets_state = state.is_some();
+    outputs.extend(state);
+    let mut outputs = batch(&guard, &outputs, &leaves, &values, &batched, size)?;
+    if sets_state && let Some((state, batched)) = outputs.pop() {
+        if batched {
+            return Err(Error::value(
+                "vmap",
+                "the function sets the state of the random generator to another key for each example, but there is one state; \
+                 return the keys instead",
+            ));
+        }
+        random::set_state(&state)?;
+    }
     Ok(Batched { outputs, size })
 }

@@ -21,9 +21,9 @@ pub use argument::lost_read_message;
 pub use checkpoint::checkpoint;
 pub use compile::{Compiled, compile, compile_flat};
 pub use custom::{CustomFunction, JvpRule, VjpRule, VmapRule, depends};
-pub use flat::{Tracer, jvp_flat, vjp_flat, vmap_flat};
+pub use flat::{Randomness, Tracer, jvp_flat, vjp_flat, vmap_flat, vmap_flat_with};
 pub use grad::{Loss, check_loss, grad, jvp, value_and_grad, vjp};
 pub use jacobian::{check_grads, hessian, hvp, jacfwd, jacrev, linearize, value_and_jac};
-pub use vmap::{Axes, Output, vmap, vmap_axes};
+pub use vmap::{Axes, Output, Vmap, vmap, vmap_axes, vmap_with};
 
 pub(crate) use walks::pullback;

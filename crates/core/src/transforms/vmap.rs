@@ -2,7 +2,7 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::transforms::flat::vmap_flat;
+use crate::transforms::flat::{Randomness, vmap_flat_with};
 use crate::tree::Tree;
 
 /// Which axis of each leaf is the batch: one for all, or one for each leaf; `None` leaves a leaf whole.
@@ -45,7 +45,32 @@ impl Axes {
     }
 }
 
+/// The choices of [`vmap_with`].
+///
+/// ```
+/// use covector_core::transforms::{Randomness, Vmap};
+/// let each_its_own = Vmap { randomness: Randomness::Different, ..Vmap::default() };
+/// ```
+#[derive(Clone, Debug)]
+pub struct Vmap {
+    /// Which axis of each leaf of the argument is the batch.
+    pub in_axes: Axes,
+    /// The axis of each leaf of the result at which the batch is put.
+    pub out_axes: Axes,
+    /// What random numbers drawn without a key are.
+    pub randomness: Randomness,
+}
+
+impl Default for Vmap {
+    /// Axis 0 everywhere, and one draw for all examples.
+    fn default() -> Self {
+        Self { in_axes: 0.into(), out_axes: 0.into(), randomness: Randomness::Same }
+    }
+}
+
 /// Vectorises `f` over axis 0 of every leaf of its argument; the results are stacked on axis 0.
+///
+/// Random numbers that `f` draws without a key are drawn once, for all examples; see [`Randomness`].
 ///
 /// ```
 /// use covector_core::{Array, transforms::{grad, vmap}};
@@ -63,12 +88,28 @@ pub fn vmap_axes<P: Tree, R: Output>(
     in_axes: impl Into<Axes>,
     out_axes: impl Into<Axes>,
 ) -> impl Fn(&P) -> Result<R::Tree> {
-    let (in_axes, out_axes) = (in_axes.into(), out_axes.into());
+    vmap_with(f, Vmap { in_axes: in_axes.into(), out_axes: out_axes.into(), ..Vmap::default() })
+}
+
+/// [`vmap`] with a choice of axes and of what random numbers without a key are.
+///
+/// ```
+/// use covector_core::{Array, Dtype, random, transforms::{Randomness, Vmap, vmap_with}};
+/// let noisy = |x: &Array| random::normal(&[], Dtype::F32, 0.0, 1.0, None).map(|noise| x + noise);
+/// let x = Array::new([1.0f32, 1.0]);
+/// let same = vmap_with(noisy, Vmap::default())(&x)?.to_vec::<f32>();
+/// assert_eq!(same[0], same[1]);
+/// let own = vmap_with(noisy, Vmap { randomness: Randomness::Different, ..Vmap::default() })(&x)?.to_vec::<f32>();
+/// assert_ne!(own[0], own[1]);
+/// # Ok::<(), covector_core::Error>(())
+/// ```
+pub fn vmap_with<P: Tree, R: Output>(f: impl Fn(&P) -> R, options: Vmap) -> impl Fn(&P) -> Result<R::Tree> {
+    let Vmap { in_axes, out_axes, randomness } = options;
     move |args: &P| {
         let leaves = args.leaves();
         let axes = in_axes.spread("in_axes", leaves.len())?;
         let mut out: Option<R::Tree> = None;
-        let batched = vmap_flat(&leaves, &axes, |xs| {
+        let batched = vmap_flat_with(&leaves, &axes, randomness, |xs| {
             let tree = f(&args.with_any_leaves(xs)?).into_tree()?;
             let leaves = tree.leaves();
             out = Some(tree);

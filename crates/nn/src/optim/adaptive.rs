@@ -1,6 +1,6 @@
 //! Optimizers that scale each element's step by the history of its gradients.
 
-use crate::optim::{Now, Optimizer, Schedule, average, check_range, descend, squared};
+use crate::optim::{Now, Optimizer, Schedule, average, check_finite, check_range, descend, squared};
 use covector_core::{Array, Result, ops};
 
 /// Moving averages of the gradient and its square (Kingma and Ba, 2015): `w − rate · m / (√v + eps)` with
@@ -100,6 +100,7 @@ impl Optimizer for AdamW {
 
     fn check(&self) -> Result<()> {
         check_betas("AdamW", self.betas)?;
+        check_finite("AdamW", "weight_decay", self.weight_decay)?;
         check_range("AdamW", "eps", self.eps, 0.0..f64::INFINITY)
     }
 
@@ -195,7 +196,7 @@ impl Optimizer for RmsProp {
     }
 
     fn check(&self) -> Result<()> {
-        check_range("RmsProp", "alpha", self.alpha, 0.0..f64::INFINITY)?;
+        check_range("RmsProp", "alpha", self.alpha, 0.0..1.0)?;
         check_range("RmsProp", "eps", self.eps, 0.0..f64::INFINITY)
     }
 
@@ -277,7 +278,7 @@ impl Optimizer for AdaDelta {
     }
 
     fn check(&self) -> Result<()> {
-        check_range("AdaDelta", "rho", self.rho, 0.0..f64::INFINITY)?;
+        check_range("AdaDelta", "rho", self.rho, 0.0..1.0)?;
         check_range("AdaDelta", "eps", self.eps, 0.0..f64::INFINITY)
     }
 
@@ -322,7 +323,8 @@ impl Optimizer for Lion {
     }
 
     fn check(&self) -> Result<()> {
-        check_betas("Lion", self.betas)
+        check_betas("Lion", self.betas)?;
+        check_finite("Lion", "weight_decay", self.weight_decay)
     }
 
     fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)> {

@@ -302,6 +302,14 @@ fn descend(now: &Now, param: &Array, direction: &Array) -> Result<Array> {
     ops::try_subtract(param, &ops::try_multiply(&now.rate, direction)?)
 }
 
+/// Refuses a setting that is infinite or no number.
+fn check_finite(op: &'static str, name: &str, value: f64) -> Result<()> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::value(op, format!("{name} {value} is not finite")))
+}
+
 /// Refuses a setting outside of a range.
 fn check_range(op: &'static str, name: &str, value: f64, range: std::ops::Range<f64>) -> Result<()> {
     if range.contains(&value) {

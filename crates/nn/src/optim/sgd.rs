@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use crate::optim::{Now, Optimizer, Schedule, descend};
+use crate::optim::{Now, Optimizer, Schedule, check_finite, check_range, descend};
 use covector_core::{Array, Error, Result, ops};
 
 /// Steps against the gradient: `w − rate · g`; with momentum against the running sum `v = momentum · v + g`, or
@@ -37,6 +37,9 @@ impl Optimizer for Sgd {
     }
 
     fn check(&self) -> Result<()> {
+        check_range("Sgd", "momentum", self.momentum, 0.0..f64::INFINITY)?;
+        check_finite("Sgd", "dampening", self.dampening)?;
+        check_finite("Sgd", "weight_decay", self.weight_decay)?;
         if self.nesterov && (self.momentum <= 0.0 || self.dampening != 0.0) {
             return Err(Error::value(
                 "Sgd",

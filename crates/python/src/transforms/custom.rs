@@ -35,14 +35,17 @@ pub(super) fn call_checkpoint<'py>(
     let named = kwargs.map(|k| Tree::flatten(k.as_any(), &mut leaves)).transpose()?;
     let mut output: Option<Tree> = None;
     let outs = transforms::checkpoint(&leaves, |xs| {
-        let args = tuple(positional.unflatten(py, &xs[..first]))?;
-        let kwargs = match &named {
-            Some(named) => Some(named.unflatten(py, &xs[first..]).map_err(from_py)?),
-            None => None,
-        };
-        let kwargs =
-            kwargs.as_ref().map(|k| k.cast::<PyDict>()).transpose().map_err(|e| from_py(e.into()))?;
-        let result = call("checkpoint", fun, &args, kwargs)?;
+        let handed = positional.hand_out(py, &xs[..first]).map_err(from_py)?;
+        let by_name =
+            named.as_ref().map(|named| named.hand_out(py, &xs[first..])).transpose().map_err(from_py)?;
+        let names = by_name.as_ref().map(|k| k.root().cast_into::<PyDict>()).transpose();
+        let names = names.map_err(|e| from_py(e.into()))?;
+        let result = call("checkpoint", fun, &tuple(Ok(handed.root()))?, names.as_ref());
+        positional.write_back(&handed, &xs[..first], args.as_any()).map_err(from_py)?;
+        if let (Some(named), Some(by_name), Some(kwargs)) = (&named, &by_name, kwargs) {
+            named.write_back(by_name, &xs[first..], kwargs.as_any()).map_err(from_py)?;
+        }
+        let result = result?;
         let mut outs = Vec::new();
         output = Some(Tree::flatten(&result, &mut outs).map_err(from_py)?);
         Ok(outs)
@@ -152,8 +155,10 @@ impl CustomFunction {
         let (rules, shared) = self.prepare(py, tree, args.len() == 1, kwargs);
         let outs = rules
             .call(&leaves, |xs| {
-                let args = tuple(shared.args.unflatten(py, xs))?;
-                let result = call("custom_function", fun, &args, kwargs)?;
+                let handed = shared.args.hand_out(py, xs).map_err(from_py)?;
+                let result = call("custom_function", fun, &tuple(Ok(handed.root()))?, kwargs);
+                shared.args.write_back(&handed, xs, args.as_any()).map_err(from_py)?;
+                let result = result?;
                 let mut outs = Vec::new();
                 let tree = Tree::flatten(&result, &mut outs).map_err(from_py)?;
                 let _ = shared.output.set(tree);

@@ -3,7 +3,7 @@
 use super::{Transformed, What, call, check_callable, parameter_name};
 use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
-use crate::tree::{Tree, a_thing};
+use crate::tree::{Handed, Tree, a_thing};
 use covector_core::transforms::{check_loss, vjp_flat};
 use covector_core::{Array, Error, ops};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
@@ -14,7 +14,8 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 ///
 /// ``fun`` takes any arguments; those that are differentiated are arrays or trees of arrays (lists, tuples,
 /// dicts, named tuples, dataclasses, nested). It returns a scalar array of shape ``()``, or a tuple whose first
-/// element is one; the rest of the tuple may be anything and comes back as it is.
+/// element is one; the rest of the tuple may be anything and comes back as it is. What it writes into a container
+/// that it was given is in that container afterwards.
 ///
 /// Args:
 ///     fun: The function to differentiate.
@@ -131,10 +132,16 @@ impl Grad {
         }
         self.check_leaves(fun, &trees, &leaves)?;
 
+        let given = (args, kwargs);
         let mut value: Option<Bound<'py, PyAny>> = None;
         let traced = vjp_flat(&leaves, |xs| {
-            let (args, kwargs) = self.rebuild(py, args, kwargs, &trees, xs).map_err(from_py)?;
-            let result = call(op, fun, &args, kwargs.as_ref())?;
+            let handed = self.hand_out(py, &trees, xs).map_err(from_py)?;
+            let (args, kwargs) = self.rebuild(py, args, kwargs, &handed).map_err(from_py)?;
+            let result = call(op, fun, &args, kwargs.as_ref());
+            // Also what was written before a failure is the caller's.
+            let written = self.write_back(given, &trees, &handed, xs);
+            let result = result?;
+            written.map_err(from_py)?;
             let loss = self.loss(&result).map_err(from_py)?;
             check_loss(op, &loss)?;
             value = Some(result);
@@ -151,25 +158,56 @@ impl Grad {
         }
     }
 
-    /// The arguments with `xs` in place of the arrays in those that are differentiated.
+    /// The differentiated arguments as the function gets them.
+    fn hand_out<'py>(
+        &self,
+        py: Python<'py>,
+        trees: &[(Tree, usize)],
+        xs: &[Array],
+    ) -> PyResult<Vec<Handed<'py>>> {
+        parts(trees, xs).map(|(tree, xs)| tree.hand_out(py, xs)).collect()
+    }
+
+    /// Carries over to the caller's containers what the function has written into those that it got.
+    fn write_back<'py>(
+        &self,
+        (args, kwargs): (&Bound<'py, PyTuple>, Option<&Bound<'py, PyDict>>),
+        trees: &[(Tree, usize)],
+        handed: &[Handed<'py>],
+        xs: &[Array],
+    ) -> PyResult<()> {
+        for (k, ((tree, xs), handed)) in parts(trees, xs).zip(handed).enumerate() {
+            let original = match self.argnums.get(k) {
+                Some(&i) => Some(args.get_item(i)?),
+                None => {
+                    kwargs.map(|n| n.get_item(&self.argnames[k - self.argnums.len()])).transpose()?.flatten()
+                }
+            };
+            if let Some(original) = original {
+                tree.write_back(handed, xs, &original)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The arguments with what is handed out in place of those that are differentiated.
     fn rebuild<'py>(
         &self,
         py: Python<'py>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
-        trees: &[(Tree, usize)],
-        xs: &[Array],
+        handed: &[Handed<'py>],
     ) -> PyResult<(Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>)> {
-        let mut rebuilt = self.each(py, trees, xs);
+        let mut rebuilt = handed.iter().map(Handed::root);
         let mut positional: Vec<Bound<'py, PyAny>> = args.iter().collect();
         for (&i, tree) in self.argnums.iter().zip(&mut rebuilt) {
-            positional[i] = tree?;
+            positional[i] = tree;
         }
         let kwargs = match kwargs {
             Some(kwargs) if !self.argnames.is_empty() => {
                 let kwargs = kwargs.copy()?;
                 for (name, tree) in self.argnames.iter().zip(&mut rebuilt) {
-                    kwargs.set_item(name, tree?)?;
+                    kwargs.set_item(name, tree)?;
                 }
                 Some(kwargs)
             }
@@ -185,10 +223,7 @@ impl Grad {
         trees: &'a [(Tree, usize)],
         xs: &'a [Array],
     ) -> impl Iterator<Item = PyResult<Bound<'py, PyAny>>> + use<'a, 'py> {
-        trees.iter().enumerate().map(move |(k, (tree, first))| {
-            let end = trees.get(k + 1).map_or(xs.len(), |next| next.1);
-            tree.unflatten(py, &xs[*first..end])
-        })
+        parts(trees, xs).map(move |(tree, xs)| tree.unflatten(py, xs))
     }
 
     /// The gradients as they are given back.
@@ -301,6 +336,14 @@ impl Grad {
             name.bind(py)
         ))
     }
+}
+
+/// Each tree with its part of the arrays.
+fn parts<'a>(trees: &'a [(Tree, usize)], xs: &'a [Array]) -> impl Iterator<Item = (&'a Tree, &'a [Array])> {
+    trees.iter().enumerate().map(move |(k, (tree, first))| {
+        let end = trees.get(k + 1).map_or(xs.len(), |next| next.1);
+        (tree, &xs[*first..end])
+    })
 }
 
 /// `argnums`: an int, or a sequence of them; ascending.

@@ -4,7 +4,7 @@ use super::grad::items;
 use super::{call, check_callable, flatten_result};
 use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
-use crate::tree::{Tree, a_thing};
+use crate::tree::{Handed, Tree, a_thing};
 use covector_core::transforms::{Tracer, jvp_flat, vjp_flat};
 use covector_core::{Array, Error, Result, ops};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -157,9 +157,17 @@ impl Trees {
         py: Python<'py>,
         leaves: &'a [Array],
     ) -> impl ExactSizeIterator<Item = PyResult<Bound<'py, PyAny>>> + use<'a, 'py> {
+        self.parts(leaves).map(move |(tree, leaves)| tree.unflatten(py, leaves))
+    }
+
+    /// Each tree with its part of the leaves.
+    fn parts<'a>(
+        &'a self,
+        leaves: &'a [Array],
+    ) -> impl ExactSizeIterator<Item = (&'a Tree, &'a [Array])> + use<'a> {
         self.trees.iter().enumerate().map(move |(i, tree)| {
             let first = i.checked_sub(1).map_or(0, |before| self.ends[before]);
-            tree.unflatten(py, &leaves[first..self.ends[i]])
+            (tree, &leaves[first..self.ends[i]])
         })
     }
 
@@ -220,6 +228,8 @@ fn fitting(x: Array, of: &Array) -> Result<Array> {
 
 /// The primals of a call.
 struct Primals {
+    /// As they were given.
+    given: Vec<Py<PyAny>>,
     trees: Trees,
     leaves: Vec<Array>,
 }
@@ -228,7 +238,8 @@ impl Primals {
     fn new(op: &str, what: &str, given: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut leaves = Vec::new();
         let (mut trees, mut ends) = (Vec::new(), Vec::new());
-        for (i, x) in listed(op, what, given)?.iter().enumerate() {
+        let given_list = listed(op, what, given)?;
+        for (i, x) in given_list.iter().enumerate() {
             let tree = Tree::flatten(x, &mut leaves)?;
             if let Some((path, x)) = tree.first_static(given.py()) {
                 return Err(PyTypeError::new_err(format!(
@@ -240,15 +251,25 @@ impl Primals {
             trees.push(tree);
             ends.push(leaves.len());
         }
-        Ok(Self { trees: Trees { trees, ends }, leaves })
+        let given = given_list.into_iter().map(Bound::unbind).collect();
+        Ok(Self { given, trees: Trees { trees, ends }, leaves })
     }
 
     /// Calls the function on `xs` in place of the primals and takes its outputs apart.
     fn call(&self, op: &'static str, fun: &Bound<'_, PyAny>, xs: &[Array]) -> Result<(Trees, Vec<Array>)> {
         let py = fun.py();
-        let args: Vec<_> = self.trees.each(py, xs).collect::<PyResult<_>>().map_err(from_py)?;
-        let args = PyTuple::new(py, args).map_err(from_py)?;
-        let result = call(op, fun, &args, None)?;
+        let handed: Vec<Handed<'_>> = self
+            .trees
+            .parts(xs)
+            .map(|(tree, xs)| tree.hand_out(py, xs))
+            .collect::<PyResult<_>>()
+            .map_err(from_py)?;
+        let args = PyTuple::new(py, handed.iter().map(Handed::root)).map_err(from_py)?;
+        let result = call(op, fun, &args, None);
+        for (((tree, xs), handed), given) in self.trees.parts(xs).zip(&handed).zip(&self.given) {
+            tree.write_back(handed, xs, given.bind(py)).map_err(from_py)?;
+        }
+        let result = result?;
         let mut leaves = Vec::new();
         let (mut trees, mut ends) = (Vec::new(), Vec::new());
         let outputs = items(&result).unwrap_or_else(|| vec![result]);

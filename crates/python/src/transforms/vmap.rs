@@ -3,7 +3,7 @@
 use super::{Transformed, What, call, check_callable, flatten_result};
 use crate::errors::{OrRaise, from_py};
 use crate::tree::{Tree, a_thing};
-use covector_core::transforms::vmap_flat;
+use covector_core::transforms::{Randomness, vmap_flat_with};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
@@ -19,6 +19,8 @@ use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
 ///     in_axes (int, None or tree of these): The axis of each argument that is the batch; ``None`` for what every
 ///         example shares. A tree may end above the arrays: its int then holds for all below.
 ///     out_axes (int, None or tree of these): The axis of each result at which the batch is put.
+///     randomness (str): What random numbers drawn without a key are: ``"same"``, one draw that all examples share;
+///         ``"different"``, a draw for each example; ``"error"``, not allowed.
 ///
 /// Returns:
 ///     The vectorized function.
@@ -28,14 +30,28 @@ use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
 ///     >>> mx.vmap(mx.grad(mx.square))(mx.array([1.0, 2.0, 3.0]))
 ///     array([2, 4, 6], dtype=float32)
 #[pyfunction]
-#[pyo3(signature = (fun, in_axes=Axes::Zero, out_axes=Axes::Zero), text_signature = "(fun, in_axes=0, out_axes=0)")]
+#[pyo3(
+    signature = (fun, in_axes=Axes::Zero, out_axes=Axes::Zero, randomness="same"),
+    text_signature = "(fun, in_axes=0, out_axes=0, randomness='same')"
+)]
 pub(super) fn vmap<'py>(
     fun: Bound<'py, PyAny>,
     in_axes: Axes<'py>,
     out_axes: Axes<'py>,
+    randomness: &str,
 ) -> PyResult<Bound<'py, Transformed>> {
     let py = fun.py();
     check_callable("vmap", &fun)?;
+    let randomness = match randomness {
+        "same" => Randomness::Same,
+        "different" => Randomness::Different,
+        "error" => Randomness::Error,
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "[vmap] randomness must be 'same', 'different' or 'error', but {other:?} was given"
+            )));
+        }
+    };
     let (in_axes, out_axes) = (in_axes.object(py)?, out_axes.object(py)?);
     let mapped = check_axes("in_axes", in_axes.bind(py))?;
     check_axes("out_axes", out_axes.bind(py))?;
@@ -45,7 +61,7 @@ pub(super) fn vmap<'py>(
              as it is",
         ));
     }
-    Transformed::wrap(fun, What::Vmap(Vmap { in_axes, out_axes }))
+    Transformed::wrap(fun, What::Vmap(Vmap { in_axes, out_axes, randomness }))
 }
 
 /// An argument for which `None` is a value of its own and not the same as leaving it out.
@@ -97,6 +113,7 @@ fn check_axes(what: &str, axes: &Bound<'_, PyAny>) -> PyResult<bool> {
 pub(super) struct Vmap {
     in_axes: Py<PyAny>,
     out_axes: Py<PyAny>,
+    randomness: Randomness,
 }
 
 impl Vmap {
@@ -117,7 +134,7 @@ impl Vmap {
         let tree = Tree::flatten(args.as_any(), &mut leaves)?;
         let axes = self.spread_in_axes(&tree, args)?;
         let mut output: Option<Tree> = None;
-        let batched = vmap_flat(&leaves, &axes, |xs| {
+        let batched = vmap_flat_with(&leaves, &axes, self.randomness, |xs| {
             let args = tree.unflatten(py, xs).map_err(from_py)?;
             let result = call("vmap", fun, args.cast::<PyTuple>().map_err(|e| from_py(e.into()))?, None)?;
             let mut leaves = Vec::new();
@@ -126,8 +143,18 @@ impl Vmap {
         })
         .or_raise()?;
         let output = output.expect("the function ran");
-        let axes = output.spread_axes("vmap", "out_axes", self.out_axes.bind(py))?;
+        let axes = Self::spread(&output, "out_axes", self.out_axes.bind(py))?;
         output.unflatten(py, &batched.at_axes(&axes).or_raise()?)
+    }
+
+    /// The axes of all arrays of a result: those of a function that returns one thing may stand in a tuple or list of one.
+    fn spread(tree: &Tree, what: &str, axes: &Bound<'_, PyAny>) -> PyResult<Vec<Option<isize>>> {
+        let all = tree.spread_axes("vmap", what, axes);
+        let only = match super::grad::items(axes).as_deref() {
+            Some([only]) => only.clone(),
+            _ => return all,
+        };
+        all.or_else(|error| tree.spread_axes("vmap", what, &only).map_err(|_| error))
     }
 
     /// The axes of all arrays in the arguments: `in_axes` is one for all, a sequence with one for each argument,

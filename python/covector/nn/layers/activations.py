@@ -6,6 +6,7 @@ from typing import Literal
 
 import covector.core as mx
 from covector._covector import nn as native
+from covector.nn.layers._checks import not_negative, size
 from covector.nn.layers.base import Module
 
 __all__ = [
@@ -97,6 +98,8 @@ class CELU(Module):
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
+        if not alpha or alpha != alpha:
+            raise ValueError(f"[CELU] alpha {alpha} cannot be divided by; for the limit 0 use ReLU")
         self._alpha = alpha
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -152,7 +155,7 @@ class HardShrink(Module):
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
-        self._lambd = lambd
+        self._lambd = not_negative("HardShrink", "lambd", lambd)
 
     def __call__(self, x: mx.array) -> mx.array:
         return hard_shrink(x, self._lambd)
@@ -214,7 +217,7 @@ class PReLU(Module):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
         super().__init__()
-        self.weight = mx.full((num_parameters,), init)
+        self.weight = mx.full((size("PReLU", "num_parameters", num_parameters),), init)
 
     def __call__(self, x: mx.array) -> mx.array:
         return prelu(x, self["weight"])
@@ -288,7 +291,7 @@ class Softshrink(Module):
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
-        self._lambd = lambd
+        self._lambd = not_negative("Softshrink", "lambd", lambd)
 
     def __call__(self, x: mx.array) -> mx.array:
         return softshrink(x, self._lambd)

@@ -6,14 +6,10 @@ import importlib
 import textwrap
 from collections.abc import Callable, Iterator
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, Self, overload
 
 import covector.core as mx
 from covector.utils import tree_flatten, tree_unflatten
-
-if TYPE_CHECKING:
-    # Part of the standard library from 3.11 on; nothing needs it at run time.
-    from typing_extensions import Self
 
 __all__ = ["Module"]
 
@@ -321,7 +317,7 @@ class Module(dict[str, Any]):
         Args:
             recurse: Whether the modules below are meant too.
             keys: The names of the parameters meant, in each module; by default all.
-            strict: Whether a name that a module does not have is an error.
+            strict: Whether a name is an error that none of the modules meant has.
 
         Returns:
             The module.
@@ -336,21 +332,18 @@ class Module(dict[str, Any]):
 
     def _mark(self, frozen: bool, recurse: bool, keys: str | list[str] | None, strict: bool) -> Self:
         names = [keys] if isinstance(keys, str) else keys
-        for module in self.modules() if recurse else [self]:
-            chosen = module._validate_keys(names, strict) if names is not None else _own_parameters(module)
+        modules = self.modules() if recurse else [self]
+        if strict:
+            for name in names or []:
+                if not any(name in module for module in modules):
+                    raise KeyError(f"Module doesn't contain member {name}.")
+        for module in modules:
+            chosen = names if names is not None else _own_parameters(module)
             if frozen:
                 module._no_grad.update(chosen)
             else:
                 module._no_grad.difference_update(chosen)
         return self
-
-    def _validate_keys(self, keys: str | list[str], strict: bool) -> list[str]:
-        keys = [keys] if isinstance(keys, str) else keys
-        if strict:
-            for key in keys:
-                if key not in self:
-                    raise KeyError(f"Module doesn't contain member {key}.")
-        return list(keys)
 
     def train(self, mode: bool = True) -> Self:
         """Puts this module and all below it into training mode, or out of it. Returns the module."""

@@ -6,13 +6,10 @@ import math
 from typing import Any
 
 import covector.core as mx
+from covector.nn.layers._checks import size, sizes
 from covector.nn.layers.base import Module
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
-
-
-def _each(value: Any, n: int) -> Any:
-    return (value,) * n if isinstance(value, int) else value
 
 
 class _Conv(Module):
@@ -21,18 +18,43 @@ class _Conv(Module):
     _axes: int
 
     def _draw(
-        self, in_channels: int, out_channels: int, kernel: tuple[int, ...], groups: int, bias: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        bias: bool,
+        *,
+        groups: int = 1,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        output_padding: Any = 0,
     ) -> None:
-        if in_channels % groups != 0:
-            raise ValueError(
-                f"[{type(self).__name__}] The number of input channels ({in_channels}) must be divisible "
-                f"by the number of groups ({groups})"
-            )
+        """Makes the parameters, once the settings are found to make sense."""
+        layer = type(self).__name__
+        in_channels = size(layer, "in_channels", in_channels)
+        out_channels = size(layer, "out_channels", out_channels)
+        groups = size(layer, "groups", groups)
+        kernel = sizes(layer, "kernel_size", kernel_size, self._axes)
+        sizes(layer, "stride", stride, self._axes)
+        sizes(layer, "padding", padding, self._axes, least=0)
+        sizes(layer, "dilation", dilation, self._axes)
+        sizes(layer, "output_padding", output_padding, self._axes, least=0)
+        for side, channels in (("input", in_channels), ("output", out_channels)):
+            if channels % groups != 0:
+                raise ValueError(
+                    f"[{layer}] The number of {side} channels ({channels}) must be divisible "
+                    f"by the number of groups ({groups})"
+                )
         inputs = in_channels // groups
         scale = math.sqrt(1 / (inputs * math.prod(kernel)))
         self.weight = mx.random.uniform(low=-scale, high=scale, shape=(out_channels, *kernel, inputs))
         if bias:
             self.bias = mx.zeros((out_channels,))
+
+    def _each(self, value: Any) -> tuple[int, ...]:
+        """The value for each axis."""
+        return sizes(type(self).__name__, "the setting", value, self._axes, least=0)
 
     def _repr(self, *names: str) -> str:
         outputs, *kernel, inputs = self.weight.shape
@@ -76,7 +98,16 @@ class Conv1d(_Conv):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self._draw(in_channels, out_channels, (kernel_size,), groups, bias)
+        self._draw(
+            in_channels,
+            out_channels,
+            kernel_size,
+            bias,
+            groups=groups,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+        )
         self.padding = padding
         self.dilation = dilation
         self.stride = stride
@@ -120,9 +151,18 @@ class Conv2d(_Conv):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self._draw(in_channels, out_channels, _each(kernel_size, 2), groups, bias)
-        self.padding = _each(padding, 2)
-        self.stride = _each(stride, 2)
+        self._draw(
+            in_channels,
+            out_channels,
+            kernel_size,
+            bias,
+            groups=groups,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+        )
+        self.padding = self._each(padding)
+        self.stride = self._each(stride)
         self.dilation = dilation
         self.groups = groups
 
@@ -159,9 +199,11 @@ class Conv3d(_Conv):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self._draw(in_channels, out_channels, _each(kernel_size, 3), 1, bias)
-        self.padding = _each(padding, 3)
-        self.stride = _each(stride, 3)
+        self._draw(
+            in_channels, out_channels, kernel_size, bias, stride=stride, padding=padding, dilation=dilation
+        )
+        self.padding = self._each(padding)
+        self.stride = self._each(stride)
         self.dilation = dilation
 
     def _extra_repr(self) -> str:
@@ -199,7 +241,16 @@ class ConvTranspose1d(_Conv):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self._draw(in_channels, out_channels, (kernel_size,), 1, bias)
+        self._draw(
+            in_channels,
+            out_channels,
+            kernel_size,
+            bias,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            output_padding=output_padding,
+        )
         self.padding = padding
         self.dilation = dilation
         self.stride = stride
@@ -241,11 +292,20 @@ class ConvTranspose2d(_Conv):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self._draw(in_channels, out_channels, _each(kernel_size, 2), 1, bias)
-        self.padding = _each(padding, 2)
-        self.stride = _each(stride, 2)
+        self._draw(
+            in_channels,
+            out_channels,
+            kernel_size,
+            bias,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            output_padding=output_padding,
+        )
+        self.padding = self._each(padding)
+        self.stride = self._each(stride)
         self.dilation = dilation
-        self.output_padding = _each(output_padding, 2)
+        self.output_padding = self._each(output_padding)
 
     def _extra_repr(self) -> str:
         return self._repr("stride", "padding", "dilation", "output_padding")
@@ -283,11 +343,20 @@ class ConvTranspose3d(_Conv):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self._draw(in_channels, out_channels, _each(kernel_size, 3), 1, bias)
-        self.padding = _each(padding, 3)
-        self.stride = _each(stride, 3)
+        self._draw(
+            in_channels,
+            out_channels,
+            kernel_size,
+            bias,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            output_padding=output_padding,
+        )
+        self.padding = self._each(padding)
+        self.stride = self._each(stride)
         self.dilation = dilation
-        self.output_padding = _each(output_padding, 3)
+        self.output_padding = self._each(output_padding)
 
     def _extra_repr(self) -> str:
         return self._repr("stride", "padding", "dilation", "output_padding")

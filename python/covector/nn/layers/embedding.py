@@ -6,6 +6,7 @@ import math
 
 import covector.core as mx
 from covector._covector import nn as native
+from covector.nn.layers._checks import size
 from covector.nn.layers.base import Module
 
 __all__ = ["Embedding"]
@@ -23,6 +24,8 @@ class Embedding(Module):
 
     def __init__(self, num_embeddings: int, dims: int) -> None:
         super().__init__()
+        num_embeddings = size("Embedding", "num_embeddings", num_embeddings, least=0)
+        dims = size("Embedding", "dims", dims)
         self.weight = mx.random.normal(shape=(num_embeddings, dims), scale=math.sqrt(1.0 / dims))
 
     def _extra_repr(self) -> str:

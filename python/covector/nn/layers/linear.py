@@ -7,6 +7,7 @@ from typing import Any
 
 import covector.core as mx
 from covector._covector import nn as native
+from covector.nn.layers._checks import size
 from covector.nn.layers.base import Module
 
 __all__ = ["Identity", "Linear"]
@@ -35,6 +36,8 @@ class Linear(Module):
 
     def __init__(self, input_dims: int, output_dims: int, bias: bool = True) -> None:
         super().__init__()
+        input_dims = size("Linear", "input_dims", input_dims)
+        output_dims = size("Linear", "output_dims", output_dims, least=0)
         scale = math.sqrt(1.0 / input_dims)
         self.weight = mx.random.uniform(low=-scale, high=scale, shape=(output_dims, input_dims))
         if bias:

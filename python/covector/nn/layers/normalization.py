@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import covector.core as mx
+from covector.nn.layers._checks import not_negative, size
 from covector.nn.layers.base import Module
 
 __all__ = ["LayerNorm", "RMSNorm"]
@@ -20,6 +21,7 @@ class LayerNorm(Module):
 
     def __init__(self, dims: int, eps: float = 1e-5, affine: bool = True, bias: bool = True) -> None:
         super().__init__()
+        dims, eps = size("LayerNorm", "dims", dims), not_negative("LayerNorm", "eps", eps)
         if affine:
             self.weight = mx.ones((dims,))
             if bias:
@@ -44,6 +46,7 @@ class RMSNorm(Module):
 
     def __init__(self, dims: int, eps: float = 1e-5) -> None:
         super().__init__()
+        dims, eps = size("RMSNorm", "dims", dims), not_negative("RMSNorm", "eps", eps)
         self.weight = mx.ones((dims,))
         self.eps = eps
 

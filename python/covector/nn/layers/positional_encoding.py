@@ -6,6 +6,7 @@ import math
 
 import covector.core as mx
 from covector._covector import nn as native
+from covector.nn.layers._checks import positive, size
 from covector.nn.layers.base import Module
 
 __all__ = ["ALiBi", "RoPE", "SinusoidalPositionalEncoding"]
@@ -25,9 +26,12 @@ class RoPE(Module):
 
     def __init__(self, dims: int, traditional: bool = False, base: float = 10000, scale: float = 1.0) -> None:
         super().__init__()
+        dims = size("RoPE", "dims", dims, least=2)
+        if dims % 2:
+            raise ValueError(f"[RoPE] dims must be even, for features turn in pairs, but {dims} was given")
         self.dims = dims
         self.traditional = traditional
-        self.base = base
+        self.base = positive("RoPE", "base", base)
         self.scale = scale
 
     def _extra_repr(self) -> str:
@@ -66,6 +70,11 @@ class SinusoidalPositionalEncoding(Module):
         full_turns: bool = False,
     ) -> None:
         super().__init__()
+        if dims < 2 or dims % 2:
+            raise ValueError(
+                f"[SinusoidalPositionalEncoding] dims must be even and positive, but {dims} was given: "
+                "half are sines and half cosines"
+            )
         # The underscore keeps it out of the parameters: it is not learned.
         self._sigmas = native.sinusoidal_frequencies(dims, min_freq, max_freq, full_turns)
         self.scale = scale or math.sqrt(2 / dims)

@@ -11,6 +11,7 @@ from typing import Any
 
 import covector.core as mx
 from covector._covector import nn as native
+from covector.nn.layers._checks import size
 from covector.nn.layers.activations import tanh
 from covector.nn.layers.base import Module
 
@@ -40,6 +41,8 @@ class RNN(Module):
         nonlinearity: Callable[[Any], Any] | None = None,
     ) -> None:
         super().__init__()
+        input_size = size("RNN", "input_size", input_size)
+        hidden_size = size("RNN", "hidden_size", hidden_size)
         self.nonlinearity = nonlinearity or tanh
         if not callable(self.nonlinearity):
             raise ValueError(f"[RNN] nonlinearity must be a function, but {nonlinearity!r} was given")
@@ -78,6 +81,8 @@ class GRU(Module):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         super().__init__()
+        input_size = size("GRU", "input_size", input_size)
+        hidden_size = size("GRU", "hidden_size", hidden_size)
         self.hidden_size = hidden_size
         self.Wx = _draw(hidden_size, 3 * hidden_size, input_size)
         self.Wh = _draw(hidden_size, 3 * hidden_size, hidden_size)
@@ -114,6 +119,8 @@ class LSTM(Module):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         super().__init__()
+        input_size = size("LSTM", "input_size", input_size)
+        hidden_size = size("LSTM", "hidden_size", hidden_size)
         self.hidden_size = hidden_size
         self.Wx = _draw(hidden_size, 4 * hidden_size, input_size)
         self.Wh = _draw(hidden_size, 4 * hidden_size, hidden_size)

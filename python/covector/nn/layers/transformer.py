@@ -8,6 +8,7 @@ from typing import Any
 import covector.core as mx
 from covector._covector import nn as native
 from covector.nn import utils
+from covector.nn.layers._checks import size
 from covector.nn.layers.activations import relu
 from covector.nn.layers.base import Module
 from covector.nn.layers.dropout import Dropout
@@ -56,6 +57,7 @@ class MultiHeadAttention(Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
+        dims = size("MultiHeadAttention", "dims", dims)
         if num_heads < 1 or dims % num_heads:
             raise ValueError(
                 f"[MultiHeadAttention] {dims} features cannot be cut into {num_heads} heads; "
@@ -66,6 +68,11 @@ class MultiHeadAttention(Module):
         value_input_dims = value_input_dims or key_input_dims
         value_dims = value_dims or dims
         value_output_dims = value_output_dims or dims
+        if value_dims % num_heads:
+            raise ValueError(
+                f"[MultiHeadAttention] {value_dims} features of the values cannot be cut into "
+                f"{num_heads} heads; value_dims should be divisible by num_heads"
+            )
         self.num_heads = num_heads
         self.query_proj = Linear(query_input_dims, dims, bias=bias)
         self.key_proj = Linear(key_input_dims, dims, bias=bias)
@@ -165,7 +172,7 @@ class TransformerEncoder(Module):
         super().__init__()
         self.layers = [
             TransformerEncoderLayer(dims, num_heads, mlp_dims, dropout, activation, norm_first)
-            for _ in range(num_layers)
+            for _ in range(size(type(self).__name__, "num_layers", num_layers, least=0))
         ]
         self.ln = LayerNorm(dims)
         self.checkpoint = checkpoint
@@ -258,7 +265,7 @@ class TransformerDecoder(Module):
         super().__init__()
         self.layers = [
             TransformerDecoderLayer(dims, num_heads, mlp_dims, dropout, activation, norm_first)
-            for _ in range(num_layers)
+            for _ in range(size(type(self).__name__, "num_layers", num_layers, least=0))
         ]
         self.ln = LayerNorm(dims)
         self.checkpoint = checkpoint

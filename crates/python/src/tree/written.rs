@@ -1,0 +1,295 @@
+//! What a function writes into the containers that a transform hands it.
+//!
+//! The function gets copies of the containers, with traced arrays in them; the containers of the caller never hold a traced
+//! array while it runs. What it has changed in the copies by then is carried over, with the caller's own objects in place of
+//! the copies.
+
+use super::{Custom, Kind, Step, Tree};
+use crate::array::PyArray;
+use covector_core::Array;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use std::collections::{HashMap, HashSet};
+
+/// A tree that was handed to a function, with what it consisted of at that time.
+pub(crate) struct Handed<'py> {
+    /// The object of each step of the tree, the last step first.
+    objects: Vec<Bound<'py, PyAny>>,
+}
+
+impl<'py> Handed<'py> {
+    /// What the function is called with.
+    pub(crate) fn root(&self) -> Bound<'py, PyAny> {
+        self.objects.last().expect("a tree has a root").clone()
+    }
+}
+
+/// The caller's object for each object that was handed out, by address.
+type Originals<'py> = HashMap<usize, Bound<'py, PyAny>>;
+
+impl Tree {
+    /// The tree with other arrays, to be handed to a function that may write into it.
+    pub(crate) fn hand_out<'py>(&self, py: Python<'py>, leaves: &[Array]) -> PyResult<Handed<'py>> {
+        if let [Step::Array] = &self.steps[..] {
+            return Ok(Handed { objects: vec![self.unflatten(py, leaves)?] });
+        }
+        let mut rest = leaves.iter().rev();
+        let mut objects = Vec::with_capacity(self.steps.len());
+        self.build_noting(
+            py,
+            true,
+            |py| match rest.next() {
+                Some(leaf) => Ok(Bound::new(py, PyArray::new(leaf.clone()))?.into_any()),
+                None => Ok(py.None().into_bound(py)),
+            },
+            |object| objects.push(object.clone()),
+        )?;
+        Ok(Handed { objects })
+    }
+
+    /// Carries over to the tree `original` what the function has written into what it was handed; `leaves` are the arrays
+    /// that it was handed.
+    pub(crate) fn write_back<'py>(
+        &self,
+        handed: &Handed<'py>,
+        leaves: &[Array],
+        original: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        // An array by itself is no container.
+        if self.steps.len() < 2
+            && !matches!(self.steps[..], [Step::List(_) | Step::Dict(_) | Step::Custom(_)])
+        {
+            return Ok(());
+        }
+        let changed = self.changed(handed, leaves)?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let py = original.py();
+        let originals = self.originals(handed, leaves, original)?;
+        for i in changed {
+            let copy = self.object(handed, i);
+            if let Some(target) = originals.get(&address(copy))
+                && !target.is(copy)
+            {
+                carry_over(py, &self.steps[i], copy, target, &originals)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn object<'a, 'py>(&self, handed: &'a Handed<'py>, step: usize) -> &'a Bound<'py, PyAny> {
+        &handed.objects[self.steps.len() - 1 - step]
+    }
+
+    /// The containers whose contents are other than they were, inner ones first.
+    fn changed(&self, handed: &Handed<'_>, leaves: &[Array]) -> PyResult<Vec<usize>> {
+        let mut changed = Vec::new();
+        // The objects that wait for their container, and whether each is as it was; the first child on top.
+        let mut waiting: Vec<(usize, bool)> = Vec::new();
+        let mut rest = leaves.iter().rev();
+        for (i, step) in self.steps.iter().enumerate().rev() {
+            let object = self.object(handed, i);
+            let mut same = true;
+            if matches!(step, Step::Array) {
+                // Another value may have been put into the array itself, as by a[0] = 1.
+                let leaf = rest.next();
+                let array = object.cast::<PyArray>()?.get();
+                same = leaf.is_some_and(|leaf| array.peek(|now| now.is_same(leaf)));
+            } else if !matches!(step, Step::Static(_)) {
+                let at = waiting.len() - step.len();
+                let children = &waiting[at..];
+                let expected = children.iter().rev().map(|&(k, _)| self.object(handed, k));
+                let whole = children.iter().all(|&(_, same)| same) && step.holds(object, expected)?;
+                waiting.truncate(at);
+                if !whole {
+                    changed.push(i);
+                }
+            }
+            waiting.push((i, same));
+        }
+        Ok(changed)
+    }
+
+    /// The caller's object for each that was handed out, as far as the two trees still match.
+    fn originals<'py>(
+        &self,
+        handed: &Handed<'py>,
+        leaves: &[Array],
+        original: &Bound<'py, PyAny>,
+    ) -> PyResult<Originals<'py>> {
+        let mut found = Originals::new();
+        let mut work = vec![Some(original.clone())];
+        let mut leaf = leaves.iter();
+        for (i, step) in self.steps.iter().enumerate() {
+            let Some(theirs) = work.pop() else { break };
+            let ours = self.object(handed, i);
+            if matches!(step, Step::Array) {
+                let leaf = leaf.next();
+                let array = ours.cast::<PyArray>()?.get();
+                // An array with another value in it is what the function has written.
+                if let Some(theirs) = theirs.filter(|x| x.is_instance_of::<PyArray>())
+                    && leaf.is_some_and(|leaf| array.peek(|now| now.is_same(leaf)))
+                {
+                    found.insert(address(ours), theirs);
+                }
+                continue;
+            }
+            let children = match &theirs {
+                Some(theirs) => step.children_in(theirs)?,
+                None => None,
+            };
+            match (children, theirs) {
+                (Some(children), Some(theirs)) => {
+                    found.insert(address(ours), theirs);
+                    work.extend(children.into_iter().rev().map(Some));
+                }
+                _ => work.extend(std::iter::repeat_n(None, step.len())),
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn address(object: &Bound<'_, PyAny>) -> usize {
+    object.as_ptr() as usize
+}
+
+impl Step {
+    /// Whether a container consists of these very objects, in this order.
+    fn holds<'a, 'py: 'a>(
+        &self,
+        object: &Bound<'py, PyAny>,
+        expected: impl ExactSizeIterator<Item = &'a Bound<'py, PyAny>>,
+    ) -> PyResult<bool> {
+        if let Step::Custom(custom) = self
+            && matches!(custom.kind, Kind::Dataclass)
+        {
+            for (name, child) in custom.keys.iter().zip(expected) {
+                if !object.getattr(name.bind(object.py()).cast::<PyString>()?)?.is(child) {
+                    return Ok(false);
+                }
+            }
+            return Ok(!custom.has_other_attributes(object)?);
+        }
+        if let Ok(list) = object.cast::<PyList>() {
+            return Ok(list.len() == expected.len() && list.iter().zip(expected).all(|(x, y)| x.is(y)));
+        }
+        let Ok(dict) = object.cast::<PyDict>() else {
+            // A tuple stays as it is.
+            return Ok(true);
+        };
+        Ok(dict.len() == expected.len()
+            && dict
+                .iter()
+                .zip(self.keys().iter().zip(expected))
+                .all(|((key, value), (name, child))| key.is(name) && value.is(child)))
+    }
+}
+
+impl Custom {
+    /// Whether a dataclass has attributes beside its fields, or static fields, that its template has not, or other ones.
+    fn has_other_attributes(&self, object: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = object.py();
+        let Some(now) = attributes(object) else { return Ok(false) };
+        let before = attributes(self.template.bind(py));
+        for (name, value) in now.iter() {
+            let field = self.keys.iter().any(|key| name.eq(key).unwrap_or(false));
+            let known = match &before {
+                Some(before) => before.get_item(&name)?.is_some_and(|was| was.is(&value)),
+                None => false,
+            };
+            if !field && !known {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn attributes<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
+    object.getattr("__dict__").ok()?.cast_into::<PyDict>().ok()
+}
+
+/// Gives the caller's container what the copy holds now.
+fn carry_over<'py>(
+    py: Python<'py>,
+    step: &Step,
+    copy: &Bound<'py, PyAny>,
+    target: &Bound<'py, PyAny>,
+    originals: &Originals<'py>,
+) -> PyResult<()> {
+    if let (Step::Custom(custom), true) = (step, copy.get_type().is(target.get_type()))
+        && matches!(custom.kind, Kind::Dataclass)
+    {
+        // The way that works for classes with slots.
+        let set = py.import("builtins")?.getattr("object")?.getattr("__setattr__")?;
+        let fields = custom.keys.iter().map(|k| k.bind(py).clone());
+        let others = attributes(copy).map(|a| a.keys().iter().collect::<Vec<_>>()).unwrap_or_default();
+        for name in fields.chain(others) {
+            let name = name.cast_into::<PyString>()?;
+            let value = owned(copy.getattr(&name)?, originals)?;
+            if !target.getattr_opt(&name)?.is_some_and(|was| was.is(&value)) {
+                set.call1((target, name, value))?;
+            }
+        }
+    } else if let (Ok(copy), Ok(target)) = (copy.cast::<PyList>(), target.cast::<PyList>()) {
+        let items = copy.iter().map(|x| owned(x, originals)).collect::<PyResult<Vec<_>>>()?;
+        target.set_slice(0, target.len(), PyList::new(py, items)?.as_any())?;
+    } else if let (Ok(copy), Ok(target)) = (copy.cast::<PyDict>(), target.cast::<PyDict>()) {
+        // By way of the object, not of the dict beneath it, where keys come or go: a subclass may keep books of them.
+        let object = target.as_any();
+        for key in target.keys() {
+            if !copy.contains(&key)? {
+                object.del_item(key)?;
+            }
+        }
+        for (key, value) in copy.iter() {
+            let value = owned(value, originals)?;
+            if target.contains(&key)? { target.set_item(key, value)? } else { object.set_item(key, value)? }
+        }
+        if target.keys().iter().zip(copy.keys().iter()).any(|(a, b)| !a.is(&b)) {
+            let items: Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)> = target.iter().collect();
+            for key in copy.keys() {
+                let Some((_, value)) = items.iter().find(|(k, _)| k.is(&key)) else { continue };
+                object.del_item(&key)?;
+                object.set_item(key, value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A value with the caller's objects in place of those that were handed out, also inside lists, tuples and dicts that the
+/// function has made.
+fn owned<'py>(value: Bound<'py, PyAny>, originals: &Originals<'py>) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(original) = originals.get(&address(&value)) {
+        return Ok(original.clone());
+    }
+    let mut seen = HashSet::new();
+    let mut work = vec![value.clone()];
+    while let Some(object) = work.pop() {
+        if !seen.insert(address(&object)) {
+            continue;
+        }
+        if let Ok(list) = object.cast_exact::<PyList>() {
+            for (i, item) in list.iter().enumerate() {
+                match originals.get(&address(&item)) {
+                    Some(original) => list.set_item(i, original)?,
+                    None => work.push(item),
+                }
+            }
+        } else if let Ok(dict) = object.cast_exact::<PyDict>() {
+            let items: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = dict.iter().collect();
+            for (key, item) in items {
+                match originals.get(&address(&item)) {
+                    Some(original) => dict.set_item(key, original)?,
+                    None => work.push(item),
+                }
+            }
+        } else if let Ok(tuple) = object.cast_exact::<PyTuple>() {
+            work.extend(tuple.iter());
+        }
+    }
+    Ok(value)
+}
