@@ -95,18 +95,20 @@ pub fn try_cross_entropy_with(logits: &Array, targets: &Array, options: &CrossEn
     }
 }
 
+/// [`try_cross_entropy_with`] in one type.
 fn classified(logits: &Array, targets: &Array, options: &CrossEntropy<'_>) -> Result<Array> {
     const OP: &str = "cross_entropy";
     let &CrossEntropy { weights, axis, label_smoothing, reduction } = options;
     if !(0.0..1.0).contains(&label_smoothing) {
         return Err(Error::value(OP, format!("label smoothing {label_smoothing} is not in [0, 1)")));
     }
+    let logits = inexact(logits);
     let mut examples = logits.shape().to_vec();
-    examples.remove(class_axis(OP, logits, axis)?);
+    examples.remove(class_axis(OP, &logits, axis)?);
     let score = if targets.shape() == logits.shape() {
-        ops::try_sum_axes(&ops::try_multiply(logits, targets)?, &[axis], false)?
+        ops::try_sum_axes(&ops::try_multiply(&logits, targets)?, &[axis], false)?
     } else if targets.shape() == examples {
-        chosen(OP, logits, targets, axis)?
+        chosen(OP, &logits, targets, axis)?
     } else {
         return Err(Error::shape(
             OP,
@@ -121,12 +123,12 @@ fn classified(logits: &Array, targets: &Array, options: &CrossEntropy<'_>) -> Re
         ));
     };
     let score = if label_smoothing > 0.0 {
-        let even = ops::try_mean_axes(logits, &[axis], false)?;
+        let even = ops::try_mean_axes(&logits, &[axis], false)?;
         ops::try_add(&(score * (1.0 - label_smoothing)), &(even * label_smoothing))?
     } else {
         score
     };
-    let loss = ops::try_subtract(&ops::try_logsumexp_axes(logits, &[axis], false)?, &score)?;
+    let loss = ops::try_subtract(&ops::try_logsumexp_axes(&logits, &[axis], false)?, &score)?;
     reduction.of(&weighted(OP, loss, weights)?)
 }
 
@@ -177,14 +179,16 @@ pub fn try_binary_cross_entropy_with(
     }
 }
 
+/// [`try_binary_cross_entropy_with`] in one type.
 fn judged(inputs: &Array, targets: &Array, options: &BinaryCrossEntropy<'_>) -> Result<Array> {
     const OP: &str = "binary_cross_entropy";
     same_shape(OP, "inputs", inputs, "targets", targets)?;
+    let inputs = inexact(inputs);
     let loss = if options.with_logits {
-        ops::try_subtract(&softplus(inputs), &ops::try_multiply(inputs, targets)?)?
+        ops::try_subtract(&softplus(&inputs), &ops::try_multiply(&inputs, targets)?)?
     } else {
-        let yes = ops::try_multiply(targets, &limited_log(inputs)?)?;
-        let no = ops::try_multiply(&(1.0 - inexact(targets)), &limited_log(&(1.0 - inputs))?)?;
+        let yes = ops::try_multiply(targets, &limited_log(&inputs)?)?;
+        let no = ops::try_multiply(&(1.0 - inexact(targets)), &limited_log(&(1.0 - &inputs))?)?;
         ops::try_negative(&ops::try_add(&yes, &no)?)?
     };
     options.reduction.of(&weighted(OP, loss, options.weights)?)
