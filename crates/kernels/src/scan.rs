@@ -24,7 +24,7 @@ pub enum Scan {
 }
 
 /// What is stored and what it is accumulated in.
-trait Stored: Element {
+pub(crate) trait Stored: Element {
     type Acc: Num;
     fn load(self) -> Self::Acc;
     fn store(a: Self::Acc) -> Self;
@@ -123,14 +123,14 @@ unsafe impl<T> Sync for Lines<T> {}
 
 /// An associative and commutative operation. A type, not a closure: it is then inlined wherever it is used, and compiled
 /// for the instruction set of that place.
-trait Combine: Copy + Sync {
+pub(crate) trait Combine: Copy + Sync {
     fn neutral<A: Num>() -> A;
     fn apply<A: Num>(a: A, b: A) -> A;
 }
 macro_rules! operations {
     ($($name:ident, $neutral:ident, $apply:ident;)*) => {$(
         #[derive(Clone, Copy)]
-        struct $name;
+        pub(crate) struct $name;
         impl Combine for $name {
             #[inline(always)]
             fn neutral<A: Num>() -> A { A::$neutral }

@@ -1,16 +1,17 @@
 //! Indexed writes.
 //!
 //! Updates to one place are combined in their order, whatever the number of threads: each thread takes the updates of
-//! places of its own.
+//! places of its own. Sums and products of half precision are formed in `f32`, and rounded once.
 
 use crate::block::Memory;
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, Element};
 use crate::gather::{
     LastAxis, OutOfBounds, PART, Starts, apart, in_parts, place, prefetch, row_major, wide, with_index,
 };
 use crate::loader::{Axes, Odometer};
 use crate::num::Num;
 use crate::pool::parallel;
+use crate::scan::{Combine, Prod, Stored, Sum};
 use crate::simd::vectorize;
 use crate::view::{Out, View};
 
@@ -31,6 +32,9 @@ pub enum Scatter {
 
 /// Combines each slice of `updates` (shape: the indices' shape, then a slice of `out`'s rank) with the slice of `out`
 /// that the indices mean, in order; `out` holds the initial values. Bounds are those of [`gather`](crate::gather()).
+///
+/// Slices of half precision that overlap without being the same, because they are longer than one place on an indexed axis,
+/// are rounded at each update.
 pub fn scatter(
     op: Scatter,
     out: Out<'_>,
@@ -57,7 +61,9 @@ pub fn scatter(
         let slices = Slices::<T>::new(op, &from, &to, slice);
         // Slices at different places do not overlap if none is longer than one place on an indexed axis.
         let apart = axes.iter().all(|&k| slice_sizes[k] == 1) && u32::try_from(out.size()).is_ok();
-        if !apart || count * cost < 4 * PART {
+        let small = count * cost < 4 * PART;
+        let together = apart && count > 1 && slices.rounds();
+        if !together && (!apart || small) {
             let (mut starts, mut block) = (starts(0), Odometer::new(outer.as_slice()));
             for _ in 0..count {
                 let at = starts.next(out_shape, &strides, slice_sizes)?;
@@ -95,11 +101,26 @@ pub fn scatter(
                 std::slice::from_raw_parts_mut(memory.ptr().add(count), count),
             )
         };
+        let (src, dst) = (updates.ptr().cast::<T>(), ptr.ptr().cast::<T>());
+        if together && small {
+            order.iter_mut().zip(0..).for_each(|(to, i)| *to = i);
+            // SAFETY: `next` checked that slices lie within `out`.
+            unsafe { slices.combine_together(order, places, &outer, src, dst) };
+            return Ok(());
+        }
         let bounds = by_place(places, out.size(), order);
-        let order = &*order;
+        let (order, src, dst) = (Shared(order.as_mut_ptr()), Shared(src.cast_mut()), Shared(dst));
+        let (order, src, dst) = (&order, &src, &dst);
         parallel(bounds.len() - 1, &|p| {
-            // SAFETY: `next` checked that slices lie within `out`, and this part alone writes to its places.
-            unsafe { slices.combine_some(&order[bounds[p]..bounds[p + 1]], places, &outer, updates.ptr().cast(), ptr.ptr().cast()) };
+            // SAFETY: `next` checked that slices lie within `out`, and this part alone writes to its places and its numbers.
+            unsafe {
+                let some = std::slice::from_raw_parts_mut(order.0.add(bounds[p]), bounds[p + 1] - bounds[p]);
+                if together {
+                    slices.combine_together(some, places, &outer, src.0, dst.0);
+                } else {
+                    slices.combine_some(some, places, &outer, src.0, dst.0);
+                }
+            }
         });
     });
     Ok(())
@@ -185,6 +206,143 @@ struct Slices<'a, T> {
     /// Whether slices are contiguous in both.
     whole: bool,
     _element: std::marker::PhantomData<T>,
+}
+
+/// Elements that are combined in the accumulators' type at once.
+const BLOCK: usize = 256;
+
+impl<T: Stored> Slices<'_, T> {
+    /// Whether combining one update after the other would round each time.
+    fn rounds(&self) -> bool {
+        matches!(self.op, Scatter::Add | Scatter::Prod) && T::Acc::DTYPE != T::DTYPE
+    }
+
+    /// As [`Slices::combine_some`], with the updates of one place combined in the accumulators' type and rounded once.
+    /// The numbers come back in another order.
+    ///
+    /// # Safety
+    /// As for [`Slices::combine`].
+    unsafe fn combine_together(
+        &self,
+        some: &mut [u32],
+        places: &[u32],
+        outer: &Axes,
+        src: *const T,
+        dst: *mut T,
+    ) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if self.op == Scatter::Add {
+                self.join::<Sum>(some, places, outer, src, dst);
+            } else {
+                self.join::<Prod>(some, places, outer, src, dst);
+            }
+        }
+    }
+
+    /// [`Slices::combine_together`] for one operation.
+    ///
+    /// # Safety
+    /// As for [`Slices::combine`].
+    unsafe fn join<F: Combine>(
+        &self,
+        some: &mut [u32],
+        places: &[u32],
+        outer: &Axes,
+        src: *const T,
+        dst: *mut T,
+    ) {
+        let place = |i: u32| places[i as usize] as usize;
+        some.sort_unstable_by_key(|&i| (place(i), i));
+        let (run, from, to) = if self.whole { (self.slice, 1, 1) } else { self.run };
+        let mut acc: [T::Acc; BLOCK] = [F::neutral(); BLOCK];
+        for same in some.chunk_by(|&a, &b| place(a) == place(b)) {
+            let (mut i, mut o) = (Odometer::new(self.from.as_slice()), Odometer::new(self.to.as_slice()));
+            for _ in 0..self.slice / run {
+                for first in (0..run).step_by(BLOCK) {
+                    let acc = &mut acc[..BLOCK.min(run - first)];
+                    // SAFETY: a part of one slice of the output, and of the updates of its place: the caller's contract.
+                    unsafe {
+                        let d = dst.add(place(same[0])).offset(o.offset() + first as isize * to);
+                        load(d.cast_const(), to, acc);
+                        for &update in same {
+                            let at = outer.offset(update as usize) + i.offset() + first as isize * from;
+                            apply::<T, F>(src.offset(at), from, acc);
+                        }
+                        store(acc, d, to);
+                    }
+                }
+                i.advance(run);
+                o.advance(run);
+            }
+        }
+    }
+}
+
+vectorize! {
+    fn load_all[T: Stored](src: &[T], acc: &mut [T::Acc]) {
+        for (a, &s) in acc.iter_mut().zip(src) {
+            *a = s.load();
+        }
+    }
+}
+
+vectorize! {
+    fn apply_all[T: Stored, F: Combine](src: &[T], acc: &mut [T::Acc]) {
+        for (a, &s) in acc.iter_mut().zip(src) {
+            *a = F::apply(*a, s.load());
+        }
+    }
+}
+
+vectorize! {
+    fn store_all[T: Stored](acc: &[T::Acc], dst: &mut [T]) {
+        for (d, &a) in dst.iter_mut().zip(acc) {
+            *d = T::store(a);
+        }
+    }
+}
+
+/// Widens strided elements, as many as `acc` has.
+///
+/// # Safety
+/// They can be read.
+unsafe fn load<T: Stored>(src: *const T, step: isize, acc: &mut [T::Acc]) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        if step == 1 {
+            return load_all(std::slice::from_raw_parts(src, acc.len()), acc);
+        }
+        acc.iter_mut().zip(0..).for_each(|(a, k)| *a = src.offset(k * step).read().load());
+    }
+}
+
+/// Combines strided elements into `acc`.
+///
+/// # Safety
+/// They can be read.
+unsafe fn apply<T: Stored, F: Combine>(src: *const T, step: isize, acc: &mut [T::Acc]) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        if step == 1 {
+            return apply_all::<T, F>(std::slice::from_raw_parts(src, acc.len()), acc);
+        }
+        acc.iter_mut().zip(0..).for_each(|(a, k)| *a = F::apply(*a, src.offset(k * step).read().load()));
+    }
+}
+
+/// Rounds `acc` to strided elements.
+///
+/// # Safety
+/// They can be written, and are nobody else's.
+unsafe fn store<T: Stored>(acc: &[T::Acc], dst: *mut T, step: isize) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        if step == 1 {
+            return store_all(acc, std::slice::from_raw_parts_mut(dst, acc.len()));
+        }
+        acc.iter().zip(0..).for_each(|(&a, k)| dst.offset(k * step).write(T::store(a)));
+    }
 }
 
 impl<'a, T: Num> Slices<'a, T> {

@@ -127,6 +127,55 @@ fn rows() {
 }
 
 #[test]
+fn half_precision_is_rounded_once_at_each_place() {
+    fn check<T: Sample>(
+        wide: fn(T) -> f32,
+        narrow: fn(f32) -> T,
+        (places, width, count): (usize, usize, usize),
+    ) {
+        let mut rng = Rng((places * count) as u64);
+        let index = Array::<u32>::from(&[count], (0..count).map(|_| rng.below(places) as u32).collect());
+        let some = |n: usize, rng: &mut Rng| {
+            (0..n).map(|_| narrow(0.75 + 0.5 * f32::sample(rng).fract().abs())).collect()
+        };
+        // Every second column, so that runs have gaps, and all of them.
+        for step in [1, 2] {
+            let start: Vec<T> = some(places * width, &mut rng);
+            let data: Vec<T> = some(count * width * step, &mut rng);
+            let strides = [(width * step) as isize, width as isize, step as isize];
+            let shape = [count, 1, width];
+            // SAFETY: `data` has as many elements.
+            let updates = unsafe { View::new(data.as_ptr().cast(), T::DTYPE, &shape, &strides) };
+            for (op, f) in
+                [(Scatter::Add, (|a, b| a + b) as fn(f32, f32) -> f32), (Scatter::Prod, |a, b| a * b)]
+            {
+                let mut sums: Vec<f32> = start.iter().map(|&x| wide(x)).collect();
+                for (k, &i) in index.data.iter().enumerate() {
+                    for j in 0..width {
+                        let sum = &mut sums[i as usize * width + j];
+                        *sum = f(*sum, wide(data[k * width * step + j * step]));
+                    }
+                }
+                let mut out = Array::from(&[places, width], start.clone());
+                scatter(op, out.out(), &[index.view()], &[0], updates).unwrap();
+                for (&y, &sum) in out.data.iter().zip(&sums) {
+                    assert_eq!(
+                        wide(y).to_bits(),
+                        wide(narrow(sum)).to_bits(),
+                        "{op:?} {places} {width} {count}"
+                    );
+                }
+            }
+        }
+    }
+    // A place that all add to, long slices, and as much as threads share.
+    for sizes in [(2, 1, 5000), (7, 700, 30), (900, 3, 60_000), (5, 1, 1), (3, 2, 2)] {
+        check(f16::to_f32, f16::from_f32, sizes);
+        check(bf16::to_f32, bf16::from_f32, sizes);
+    }
+}
+
+#[test]
 fn out_of_bounds() {
     let src = Array::<f32>::zeros(&[4, 3]);
     let mut out = Array::<f32>::zeros(&[1, 1, 3]);

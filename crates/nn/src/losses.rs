@@ -109,14 +109,16 @@ pub fn try_cross_entropy_with(logits: &Array, targets: &Array, options: &CrossEn
     }
 }
 
+/// [`try_cross_entropy_with`] in one type.
 fn classified(logits: &Array, targets: &Array, options: &CrossEntropy<'_>) -> Result<Array> {
     const OP: &str = "cross_entropy";
     let &CrossEntropy { weights, axis, label_smoothing, reduction } = options;
     if !(0.0..1.0).contains(&label_smoothing) {
         return Err(Error::value(OP, format!("label smoothing {label_smoothing} is not in [0, 1)")));
     }
+    let logits = inexact(logits);
     let mut examples = logits.shape().to_vec();
-    examples.remove(class_axis(OP, logits, axis)?);
+    examples.remove(class_axis(OP, &logits, axis)?);
     if targets.shape() != logits.shape() && targets.shape() != examples {
         return Err(Error::shape(
             OP,
@@ -132,16 +134,16 @@ fn classified(logits: &Array, targets: &Array, options: &CrossEntropy<'_>) -> Re
     }
     if logits.size() == 0 {
         // Nothing to reduce, or no class to be right: the sum says which.
-        let loss = ops::try_logsumexp_axes(logits, &[axis], false)?;
+        let loss = ops::try_logsumexp_axes(&logits, &[axis], false)?;
         return reduction.of(&weighted(OP, loss, weights)?);
     }
     // Scores are taken from the greatest logit on: beside a large one the logarithm would be lost.
-    let Normalizer { shift, shifted, log_sum } = Normalizer::new(logits, axis)?;
+    let Normalizer { shift, shifted, log_sum } = Normalizer::new(&logits, axis)?;
     let (shift, log_sum) = (ops::try_squeeze(&shift, &[axis])?, ops::try_squeeze(&log_sum, &[axis])?);
     let score = if targets.shape() == examples {
-        ops::try_subtract(&chosen(OP, logits, targets, axis)?, &shift)?
+        ops::try_subtract(&chosen(OP, &logits, targets, axis)?, &shift)?
     } else {
-        let targets = typed_as(targets, logits);
+        let targets = typed_as(targets, &logits);
         let score = ops::try_sum_axes(&expected(&shifted, &targets)?, &[axis], false)?;
         // Targets that do not add up to 1 leave a part of the shift, as `log Σ e^logits − Σ logits · target` has it.
         let rest = 1.0 - ops::try_sum_axes(&targets, &[axis], false)?;
@@ -204,17 +206,19 @@ pub fn try_binary_cross_entropy_with(
     }
 }
 
+/// [`try_binary_cross_entropy_with`] in one type.
 fn judged(inputs: &Array, targets: &Array, options: &BinaryCrossEntropy<'_>) -> Result<Array> {
     const OP: &str = "binary_cross_entropy";
     same_shape(OP, "inputs", inputs, "targets", targets)?;
+    let inputs = inexact(inputs);
     let loss = if options.with_logits {
         // log(e^(−xt) + e^(x(1−t))): one smooth function, in which nothing cancels.
-        let targets = typed_as(targets, inputs);
-        let yes = ops::try_multiply(inputs, &ops::try_negative(&targets)?)?;
-        ops::try_logaddexp(&yes, &ops::try_multiply(inputs, &(1.0 - &targets))?)?
+        let targets = typed_as(targets, &inputs);
+        let yes = ops::try_multiply(&inputs, &ops::try_negative(&targets)?)?;
+        ops::try_logaddexp(&yes, &ops::try_multiply(&inputs, &(1.0 - &targets))?)?
     } else {
-        let yes = ops::try_multiply(targets, &limited_log(inputs)?)?;
-        let no = ops::try_multiply(&(1.0 - inexact(targets)), &limited_log(&(1.0 - inputs))?)?;
+        let yes = ops::try_multiply(targets, &limited_log(&inputs)?)?;
+        let no = ops::try_multiply(&(1.0 - inexact(targets)), &limited_log(&(1.0 - &inputs))?)?;
         ops::try_negative(&ops::try_add(&yes, &no)?)?
     };
     options.reduction.of(&weighted(OP, loss, options.weights)?)

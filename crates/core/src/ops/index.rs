@@ -34,24 +34,29 @@ pub(crate) fn scatter(
     updates: &Array,
 ) -> Result<Array> {
     let indices = ops::try_broadcast_arrays(indices)?;
-    // A single update meets no other.
+    // The kernel brings the slices for one place together, so that each sum is rounded once. It can't where slices overlap
+    // that are not the same; and many single elements are sorted for longer than all of the target is widened.
+    let split = updates.ndim() - target.ndim();
+    let slice = &updates.shape()[split..];
+    let overlap = axes.iter().any(|&k| slice[k] > 1) || u32::try_from(target.size()).is_err();
+    let single = slice.iter().product::<usize>() < 8 && 4 * updates.size() >= target.size();
     let several = indices.first().is_some_and(|i| i.size() > 1);
-    accumulated(kind, several, [target, updates], |[target, updates]| {
+    accumulated(kind, several && (overlap || single), [target, updates], |[target, updates]| {
         let mut inputs: crate::array::Inputs = smallvec![target.clone(), updates.clone()];
         inputs.extend(indices);
         Array::apply(Scatter { op, kind, axes }, inputs)
     })
 }
 
-/// A scatter. Sums and products of `several` updates for one place are formed in the wide type, and rounded once.
+/// A scatter; if `widened`, sums and products of half precision are formed in the wide type, and rounded once.
 fn accumulated(
     kind: Kind,
-    several: bool,
+    widened: bool,
     arrays: [&Array; 2],
     scatter: impl FnOnce([&Array; 2]) -> Result<Array>,
 ) -> Result<Array> {
     match kind {
-        Kind::Add | Kind::Prod if several => wide::rounded_once(arrays, scatter),
+        Kind::Add | Kind::Prod if widened => wide::rounded_once(arrays, scatter),
         _ => scatter(arrays),
     }
 }
