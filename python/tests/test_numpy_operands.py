@@ -330,6 +330,41 @@ def test_a_ufunc_reads_values_outside_of_transforms_only():
         np.add(VALUES, 1, out=mx.zeros((2, 3)))
 
 
+FUNCTIONS = {
+    "dot": lambda x: np.dot(VALUES.T, x),
+    "where": lambda x: np.where(VALUES > 1, x, 0),
+    "concatenate": lambda x: np.concatenate([VALUES, x]),
+    "block": lambda x: np.block([[VALUES], [x]]),
+    "sum": lambda x: np.sum(x, axis=0),
+    "mean": np.mean,
+    "norm": np.linalg.norm,
+    "einsum": lambda x: np.einsum("ij,ij->", VALUES, x),
+    "clip": lambda x: np.clip(x, 0, 1),
+    "stack": lambda x: np.stack((x, x)),
+    "interp": lambda x: np.interp(x, [0, 1], [1, 2]),
+    "copyto": lambda x: np.copyto(VALUES.copy(), x),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_other_numpy_functions_read_values_outside_of_transforms_only(name):
+    f = FUNCTIONS[name]
+    assert np.array_equal(f(X), f(np.array(X)))
+    for transform in (lambda f: mx.grad(lambda x: mx.array(f(x)).sum()), mx.vmap, mx.compile):
+        with pytest.raises(TypeError, match=r"covector\.core"):
+            transform(f)(X)
+
+
+def test_what_is_read_on_purpose_is_a_constant():
+    grads = mx.grad(lambda x: (x * float(np.sum(np.asarray(x)))).sum())(X)
+    assert grads.tolist() == [[np.asarray(X).sum()] * 3] * 2
+
+
+def test_shapes_are_no_values():
+    seen = mx.vmap(lambda x: x * (np.size(x) + np.ndim(x) + len(np.shape(x))))(X)
+    assert seen.tolist() == (X * 5).tolist()
+
+
 def test_reading_a_value_is_no_operand():
     assert math.sin(mx.array(0.5)) == pytest.approx(math.sin(0.5))
     assert np.sin(float(mx.array(0.5))) == pytest.approx(math.sin(0.5))

@@ -312,6 +312,18 @@ impl PyArray {
         crate::numpy::call_ufunc(ufunc, method, inputs, kwargs)
     }
 
+    /// As `__array_ufunc__`, for NumPy's other functions.
+    fn __array_function__<'py>(
+        &self,
+        func: &Bound<'py, PyAny>,
+        types: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = types;
+        crate::numpy::call_function(func, args, kwargs)
+    }
+
     /// The values as a read-only buffer, without a copy.
     ///
     /// # Safety

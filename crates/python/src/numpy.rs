@@ -13,7 +13,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyIterator, PyList, PyTuple, PyType};
 
 /// A class of NumPy's; `None` before a program has imported NumPy, when no object can be of it.
 fn class<'py>(
@@ -103,14 +103,54 @@ pub(crate) fn call_ufunc<'py>(
     ufunc.getattr(method)?.call(PyTuple::new(py, inputs)?, options.as_ref())
 }
 
+/// NumPy's functions that ask for no values.
+const SHAPES: [&str; 3] = ["shape", "ndim", "size"];
+
+/// What a NumPy function that is no ufunc gives where an array is among its arguments, also in lists: it reads the values,
+/// which a transform must not miss.
+pub(crate) fn call_function<'py>(
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let name: String = function.getattr(intern!(function.py(), "__name__"))?.extract()?;
+    if SHAPES.contains(&name.as_str()) {
+        return function.getattr("_implementation")?.call(args, Some(kwargs));
+    }
+    let args = all_values(&name, args.as_any(), 0)?.cast_into::<PyTuple>()?;
+    let named = PyDict::new(function.py());
+    for (key, value) in kwargs.iter() {
+        if key.extract::<&str>().is_ok_and(|k| k == "out") {
+            check_outputs(&name, &value)?;
+        }
+        named.set_item(key, all_values(&name, &value, 0)?)?;
+    }
+    function.call(args, Some(&named))
+}
+
+/// [`values`] of an object and of what lists and tuples hold; NumPy takes no deeper ones than this.
+fn all_values<'py>(name: &str, x: &Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'py, PyAny>> {
+    let each = |items: Bound<'py, PyIterator>| {
+        items.map(|item| all_values(name, &item?, depth + 1)).collect::<PyResult<Vec<_>>>()
+    };
+    if depth <= 64 && x.is_exact_instance_of::<PyTuple>() {
+        return Ok(PyTuple::new(x.py(), each(x.try_iter()?)?)?.into_any());
+    }
+    if depth <= 64 && x.is_exact_instance_of::<PyList>() {
+        return Ok(PyList::new(x.py(), each(x.try_iter()?)?)?.into_any());
+    }
+    values(name, x.clone())
+}
+
 /// A NumPy array of an array's values; anything else as it is.
 fn values<'py>(name: &str, x: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let Ok(array) = x.cast::<PyArray>() else { return Ok(x) };
     let array = array.get().get();
     if array.is_tracer() {
         return Err(PyTypeError::new_err(format!(
-            "[{name}] np.{name} would read the values of an array inside a transform, and the result would not depend on it. \
-             Use the function of covector.core; in place of a += x, where a is a NumPy array, write a = a + x"
+            "[{name}] np.{name} would read the values of an array inside a transform, and the result would not depend on it; \
+             use the function of covector.core, or np.asarray(x) where a constant is meant. In place of a += x, where a is a \
+             NumPy array, write a = a + x"
         )));
     }
     export::to_numpy(x.py(), &array, None, None)
