@@ -1,6 +1,9 @@
 //! Products of half precision: accumulated in `f32` and rounded once. Operands are widened piece by piece, in memory that
 //! stays in the nearest cache: a weight matrix as a whole would take twice its memory again, at every call.
 
+#[cfg(target_arch = "x86_64")]
+mod registers;
+
 use super::vector::{add_scaled, dot};
 use crate::block::List;
 use crate::cast::{narrow_tile, widen_tile};
@@ -10,10 +13,12 @@ use crate::scratch::{Kept, scratch};
 use crate::simd::Tile1;
 use std::cell::Cell;
 
-/// Rows that are so few that the other matrix is read once for all of them, without packing.
-pub(super) const FEW: usize = 8;
-/// Elements that are widened at once.
+/// The most rows that are few: the other matrix is read once for all of them, without packing.
+const MOST: usize = 32;
+/// Elements that are widened at once, of a row or column of the matrix.
 const PIECE: usize = 1024;
+/// Columns of a part are a multiple of this where they are contiguous: a sum of each for all rows stays in the cache.
+const BREADTH: usize = 256;
 /// Elements of the matrix that are worth a part of their own.
 const PART: usize = 1 << 16;
 /// Partial sums from which on a matrix is divided by its columns instead.
@@ -91,9 +96,14 @@ struct Shared(*mut f32);
 // SAFETY: every thread uses elements of its own.
 unsafe impl Sync for Shared {}
 
+/// How many rows are few. Where what is widened goes through the nearest cache, more of them wait for that.
+pub(super) fn few_rows() -> usize {
+    if super::blocks() { MOST } else { 8 }
+}
+
 /// The conversions from and to a type. To multiply with, `f16` is widened by the instruction for it where there is one,
 /// which makes signalling NaN quiet.
-fn conversions(dtype: Dtype) -> (Tile1, Tile1) {
+pub(super) fn conversions(dtype: Dtype) -> (Tile1, Tile1) {
     let (widen, narrow) = (widen_tile(dtype), narrow_tile(dtype));
     let (widen, narrow) = (widen.expect("a half-precision type"), narrow.expect("a half-precision type"));
     #[cfg(target_arch = "x86_64")]
@@ -148,7 +158,7 @@ mod by_instruction {
     ));
 }
 
-/// `out[i, j] = Σₚ rows[i, p] · matrix[j, p]` for at most [`FEW`] rows, `columns` columns and sums of `k` elements, in one
+/// `out[i, j] = Σₚ rows[i, p] · matrix[j, p]` for at most [`few_rows`] rows, `columns` columns and sums of `k` elements, in one
 /// pass over the matrix. False, and nothing is done, if the matrix is contiguous neither way.
 ///
 /// # Safety
@@ -160,7 +170,7 @@ pub(super) unsafe fn few<S: Element>(
     out: Target,
     spread: bool,
 ) -> bool {
-    debug_assert!(m <= FEW);
+    debug_assert!(m <= MOST);
     let by_rows = matrix.summed == 1 && k >= 32;
     if !by_rows && (matrix.free != 1 || columns < 16) {
         return false;
@@ -181,16 +191,33 @@ pub(super) unsafe fn few<S: Element>(
         }
         // SAFETY: just written.
         let all = unsafe { std::slice::from_raw_parts(wide.cast_const(), m * k) };
-        let row = |i: usize| &all[i * k..(i + 1) * k];
         let sums = Shared(wide.wrapping_add(m * k));
         let (sums, matrix) = (&sums, &matrix);
         if by_rows {
             // A dot product for each column, of one piece after the other.
             let step = columns.div_ceil(parts).next_multiple_of(16);
             parallel(columns.div_ceil(step), &|part| {
+                #[cfg(target_arch = "x86_64")]
+                if super::blocks() {
+                    let first = part * step;
+                    let d = registers::Few {
+                        rows: all.as_ptr(),
+                        apart: k,
+                        m,
+                        matrix: matrix.at(first, 0).cast(),
+                        free: matrix.free,
+                        summed: 1,
+                        columns: step.min(columns - first),
+                        k,
+                        sums: sums.0.wrapping_add(first),
+                        sums_apart: columns,
+                    };
+                    // SAFETY: the machine has AVX-512; sums of the part's columns.
+                    return unsafe { registers::dots(S::DTYPE, &d) };
+                }
                 scratch(&PIECES, PIECE, |piece: *mut f32| {
                     for j in part * step..((part + 1) * step).min(columns) {
-                        let mut acc = [0f32; FEW];
+                        let mut acc = [0f32; MOST];
                         for from in (0..k).step_by(PIECE) {
                             let n = PIECE.min(k - from);
                             // SAFETY: elements of the matrix, and room for a piece.
@@ -199,7 +226,7 @@ pub(super) unsafe fn few<S: Element>(
                                 std::slice::from_raw_parts(piece.cast_const(), n)
                             };
                             for (i, acc) in acc.iter_mut().enumerate().take(m) {
-                                *acc += dot(piece, &row(i)[from..from + n]);
+                                *acc += dot(piece, &all[i * k + from..i * k + from + n]);
                             }
                         }
                         for (i, acc) in acc.iter().enumerate().take(m) {
@@ -216,7 +243,7 @@ pub(super) unsafe fn few<S: Element>(
                 let depths = (part * step, ((part + 1) * step).min(k));
                 let to = sums.0.wrapping_add(part * m * columns);
                 // SAFETY: sums of this part's own, one row after the other.
-                unsafe { add_columns(widen, matrix, (0, columns), depths, &row, m, (to, columns)) };
+                unsafe { add_columns::<S>(widen, matrix, (0, columns), depths, (all, k), m, (to, columns)) };
             });
             for i in 0..m * columns {
                 // SAFETY: `count` times so many sums were written.
@@ -226,12 +253,12 @@ pub(super) unsafe fn few<S: Element>(
                 }
             }
         } else {
-            let step = columns.div_ceil(parts).next_multiple_of(PIECE);
+            let step = columns.div_ceil(parts).next_multiple_of(BREADTH);
             parallel(columns.div_ceil(step), &|part| {
                 let some = (part * step, ((part + 1) * step).min(columns));
                 let to = sums.0.wrapping_add(some.0);
                 // SAFETY: sums of this part's columns.
-                unsafe { add_columns(widen, matrix, some, (0, k), &row, m, (to, columns)) };
+                unsafe { add_columns::<S>(widen, matrix, some, (0, k), (all, k), m, (to, columns)) };
             });
         }
         // SAFETY: all sums were written; the caller vouches for the result.
@@ -251,17 +278,17 @@ pub(super) unsafe fn few<S: Element>(
     true
 }
 
-/// Writes `sums[i, j] = Σₚ row(i)[p] · matrix[j, p]` for `m` rows and for some columns and depths of a matrix whose columns
-/// are contiguous. The first of the sums is for the first column; rows of them are `apart`.
+/// Writes `sums[i, j] = Σₚ rows[i, p] · matrix[j, p]` for `m` rows and for some columns and depths of a matrix whose columns
+/// are side by side; a row has `k` elements. The first of the sums is for the first column; rows of them are `apart`.
 ///
 /// # Safety
 /// The elements of the matrix can be read, and the sums written, by this thread alone.
-unsafe fn add_columns<'a>(
+unsafe fn add_columns<S: Element>(
     widen: Tile1,
     matrix: &Halves,
     (first, end): (usize, usize),
     (from, to): (usize, usize),
-    row: &impl Fn(usize) -> &'a [f32],
+    (rows, k): (&[f32], usize),
     m: usize,
     (sums, apart): (*mut f32, usize),
 ) {
@@ -269,6 +296,24 @@ unsafe fn add_columns<'a>(
         // SAFETY: the caller's contract.
         unsafe { sums.add(i * apart).write_bytes(0, end - first) };
     }
+    #[cfg(target_arch = "x86_64")]
+    if super::blocks() {
+        let d = registers::Few {
+            rows: rows[from..].as_ptr(),
+            apart: k,
+            m,
+            matrix: matrix.at(first, from).cast(),
+            free: 1,
+            summed: matrix.summed,
+            columns: end - first,
+            k: to - from,
+            sums,
+            sums_apart: apart,
+        };
+        // SAFETY: the machine has AVX-512; the caller's contract.
+        return unsafe { registers::add(S::DTYPE, &d) };
+    }
+    let row = |i: usize| &rows[i * k..(i + 1) * k];
     scratch(&PIECES, 4 * PIECE, |pieces: *mut f32| {
         for p in (from..to).step_by(4) {
             let depth = 4.min(to - p);
