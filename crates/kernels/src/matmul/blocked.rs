@@ -149,8 +149,9 @@ pub(super) unsafe fn multiply<S: Stored>(
     });
 }
 
-/// Elements of operands that are widened as a whole.
-const WHOLE: usize = 4 << 20;
+/// Elements of both operands together that are widened as a whole: no more than a second-level cache holds. More of them would
+/// take twice their memory again, and not less time than packing does, which widens as it goes.
+const WHOLE: usize = 1 << 18;
 
 /// Widens `n` elements.
 ///
