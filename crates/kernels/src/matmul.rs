@@ -252,7 +252,7 @@ impl<T: Num> Product<'_, T> {
     /// # Safety
     /// As for [`Product::run`].
     unsafe fn of_halves(&self, out: *mut T, spread: bool) {
-        use halves::{FEW, Halves, Target};
+        use halves::{Halves, Target, few_rows};
         let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)), row, .. } = self;
         let a = Halves { ptr: a.cast(), free: ar, summed: ac };
         let b = Halves { ptr: b.cast(), free: bc, summed: br };
@@ -260,8 +260,8 @@ impl<T: Num> Product<'_, T> {
         // SAFETY: the caller's contract; a transposed product for few columns.
         unsafe {
             let turned = Target { row: c.column, column: c.row, ..c };
-            if m <= FEW && halves::few::<T>((m, n, k), a, b, c, spread)
-                || n <= FEW && halves::few::<T>((n, m, k), b, a, turned, spread)
+            if m <= few_rows() && halves::few::<T>((m, n, k), a, b, c, spread)
+                || n <= few_rows() && halves::few::<T>((n, m, k), b, a, turned, spread)
             {
                 return;
             }

@@ -5,10 +5,10 @@
 //! that is called for each part packs them once for each.
 
 use super::Listener;
+use super::halves::conversions;
 use super::kernel::{Dots, Kernel, ROWS, SLOT, Tile, WIDE_ROWS};
 use super::pack::pack;
 use super::scratch::{LOCAL, PARTIAL, SHARED, SUMS, own};
-use crate::cast::{narrow_tile, widen_tile};
 use crate::dtype::Element;
 use crate::half_bits::{bf16_to_f32, f16_to_f32};
 use crate::pool::{num_threads, parallel, parallel_ranges};
@@ -118,7 +118,7 @@ pub(super) unsafe fn multiply<S: Stored>(
         // SAFETY: the caller's contract.
         return unsafe { wide(e, a, b, c, spread, listener) };
     }
-    let narrow = narrow_tile(S::DTYPE).expect("a half-precision type");
+    let narrow = conversions(S::DTYPE).1;
     let Extents { m, n, k } = e;
     // Operands without gaps are widened as a whole, which a long loop does faster than many short ones.
     let (whole_a, whole_b) = (a.gapless(m, k), b.gapless(k, n));
@@ -149,15 +149,16 @@ pub(super) unsafe fn multiply<S: Stored>(
     });
 }
 
-/// Elements of operands that are widened as a whole.
-const WHOLE: usize = 4 << 20;
+/// Elements of both operands together that are widened as a whole: no more than a second-level cache holds. More of them would
+/// take twice their memory again, and not less time than packing does, which widens as it goes.
+const WHOLE: usize = 1 << 18;
 
 /// Widens `n` elements.
 ///
 /// # Safety
 /// They can be read and written.
 unsafe fn widen_all<S: Stored>(src: *const S, dst: *mut S::Wide, n: usize, spread: bool) {
-    let widen = widen_tile(S::DTYPE).expect("a half-precision type");
+    let widen = conversions(S::DTYPE).0;
     let (src, dst) = (Matrix { ptr: src, row: 0, column: 1 }, Target { ptr: dst, row: 0 });
     let (src, dst) = (&src, &dst);
     parallel_ranges(n, if spread { 1 << 16 } else { usize::MAX }, &|range| {

@@ -1,6 +1,9 @@
 //! Products of half precision: accumulated in `f32` and rounded once. Operands are widened piece by piece, in memory that
 //! stays in the nearest cache: a weight matrix as a whole would take twice its memory again, at every call.
 
+#[cfg(target_arch = "x86_64")]
+mod registers;
+
 use super::vector::{add_scaled, dot};
 use crate::block::List;
 use crate::cast::{narrow_tile, widen_tile};
@@ -10,10 +13,14 @@ use crate::scratch::{Kept, scratch};
 use crate::simd::Tile1;
 use std::cell::Cell;
 
-/// Rows that are so few that the other matrix is read once for all of them, without packing.
-pub(super) const FEW: usize = 8;
-/// Elements that are widened at once.
+/// The most rows that are few: the other matrix is read once for all of them, without packing.
+const MOST: usize = 32;
+/// Elements that are widened at once, of a row or column of the matrix.
 const PIECE: usize = 1024;
+/// Columns of a part are a multiple of this where they are contiguous: a sum of each for all rows stays in the cache.
+const BREADTH: usize = 256;
+/// Elements of rows that are widened at once.
+const LONG: usize = 1 << 18;
 /// Elements of the matrix that are worth a part of their own.
 const PART: usize = 1 << 16;
 /// Partial sums from which on a matrix is divided by its columns instead.
@@ -91,9 +98,14 @@ struct Shared(*mut f32);
 // SAFETY: every thread uses elements of its own.
 unsafe impl Sync for Shared {}
 
+/// How many rows are few. Where what is widened goes through the nearest cache, more of them wait for that.
+pub(super) fn few_rows() -> usize {
+    if super::blocks() { MOST } else { 8 }
+}
+
 /// The conversions from and to a type. To multiply with, `f16` is widened by the instruction for it where there is one,
 /// which makes signalling NaN quiet.
-fn conversions(dtype: Dtype) -> (Tile1, Tile1) {
+pub(super) fn conversions(dtype: Dtype) -> (Tile1, Tile1) {
     let (widen, narrow) = (widen_tile(dtype), narrow_tile(dtype));
     let (widen, narrow) = (widen.expect("a half-precision type"), narrow.expect("a half-precision type"));
     #[cfg(target_arch = "x86_64")]
@@ -148,8 +160,8 @@ mod by_instruction {
     ));
 }
 
-/// `out[i, j] = Σₚ rows[i, p] · matrix[j, p]` for at most [`FEW`] rows, `columns` columns and sums of `k` elements, in one
-/// pass over the matrix. False, and nothing is done, if the matrix is contiguous neither way.
+/// `out[i, j] = Σₚ rows[i, p] · matrix[j, p]` for at most [`few_rows`] rows, `columns` columns and sums of `k` elements, in one
+/// pass over the matrix. False, and nothing is done, if the matrix is contiguous neither way, or another way is better.
 ///
 /// # Safety
 /// The elements can be read and written; all of the extents are at least 1.
@@ -160,84 +172,51 @@ pub(super) unsafe fn few<S: Element>(
     out: Target,
     spread: bool,
 ) -> bool {
-    debug_assert!(m <= FEW);
+    debug_assert!(m <= MOST);
     let by_rows = matrix.summed == 1 && k >= 32;
     if !by_rows && (matrix.free != 1 || columns < 16) {
         return false;
     }
+    // Long sums for few columns are divided, which the blocked product does.
+    if by_rows && columns < 64 && k > LONG && super::blocks() {
+        return false;
+    }
     let (widen, narrow) = conversions(S::DTYPE);
-    let parts = if spread { (columns * k / PART).clamp(1, 16) } else { 1 };
+    // The rows are widened as a whole if they are not very long.
+    let depth = k.min((LONG / m).next_multiple_of(PIECE));
+    let parts = if spread { (columns * depth / PART).clamp(1, 16) } else { 1 };
     // Sums of parts of the summed axis, unless these are many: then the parts are columns.
     let apart = !by_rows && parts * m * columns <= SUMS.max(parts * 64);
-    let sums = m * columns * if apart { parts } else { 1 };
-    scratch(&WIDE, m * k + sums, |wide: *mut f32| {
-        // SAFETY: room for the rows, the caller vouches for them; one row after the other.
-        unsafe {
-            let tight = Halves { free: rows.free, summed: rows.summed, ..rows };
-            for i in 0..m {
-                let row = Halves { ptr: tight.at(i, 0).cast(), free: 0, ..tight };
-                row.widen(widen, (1, k), wide.add(i * k));
-            }
-        }
-        // SAFETY: just written.
-        let all = unsafe { std::slice::from_raw_parts(wide.cast_const(), m * k) };
-        let row = |i: usize| &all[i * k..(i + 1) * k];
-        let sums = Shared(wide.wrapping_add(m * k));
-        let (sums, matrix) = (&sums, &matrix);
-        if by_rows {
-            // A dot product for each column, of one piece after the other.
-            let step = columns.div_ceil(parts).next_multiple_of(16);
-            parallel(columns.div_ceil(step), &|part| {
-                scratch(&PIECES, PIECE, |piece: *mut f32| {
-                    for j in part * step..((part + 1) * step).min(columns) {
-                        let mut acc = [0f32; FEW];
-                        for from in (0..k).step_by(PIECE) {
-                            let n = PIECE.min(k - from);
-                            // SAFETY: elements of the matrix, and room for a piece.
-                            let piece = unsafe {
-                                widen(matrix.at(j, from), piece.cast(), n);
-                                std::slice::from_raw_parts(piece.cast_const(), n)
-                            };
-                            for (i, acc) in acc.iter_mut().enumerate().take(m) {
-                                *acc += dot(piece, &row(i)[from..from + n]);
-                            }
-                        }
-                        for (i, acc) in acc.iter().enumerate().take(m) {
-                            // SAFETY: the sum of row `i` and column `j`, which is this part's.
-                            unsafe { sums.0.add(i * columns + j).write(*acc) };
-                        }
-                    }
-                });
-            });
-        } else if apart {
-            let step = k.div_ceil(parts).next_multiple_of(4);
-            let count = k.div_ceil(step);
-            parallel(count, &|part| {
-                let depths = (part * step, ((part + 1) * step).min(k));
-                let to = sums.0.wrapping_add(part * m * columns);
-                // SAFETY: sums of this part's own, one row after the other.
-                unsafe { add_columns(widen, matrix, (0, columns), depths, &row, m, (to, columns)) };
-            });
-            for i in 0..m * columns {
-                // SAFETY: `count` times so many sums were written.
-                unsafe {
-                    let all = (1..count).fold(*sums.0.add(i), |s, p| s + *sums.0.add(p * m * columns + i));
-                    sums.0.add(i).write(all);
+    let pass = Pass { widen, m, columns, by_rows, apart, parts };
+    let (size, all) = (m * columns, pass.sums());
+    let total = if depth < k { size } else { 0 };
+    scratch(&WIDE, m * depth + all + total, |wide: *mut f32| {
+        let (sums, total) = (wide.wrapping_add(m * depth), wide.wrapping_add(m * depth + all));
+        for from in (0..k).step_by(depth) {
+            let depth = depth.min(k - from);
+            // SAFETY: there is room for the rows, one after the other, and for all sums; the caller vouches for the rest.
+            unsafe {
+                for i in 0..m {
+                    let row = Halves { ptr: rows.at(i, from).cast(), free: 0, ..rows };
+                    row.widen(widen, (1, depth), wide.add(i * depth));
+                }
+                let rows = std::slice::from_raw_parts(wide.cast_const(), m * depth);
+                let matrix = Halves { ptr: matrix.at(0, from).cast(), ..matrix };
+                pass.run::<S>((rows, depth), &matrix, sums);
+                if depth == k {
+                    continue;
+                }
+                for i in 0..size {
+                    let before = if from == 0 { 0.0 } else { *total.add(i) };
+                    total.add(i).write(before + *sums.add(i));
                 }
             }
-        } else {
-            let step = columns.div_ceil(parts).next_multiple_of(PIECE);
-            parallel(columns.div_ceil(step), &|part| {
-                let some = (part * step, ((part + 1) * step).min(columns));
-                let to = sums.0.wrapping_add(some.0);
-                // SAFETY: sums of this part's columns.
-                unsafe { add_columns(widen, matrix, some, (0, k), &row, m, (to, columns)) };
-            });
         }
+        let sums = if depth < k { total } else { sums };
         // SAFETY: all sums were written; the caller vouches for the result.
         unsafe {
             for i in 0..m {
-                let (from, to) = (sums.0.add(i * columns), out.ptr.wrapping_add(i * out.row));
+                let (from, to) = (sums.add(i * columns), out.ptr.wrapping_add(i * out.row));
                 if out.column == 1 {
                     narrow(from.cast(), to.cast(), columns);
                     continue;
@@ -251,17 +230,130 @@ pub(super) unsafe fn few<S: Element>(
     true
 }
 
-/// Writes `sums[i, j] = Σₚ row(i)[p] · matrix[j, p]` for `m` rows and for some columns and depths of a matrix whose columns
-/// are contiguous. The first of the sums is for the first column; rows of them are `apart`.
+/// How few rows pass over a matrix.
+struct Pass {
+    widen: Tile1,
+    m: usize,
+    columns: usize,
+    /// Whether the columns are contiguous along the summed axis; else they are side by side.
+    by_rows: bool,
+    /// Whether parts are some of the summed axis, with sums of their own; else they are some of the columns.
+    apart: bool,
+    parts: usize,
+}
+
+impl Pass {
+    /// How many sums there have to be room for.
+    fn sums(&self) -> usize {
+        self.m * self.columns * if self.apart { self.parts } else { 1 }
+    }
+
+    /// Writes the products of rows of `k` elements with the columns of the matrix to the first `m · columns` sums.
+    ///
+    /// # Safety
+    /// The matrix has such columns; there is room for the sums.
+    unsafe fn run<S: Element>(&self, (rows, k): (&[f32], usize), matrix: &Halves, sums: *mut f32) {
+        let &Self { widen, m, columns, parts, .. } = self;
+        let sums = &Shared(sums);
+        if self.apart {
+            let step = k.div_ceil(parts).next_multiple_of(4);
+            let count = k.div_ceil(step);
+            parallel(count, &|part| {
+                let depths = (part * step, ((part + 1) * step).min(k));
+                let to = sums.0.wrapping_add(part * m * columns);
+                // SAFETY: sums of this part's own, one row after the other.
+                unsafe { add_columns::<S>(widen, matrix, (0, columns), depths, (rows, k), m, (to, columns)) };
+            });
+            for i in 0..m * columns {
+                // SAFETY: `count` times so many sums were written.
+                unsafe {
+                    let all = (1..count).fold(*sums.0.add(i), |s, p| s + *sums.0.add(p * m * columns + i));
+                    sums.0.add(i).write(all);
+                }
+            }
+            return;
+        }
+        let step = columns.div_ceil(parts).next_multiple_of(if self.by_rows { 16 } else { BREADTH });
+        parallel(columns.div_ceil(step), &|part| {
+            let some = (part * step, ((part + 1) * step).min(columns));
+            let to = sums.0.wrapping_add(some.0);
+            // SAFETY: sums of this part's columns.
+            unsafe {
+                if self.by_rows {
+                    dot_columns::<S>(widen, matrix, some, (rows, k), m, (to, columns));
+                } else {
+                    add_columns::<S>(widen, matrix, some, (0, k), (rows, k), m, (to, columns));
+                }
+            }
+        });
+    }
+}
+
+/// Writes `sums[i, j] = Σₚ rows[i, p] · matrix[j, p]` for `m` rows of `k` elements and for some columns of a matrix that are
+/// contiguous along the summed axis. The first of the sums is for the first column; rows of them are `apart`.
 ///
 /// # Safety
 /// The elements of the matrix can be read, and the sums written, by this thread alone.
-unsafe fn add_columns<'a>(
+unsafe fn dot_columns<S: Element>(
+    widen: Tile1,
+    matrix: &Halves,
+    (first, end): (usize, usize),
+    (rows, k): (&[f32], usize),
+    m: usize,
+    (sums, apart): (*mut f32, usize),
+) {
+    debug_assert_eq!(S::DTYPE.size(), 2);
+    #[cfg(target_arch = "x86_64")]
+    if super::blocks() {
+        let d = registers::Few {
+            rows: rows.as_ptr(),
+            apart: k,
+            m,
+            matrix: matrix.at(first, 0).cast(),
+            free: matrix.free,
+            summed: 1,
+            columns: end - first,
+            k,
+            sums,
+            sums_apart: apart,
+        };
+        // SAFETY: the machine has AVX-512; the caller's contract.
+        return unsafe { registers::dots(S::DTYPE, &d) };
+    }
+    // A dot product for each column, of one piece after the other.
+    scratch(&PIECES, PIECE, |piece: *mut f32| {
+        for j in first..end {
+            let mut acc = [0f32; MOST];
+            for from in (0..k).step_by(PIECE) {
+                let n = PIECE.min(k - from);
+                // SAFETY: elements of the matrix, and room for a piece.
+                let piece = unsafe {
+                    widen(matrix.at(j, from), piece.cast(), n);
+                    std::slice::from_raw_parts(piece.cast_const(), n)
+                };
+                for (i, acc) in acc.iter_mut().enumerate().take(m) {
+                    *acc += dot(piece, &rows[i * k + from..i * k + from + n]);
+                }
+            }
+            for (i, acc) in acc.iter().enumerate().take(m) {
+                // SAFETY: the sum of row `i` and column `j`.
+                unsafe { sums.add(i * apart + j - first).write(*acc) };
+            }
+        }
+    });
+}
+
+/// Writes `sums[i, j] = Σₚ rows[i, p] · matrix[j, p]` for `m` rows and for some columns and depths of a matrix whose columns
+/// are side by side; a row has `k` elements. The first of the sums is for the first column; rows of them are `apart`.
+///
+/// # Safety
+/// The elements of the matrix can be read, and the sums written, by this thread alone.
+unsafe fn add_columns<S: Element>(
     widen: Tile1,
     matrix: &Halves,
     (first, end): (usize, usize),
     (from, to): (usize, usize),
-    row: &impl Fn(usize) -> &'a [f32],
+    (rows, k): (&[f32], usize),
     m: usize,
     (sums, apart): (*mut f32, usize),
 ) {
@@ -269,6 +361,24 @@ unsafe fn add_columns<'a>(
         // SAFETY: the caller's contract.
         unsafe { sums.add(i * apart).write_bytes(0, end - first) };
     }
+    #[cfg(target_arch = "x86_64")]
+    if super::blocks() {
+        let d = registers::Few {
+            rows: rows[from..].as_ptr(),
+            apart: k,
+            m,
+            matrix: matrix.at(first, from).cast(),
+            free: 1,
+            summed: matrix.summed,
+            columns: end - first,
+            k: to - from,
+            sums,
+            sums_apart: apart,
+        };
+        // SAFETY: the machine has AVX-512; the caller's contract.
+        return unsafe { registers::add(S::DTYPE, &d) };
+    }
+    let row = |i: usize| &rows[i * k..(i + 1) * k];
     scratch(&PIECES, 4 * PIECE, |pieces: *mut f32| {
         for p in (from..to).step_by(4) {
             let depth = 4.min(to - p);

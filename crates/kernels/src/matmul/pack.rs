@@ -1,8 +1,8 @@
 //! Copies of operands in the order in which the innermost products read them.
 
 use super::blocked::Stored;
+use super::halves::conversions;
 use super::kernel::{Kernel, Stack};
-use crate::cast::widen_tile;
 
 /// Elements of half precision that are widened at once.
 const MOST: usize = 2048;
@@ -25,7 +25,7 @@ pub(super) unsafe fn pack<S: Stored>(
         return;
     }
     let count = ends(starts.len() - 1);
-    let widen = widen_tile(S::DTYPE);
+    let widen = (!S::plain()).then(|| conversions(S::DTYPE).0);
     // SAFETY: the caller's contract, in all of this.
     unsafe {
         if outer == 1 {
@@ -83,7 +83,7 @@ unsafe fn along<S: Stored>(
 ) {
     // SAFETY: the caller's contract, in all of this.
     unsafe {
-        let Some(widen) = widen_tile(S::DTYPE) else {
+        let Some(widen) = (!S::plain()).then(|| conversions(S::DTYPE).0) else {
             return S::Wide::interleave(src.cast(), outer, count, dst, width, k);
         };
         let mut buffer = [std::mem::MaybeUninit::<S::Wide>::uninit(); MOST];

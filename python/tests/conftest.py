@@ -1,0 +1,6 @@
+"""What all tests share: memory that nobody wrote holds signalling values, in release builds too (`docs/design.md`)."""
+
+import os
+
+# Read when the package first takes memory, so before any test imports it.
+os.environ.setdefault("COVECTOR_FILL_MEMORY", "1")
