@@ -12,6 +12,8 @@ pub(crate) trait Num: Element {
     const ONE: Self;
     /// Nothing is less: the neutral element of the maximum.
     const LOWEST: Self;
+    /// The neutral element of [`log_add_exp`](Num::log_add_exp): the logarithm of zero.
+    const LOG_ZERO: Self = Self::LOWEST;
     /// Nothing is greater: the neutral element of the minimum.
     const HIGHEST: Self;
     /// Sum, wrapping for integers, "or" for bool.
@@ -145,6 +147,7 @@ impl Num for C64 {
     const ZERO: Self = C64::new(0.0, 0.0);
     const ONE: Self = C64::new(1.0, 0.0);
     const LOWEST: Self = C64::new(f32::NEG_INFINITY, f32::NEG_INFINITY);
+    const LOG_ZERO: Self = C64::new(f32::NEG_INFINITY, 0.0);
     const HIGHEST: Self = C64::new(f32::INFINITY, f32::INFINITY);
     #[inline(always)]
     fn add(self, o: Self) -> Self {
@@ -176,13 +179,6 @@ impl Num for C64 {
         self.re.is_nan() || self.im.is_nan()
     }
     fn log_add_exp(self, o: Self) -> Self {
-        if self.nan() || o.nan() {
-            return if self.nan() { self } else { o };
-        }
-        let (hi, lo) = if self.re > o.re { (self, o) } else { (o, self) };
-        if lo.re == f32::NEG_INFINITY || hi.re == f32::INFINITY {
-            return hi;
-        }
-        hi + ((lo - hi).exp() + C64::ONE).ln()
+        crate::math::c64::logaddexp(self, o)
     }
 }

@@ -96,6 +96,9 @@ composites! {
         let usable = ops::try_logical_and(&ops::try_greater(&scale, &ops::zero_of(scale.dtype()))?, &ops::try_isfinite(&scale)?)?;
         let scale = ops::try_where_(&usable, &scale, &ops::constant_like(&scale, 1.0))?;
         let square = |x: &Array| ops::try_square(&ops::try_divide(x, &scale)?);
-        ops::try_multiply(&scale, &ops::try_sqrt(&ops::try_add(&square(&a)?, &square(&b)?)?)?)
+        let length = ops::try_multiply(&scale, &ops::try_sqrt(&ops::try_add(&square(&a)?, &square(&b)?)?)?)?;
+        // A side without end is as long with any other, even NaN.
+        let endless = ops::try_logical_or(&ops::try_isinf(&a)?, &ops::try_isinf(&b)?)?;
+        ops::try_where_(&endless, &ops::constant_like(&length, f64::INFINITY), &length)
     };
 }
