@@ -18,8 +18,6 @@ pub(crate) trait Num: Element {
     const HIGHEST: Self;
     /// Sum, wrapping for integers, "or" for bool.
     fn add(self, o: Self) -> Self;
-    /// Difference, wrapping for integers, "exclusive or" for bool.
-    fn sub(self, o: Self) -> Self;
     /// Product, wrapping for integers, "and" for bool.
     fn mul(self, o: Self) -> Self;
     /// The greater; NaN if either is.
@@ -43,8 +41,6 @@ macro_rules! ints {
             const HIGHEST: Self = <$t>::MAX;
             #[inline(always)]
             fn add(self, o: Self) -> Self { self.wrapping_add(o) }
-            #[inline(always)]
-            fn sub(self, o: Self) -> Self { self.wrapping_sub(o) }
             #[inline(always)]
             fn mul(self, o: Self) -> Self { self.wrapping_mul(o) }
             #[inline(always)]
@@ -70,10 +66,6 @@ impl Num for bool {
     #[inline(always)]
     fn add(self, o: Self) -> Self {
         self | o
-    }
-    #[inline(always)]
-    fn sub(self, o: Self) -> Self {
-        self ^ o
     }
     #[inline(always)]
     fn mul(self, o: Self) -> Self {
@@ -110,8 +102,6 @@ macro_rules! floats {
             const HIGHEST: Self = $high;
             #[inline(always)]
             fn add(self, o: Self) -> Self { self + o }
-            #[inline(always)]
-            fn sub(self, o: Self) -> Self { self - o }
             #[inline(always)]
             fn mul(self, o: Self) -> Self { self * o }
             // Written as "replace when": a NaN accumulator is then never replaced, a NaN argument always.
@@ -152,10 +142,6 @@ impl Num for C64 {
     #[inline(always)]
     fn add(self, o: Self) -> Self {
         self + o
-    }
-    #[inline(always)]
-    fn sub(self, o: Self) -> Self {
-        self - o
     }
     #[inline(always)]
     fn mul(self, o: Self) -> Self {

@@ -22,6 +22,8 @@ fn parameter(value: Value) -> PyResult<Parameter> {
                 "[random] a complex number is no parameter of a distribution here",
             ));
         }
+        Operand::Scalar(Scalar::Int(v)) => v.into(),
+        Operand::Scalar(Scalar::Uint(v)) => v.into(),
         Operand::Scalar(scalar) => Parameter::Number(f64::from_scalar(scalar)),
         Operand::Array(array) | Operand::Foreign(array) => Parameter::Array(array),
     })

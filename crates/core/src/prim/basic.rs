@@ -7,7 +7,7 @@ use crate::ops;
 use crate::prim::elementwise::is_half;
 use crate::primitive::{Avals, Batch, Derivative, Fuse, Linear, Param, Params, Primitive, TileFn, Values};
 use covector_kernels::Dtype;
-use covector_kernels::cast::cast_tile;
+use covector_kernels::cast::{cast_tile, to_half_tile};
 use smallvec::smallvec;
 
 /// The identity. A tracer leaf is an alias of what it stands for.
@@ -136,8 +136,9 @@ impl Primitive for AsType {
     }
     fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
         // Half-precision sides are float32 inside a chain, which narrows and widens by itself.
-        let inside = |d: Dtype| if is_half(d) { Dtype::F32 } else { d };
-        Fuse::Map(TileFn::One(cast_tile(inside(inputs[0].dtype()), inside(self.to))))
+        let from = inputs[0].dtype();
+        let from = if is_half(from) { Dtype::F32 } else { from };
+        Fuse::Map(TileFn::One(if is_half(self.to) { to_half_tile(from) } else { cast_tile(from, self.to) }))
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("to", Param::Text(self.to.name()));
