@@ -266,13 +266,7 @@ fn choices() -> Vec<Entry> {
         flat(entry("imag", vec![real(&[3])], |x| ops::try_imag(&x[0]))),
         entry("conjugate", vec![real(&[3])], |x| ops::try_conjugate(&x[0])),
         flat(entry("round", vec![apart()], |x| ops::try_round(&x[0], 1))),
-        entry("nan_to_num", vec![real(&[3])], |x| {
-            if x[0].dtype().is_complex() {
-                Ok(x[0].clone())
-            } else {
-                ops::try_nan_to_num(&x[0], 0.0, None, None)
-            }
-        }),
+        entry("nan_to_num", vec![real(&[3])], |x| ops::try_nan_to_num(&x[0], 0.0, None, None)),
         flat(entry("isclose", vec![real(&[3]), real(&[2, 3])], |x| {
             ops::try_isclose(&x[0], &x[1], 1e-5, 1e-8, true)
         })),
@@ -574,6 +568,9 @@ fn draws() -> Vec<Entry> {
         }),
         flat(entry("random_gumbel", vec![key()], |x| random::gumbel(&[5], Dtype::F32, Some(&x[0])))),
         flat(entry("random_randint", vec![key()], |x| random::randint(-3, 9, &[5], Dtype::I32, Some(&x[0])))),
+        flat(entry("random_randint", vec![key(), input(&[3], Kind::Index(5))], |x| {
+            random::randint(&x[1], 9, &[2, 3], Dtype::I64, Some(&x[0]))
+        })),
         flat(entry("random_bernoulli", vec![key()], |x| random::bernoulli(0.4, Some(&[5]), Some(&x[0])))),
         flat(entry("random_permutation", vec![key()], |x| random::permutation(5, Some(&x[0])))),
         entry("random_permutation_of", vec![key(), real(&[4, 2])], |x| {

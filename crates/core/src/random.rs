@@ -1,7 +1,8 @@
 //! Random numbers.
 //!
 //! A key is a pair of 32-bit numbers and says everything: the same key always gives the same numbers, on any machine,
-//! and the numbers are those that MLX gives for it (`laplace` may differ in the last bit). [`split`] makes independent
+//! and the numbers are those that MLX gives for it where those are right (`laplace` may differ in the last bit, and see
+//! [`randint`], [`truncated_normal`]). [`split`] makes independent
 //! keys from one. A call without a key takes one from the state of its thread, which [`seed`] sets; the state advances
 //! when the function is called, not when the array is evaluated, so what is evaluated and when changes no number.
 //!
@@ -38,20 +39,23 @@ use smallvec::smallvec;
 pub enum Operand {
     /// A number.
     Number(f64),
+    /// An integer, which bounds integers of any width exactly.
+    Int(i128),
     /// An array. Derivatives pass to it.
     Array(Array),
 }
 
 macro_rules! numbers {
-    ($($t:ty)*) => {$(
+    ($variant:ident: $($t:ty)*) => {$(
         impl From<$t> for Operand {
             fn from(value: $t) -> Self {
-                Operand::Number(value.into())
+                Operand::$variant(value as _)
             }
         }
     )*};
 }
-numbers!(f64 f32 i32 u32);
+numbers!(Number: f64 f32);
+numbers!(Int: i8 i16 i32 i64 isize u8 u16 u32 u64 usize);
 
 impl From<&Array> for Operand {
     fn from(array: &Array) -> Self {
@@ -68,23 +72,33 @@ impl From<Array> for Operand {
 impl Operand {
     /// The parameter as an array of a given type.
     fn array(&self, dtype: Dtype) -> Array {
-        match self {
+        match (self, self.number()) {
             // A number counts as single precision, unless the result has double.
-            Operand::Number(v) if dtype == Dtype::F64 => ops::constant(*v, dtype),
-            Operand::Number(v) => ops::constant(f64::from(*v as f32), dtype),
-            Operand::Array(x) => ops::to_dtype(x, dtype),
+            (_, Some(v)) if dtype == Dtype::F64 => ops::constant(v, dtype),
+            (_, Some(v)) => ops::constant(f64::from(v as f32), dtype),
+            (Operand::Array(x), None) => ops::to_dtype(x, dtype),
+            _ => unreachable!("what is no number is an array"),
+        }
+    }
+
+    /// The number, if it is one.
+    fn number(&self) -> Option<f64> {
+        match self {
+            Operand::Number(v) => Some(*v),
+            Operand::Int(v) => Some(*v as f64),
+            Operand::Array(_) => None,
         }
     }
 
     fn shape(&self) -> &[usize] {
         match self {
-            Operand::Number(_) => &[],
+            Operand::Number(_) | Operand::Int(_) => &[],
             Operand::Array(x) => x.shape(),
         }
     }
 
     fn is(&self, number: f64) -> bool {
-        matches!(self, Operand::Number(v) if *v == number)
+        self.number() == Some(number)
     }
 }
 

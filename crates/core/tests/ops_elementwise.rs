@@ -45,6 +45,16 @@ fn floor_div(a: i128, b: i128) -> i128 {
     if b == 0 { 0 } else { a.div_euclid(b) - i128::from(b < 0 && a.rem_euclid(b) != 0) }
 }
 
+fn floor_divide(a: f64, b: f64) -> f64 {
+    if a.is_infinite() && b != 0.0 {
+        return f64::NAN;
+    }
+    if b.is_infinite() && a != 0.0 && sign(a) != sign(b) {
+        return -1.0;
+    }
+    (a / b).floor()
+}
+
 fn remainder(a: f64, b: f64) -> f64 {
     if b.is_infinite() && a.is_finite() {
         return if a == 0.0 || sign(a) == sign(b) { a } else { b };
@@ -120,7 +130,7 @@ fn exact(name: &str) -> Option<Exact> {
         "subtract" => pair(|a, b| a - b, |a, b| a - b, |a, b| a - b),
         "multiply" => pair(|a, b| a * b, |a, b| a * b, |a, b| a * b),
         "divide" => Exact { real2: Some(|a, b| a / b), complex2: Some(|a, b| a / b), ..none },
-        "floor_divide" => Exact { real2: Some(|a, b| (a / b).floor()), int2: Some(floor_div), ..none },
+        "floor_divide" => Exact { real2: Some(floor_divide), int2: Some(floor_div), ..none },
         "remainder" => Exact {
             real2: Some(remainder),
             int2: Some(|a, b| if b == 0 { a } else { a - b * floor_div(a, b) }),

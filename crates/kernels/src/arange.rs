@@ -2,29 +2,124 @@
 
 use crate::cast::cast_tile;
 use crate::dtype::Dtype;
-use crate::num::Num;
 use crate::view::Out;
 
-/// Fills `out` with `start, start + step, …`, in `out`'s element type.
-///
-/// As in MLX, `start` and `start + step` are rounded to the type first, and each value is the one before plus
-/// their difference, so that the results agree bit for bit.
-pub fn arange(start: f64, step: f64, out: Out<'_>) {
+/// Evenly spaced numbers. Element `i` is computed from `i` alone, in a type that is wide enough, and rounded once: nothing
+/// adds up along the way.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Spaced {
+    /// `start + i·step` in integers, wrapped to the width of an integer type.
+    Whole {
+        /// Element 0.
+        start: i128,
+        /// From each element to the next.
+        step: i128,
+    },
+    /// `start + i·step` in `f64`, rounded once.
+    Real {
+        /// Element 0.
+        start: f64,
+        /// From each element to the next.
+        step: f64,
+    },
+    /// `start` and `stop` and numbers at equal distances between them.
+    Ends {
+        /// Element 0.
+        start: f64,
+        /// The last element; the only one is `start`.
+        stop: f64,
+    },
+}
+
+/// Elements that are computed before they are converted.
+const TILE: usize = 512;
+/// From here on not every integer is an `f64`.
+const EXACT: i128 = 1 << 53;
+
+/// Fills `out` with the numbers, in `out`'s element type.
+pub fn spaced(numbers: Spaced, out: Out<'_>) {
+    let count = out.size();
+    match numbers {
+        Spaced::Whole { start, step } if out.dtype().is_integer() => whole(start, step, out),
+        Spaced::Whole { start, step } => {
+            let last = start + step * count.saturating_sub(1) as i128;
+            if start.abs().max(last.abs()).max(step.abs()) <= EXACT {
+                let (start, step) = (start as f64, step as f64);
+                return fill(out, |i| i.mul_add(step, start));
+            }
+            // Each fits in 64 bits, with a sign or without.
+            each(out, |i| start + step * i as i128);
+        }
+        Spaced::Real { start, step } => fill(out, |i| i.mul_add(step, start)),
+        Spaced::Ends { start, stop } => {
+            let steps = count.saturating_sub(1).max(1) as f64;
+            // Whole numbers stay whole, and the middle of a symmetric range is zero. The ends of the widest ranges
+            // leave no room for the products.
+            let room = start.abs().max(stop.abs()) < f64::MAX / (2.0 * steps);
+            fill(out, |i| {
+                let left = steps - i;
+                let between = i.mul_add(stop, left * start) / steps;
+                let scaled = (i / steps).mul_add(stop, left / steps * start);
+                let inside = if room { between } else { scaled };
+                let from_start = if i == 0.0 { start } else { inside };
+                if i == steps { stop } else { from_start }
+            });
+        }
+    }
+}
+
+/// Integers, wrapped.
+fn whole(start: i128, step: i128, out: Out<'_>) {
+    macro_rules! run {
+        ($($d:ident $t:ty),*) => {
+            match out.dtype() {
+                $(Dtype::$d => {
+                    let (mut value, step) = (start as $t, step as $t);
+                    for i in 0..out.size() {
+                        // SAFETY: `i` is within the output.
+                        unsafe { out.ptr().cast::<$t>().add(i).write(value) };
+                        // Modulo the width an addition is exact: this is start + i·step.
+                        value = value.wrapping_add(step);
+                    }
+                })*
+                other => unreachable!("{other} is no integer type"),
+            }
+        };
+    }
+    run!(U8 u8, U16 u16, U32 u32, U64 u64, I8 i8, I16 i16, I32 i32, I64 i64);
+}
+
+/// Numbers that are computed in `f64` from their index, tile by tile.
+fn fill(out: Out<'_>, value: impl Fn(f64) -> f64) {
     let convert = cast_tile(Dtype::F64, out.dtype());
-    crate::with_dtype!(out.dtype(), T => {
-        let (mut first, mut next) = (T::ZERO, T::ZERO);
-        let then = start + step;
-        // SAFETY: one element on each side.
-        unsafe {
-            convert((&raw const start).cast(), (&raw mut first).cast(), 1);
-            convert((&raw const then).cast(), (&raw mut next).cast(), 1);
+    let width = out.dtype().size();
+    let mut tile = [0.0f64; TILE];
+    for first in (0..out.size()).step_by(TILE) {
+        let n = TILE.min(out.size() - first);
+        let base = first as f64;
+        for (i, slot) in tile.iter_mut().enumerate() {
+            *slot = value(base + i as u32 as f64);
         }
-        let step = next.sub(first);
-        let mut value = first;
-        for i in 0..out.size() {
-            // SAFETY: `i` is within the output.
-            unsafe { out.ptr().cast::<T>().add(i).write(value) };
-            value = value.add(step);
+        // SAFETY: `n` elements of the output from `first` on, and as many of the tile.
+        unsafe { convert(tile.as_ptr().cast(), out.ptr().add(first * width), n) };
+    }
+}
+
+/// Integers beyond the exact ones of `f64`, converted one by one.
+fn each(out: Out<'_>, value: impl Fn(usize) -> i128) {
+    let (signed, unsigned) = (cast_tile(Dtype::I64, out.dtype()), cast_tile(Dtype::U64, out.dtype()));
+    let width = out.dtype().size();
+    for i in 0..out.size() {
+        // SAFETY: element `i` of the output, from one number.
+        let place = unsafe { out.ptr().add(i * width) };
+        let v = value(i);
+        if let Ok(v) = i64::try_from(v) {
+            // SAFETY: as above.
+            unsafe { signed((&raw const v).cast(), place, 1) };
+        } else {
+            let v = v as u64;
+            // SAFETY: as above.
+            unsafe { unsigned((&raw const v).cast(), place, 1) };
         }
-    });
+    }
 }

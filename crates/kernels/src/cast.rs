@@ -2,7 +2,7 @@
 
 use crate::dtype::Element;
 use crate::dtype::{C64, Dtype};
-use crate::half_bits::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
+use crate::half_bits::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, odd};
 use crate::simd::Tile1;
 use crate::tile1;
 use half::{bf16, f16};
@@ -32,10 +32,40 @@ pub fn narrow_tile(dtype: Dtype) -> Option<Tile1> {
     }
 }
 
-/// Conversion of one value, with the meaning of `as` where both types are numbers.
+/// Conversion of one value, with the meaning of `as` where both types are numbers: fractions are cut off, numbers
+/// outside of an integer type become its nearest one, and NaN becomes 0.
 trait To<T> {
     fn to(self) -> T;
 }
+
+/// A number as an `f32` that rounds further as the number would; see [`odd`].
+trait Odd: Copy {
+    fn odd(self) -> f32;
+}
+macro_rules! exact_in_f64 {
+    ($($t:ty)*) => {$(
+        impl Odd for $t {
+            #[inline(always)]
+            fn odd(self) -> f32 { odd(f64::from(self)) }
+        }
+    )*};
+}
+exact_in_f64!(u8 u16 u32 i8 i16 i32 f32 f64);
+macro_rules! of_64_bits {
+    ($($t:ty)*) => {$(
+        impl Odd for $t {
+            #[inline(always)]
+            fn odd(self) -> f32 {
+                // Of large numbers the last 16 bits count only as "something": what is left is exact in f64.
+                let rest = self & 0xffff;
+                let rough = (self - rest) | if rest == 0 { 0 } else { 0x8000 };
+                let small = self as f64 as $t == self && (self as f64).abs() < 9_007_199_254_740_992.0;
+                odd(if small { self as f64 } else { rough as f64 })
+            }
+        }
+    )*};
+}
+of_64_bits!(u64 i64);
 
 macro_rules! to_as {
     ($from:ty => $($to:ty)*) => {$(
@@ -54,11 +84,11 @@ macro_rules! number {
         }
         impl To<f16> for $t {
             #[inline(always)]
-            fn to(self) -> f16 { f32_to_f16(self as f32) }
+            fn to(self) -> f16 { f32_to_f16(self.odd()) }
         }
         impl To<bf16> for $t {
             #[inline(always)]
-            fn to(self) -> bf16 { f32_to_bf16(self as f32) }
+            fn to(self) -> bf16 { f32_to_bf16(self.odd()) }
         }
         impl To<C64> for $t {
             #[inline(always)]
@@ -116,6 +146,20 @@ unsafe fn tile<S: Element + To<T>, T: Element>(x: *const u8, out: *mut u8, n: us
             std::slice::from_raw_parts_mut(out.cast(), n),
         )
     }
+}
+
+/// The tile that converts `from` to an `f32` that is narrowed to half precision next: of wider types it cuts off and
+/// sets the last bit, so that the two steps round as one would.
+pub fn to_half_tile(from: Dtype) -> Tile1 {
+    macro_rules! odd_tile {
+        ($($d:ident $t:ty),*) => {
+            match from {
+                $(Dtype::$d => tile1!($t => f32, |x| Odd::odd(x)),)*
+                _ => cast_tile(from, Dtype::F32),
+            }
+        };
+    }
+    odd_tile!(F64 f64, I64 i64, U64 u64, I32 i32, U32 u32)
 }
 
 /// The tile that converts `from` to `to`.

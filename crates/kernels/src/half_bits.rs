@@ -42,3 +42,26 @@ pub fn f32_to_bf16(x: f32) -> bf16 {
     let nan = (bits >> 16) | 0x40;
     bf16::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { near } as u16)
 }
+
+/// `x` as an `f32` that rounds further as `x` would: cut off, and its last bit set if anything was ("round to odd"). With
+/// two bits to spare, as either half-precision type leaves, no later rounding can mistake it for a tie.
+#[inline(always)]
+pub fn odd(x: f64) -> f32 {
+    let near = x as f32;
+    let back = f64::from(near);
+    let bits = near.to_bits();
+    let cut = if back.abs() > x.abs() { bits.wrapping_sub(1) } else { bits };
+    f32::from_bits(if back == x || x.is_nan() { bits } else { cut | 1 })
+}
+
+/// Narrows to the nearest, ties to even, in one rounding.
+#[inline(always)]
+pub fn f64_to_f16(x: f64) -> f16 {
+    f32_to_f16(odd(x))
+}
+
+/// Narrows to the nearest, ties to even, in one rounding.
+#[inline(always)]
+pub fn f64_to_bf16(x: f64) -> bf16 {
+    f32_to_bf16(odd(x))
+}

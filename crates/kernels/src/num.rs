@@ -12,12 +12,12 @@ pub(crate) trait Num: Element {
     const ONE: Self;
     /// Nothing is less: the neutral element of the maximum.
     const LOWEST: Self;
+    /// The neutral element of [`log_add_exp`](Num::log_add_exp): the logarithm of zero.
+    const LOG_ZERO: Self = Self::LOWEST;
     /// Nothing is greater: the neutral element of the minimum.
     const HIGHEST: Self;
     /// Sum, wrapping for integers, "or" for bool.
     fn add(self, o: Self) -> Self;
-    /// Difference, wrapping for integers, "exclusive or" for bool.
-    fn sub(self, o: Self) -> Self;
     /// Product, wrapping for integers, "and" for bool.
     fn mul(self, o: Self) -> Self;
     /// The greater; NaN if either is.
@@ -41,8 +41,6 @@ macro_rules! ints {
             const HIGHEST: Self = <$t>::MAX;
             #[inline(always)]
             fn add(self, o: Self) -> Self { self.wrapping_add(o) }
-            #[inline(always)]
-            fn sub(self, o: Self) -> Self { self.wrapping_sub(o) }
             #[inline(always)]
             fn mul(self, o: Self) -> Self { self.wrapping_mul(o) }
             #[inline(always)]
@@ -68,10 +66,6 @@ impl Num for bool {
     #[inline(always)]
     fn add(self, o: Self) -> Self {
         self | o
-    }
-    #[inline(always)]
-    fn sub(self, o: Self) -> Self {
-        self ^ o
     }
     #[inline(always)]
     fn mul(self, o: Self) -> Self {
@@ -109,8 +103,6 @@ macro_rules! floats {
             #[inline(always)]
             fn add(self, o: Self) -> Self { self + o }
             #[inline(always)]
-            fn sub(self, o: Self) -> Self { self - o }
-            #[inline(always)]
             fn mul(self, o: Self) -> Self { self * o }
             // Written as "replace when": a NaN accumulator is then never replaced, a NaN argument always.
             #[allow(clippy::eq_op, reason = "the test for NaN that vectorises")]
@@ -145,14 +137,11 @@ impl Num for C64 {
     const ZERO: Self = C64::new(0.0, 0.0);
     const ONE: Self = C64::new(1.0, 0.0);
     const LOWEST: Self = C64::new(f32::NEG_INFINITY, f32::NEG_INFINITY);
+    const LOG_ZERO: Self = C64::new(f32::NEG_INFINITY, 0.0);
     const HIGHEST: Self = C64::new(f32::INFINITY, f32::INFINITY);
     #[inline(always)]
     fn add(self, o: Self) -> Self {
         self + o
-    }
-    #[inline(always)]
-    fn sub(self, o: Self) -> Self {
-        self - o
     }
     #[inline(always)]
     fn mul(self, o: Self) -> Self {
@@ -176,13 +165,6 @@ impl Num for C64 {
         self.re.is_nan() || self.im.is_nan()
     }
     fn log_add_exp(self, o: Self) -> Self {
-        if self.nan() || o.nan() {
-            return if self.nan() { self } else { o };
-        }
-        let (hi, lo) = if self.re > o.re { (self, o) } else { (o, self) };
-        if lo.re == f32::NEG_INFINITY || hi.re == f32::INFINITY {
-            return hi;
-        }
-        hi + ((lo - hi).exp() + C64::ONE).ln()
+        crate::math::c64::logaddexp(self, o)
     }
 }

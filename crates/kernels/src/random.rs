@@ -5,7 +5,9 @@
 //! still in the cache. Every float is a function of its counter alone, so the numbers do not depend on the
 //! instruction set.
 
+mod integers;
 pub mod stream;
+pub mod truncated;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
@@ -14,6 +16,7 @@ use crate::pool::parallel_ranges;
 use crate::simd::vectorize;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Level, level};
+pub use integers::{Integer, integers};
 use std::mem::MaybeUninit;
 
 /// Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", 2011).
@@ -58,19 +61,25 @@ fn four_rounds<const A: u32, const B: u32, const C: u32, const D: u32>(
 /// Counters in a block: their words stay in the first-level cache.
 const BLOCK: usize = 64;
 
-/// What becomes of one word, and of the word at the same place of a second stream if there is one.
+/// What becomes of one word, of the word at the same place of a second stream if there is one, and of the place.
 trait Finish: Copy + Sync {
     type Out: Copy;
     /// The second stream's key.
     fn second(self) -> Option<[u32; 2]> {
         None
     }
-    fn finish(self, word: u32, second: u32) -> Self::Out;
-    /// A block of words.
+    fn finish(self, place: usize, word: u32, second: u32) -> Self::Out;
+    /// A block of words, the first at `place`.
     #[inline(always)]
-    fn block(self, words: &[u32; BLOCK], second: &[u32; BLOCK], out: &mut [MaybeUninit<Self::Out>; BLOCK]) {
-        for ((out, &word), &second) in out.iter_mut().zip(words).zip(second) {
-            out.write(self.finish(word, second));
+    fn block(
+        self,
+        place: usize,
+        words: &[u32; BLOCK],
+        second: &[u32; BLOCK],
+        out: &mut [MaybeUninit<Self::Out>; BLOCK],
+    ) {
+        for (i, ((out, &word), &second)) in out.iter_mut().zip(words).zip(second).enumerate() {
+            out.write(self.finish(place + i, word, second));
         }
     }
 }
@@ -81,7 +90,7 @@ struct Word;
 impl Finish for Word {
     type Out = u32;
     #[inline(always)]
-    fn finish(self, word: u32, _: u32) -> u32 {
+    fn finish(self, _: usize, word: u32, _: u32) -> u32 {
         word
     }
 }
@@ -95,7 +104,7 @@ struct Uniform {
 impl Finish for Uniform {
     type Out = f32;
     #[inline(always)]
-    fn finish(self, word: u32, _: u32) -> f32 {
+    fn finish(self, _: usize, word: u32, _: u32) -> f32 {
         let u = word as f32 * (1.0 / 4_294_967_296.0);
         if u < self.most { u } else { self.most }
     }
@@ -113,8 +122,8 @@ struct Normal {
 impl Finish for Normal {
     type Out = f32;
     #[inline(always)]
-    fn finish(self, word: u32, _: u32) -> f32 {
-        let u = Uniform { most: BELOW_ONE }.finish(word, 0);
+    fn finish(self, _: usize, word: u32, _: u32) -> f32 {
+        let u = Uniform { most: BELOW_ONE }.finish(0, word, 0);
         self.factor * stream::erfinv(2.0 * u - BELOW_ONE)
     }
 }
@@ -128,11 +137,11 @@ struct WideNormal(Normal);
 impl Finish for WideNormal {
     type Out = f32;
     #[inline(always)]
-    fn finish(self, word: u32, second: u32) -> f32 {
-        self.0.finish(word, second)
+    fn finish(self, _: usize, word: u32, second: u32) -> f32 {
+        self.0.finish(0, word, second)
     }
     #[inline(always)]
-    fn block(self, words: &[u32; BLOCK], _: &[u32; BLOCK], out: &mut [MaybeUninit<f32>; BLOCK]) {
+    fn block(self, _: usize, words: &[u32; BLOCK], _: &[u32; BLOCK], out: &mut [MaybeUninit<f32>; BLOCK]) {
         // SAFETY: `normal` uses this type on machines with AVX-512 only.
         unsafe { wide::normals(self.0.factor, words, out) }
     }
@@ -150,7 +159,7 @@ impl Finish for Uniform64 {
         Some(self.second)
     }
     #[inline(always)]
-    fn finish(self, word: u32, second: u32) -> f64 {
+    fn finish(self, _: usize, word: u32, second: u32) -> f64 {
         let bits = (u64::from(word) << 32 | u64::from(second)) >> 11;
         bits as f64 * (1.0 / (1u64 << 53) as f64)
     }
@@ -171,7 +180,8 @@ vectorize! {
         let (mut c, mut d) = ([0u32; BLOCK], [0u32; BLOCK]);
         let mut done = [MaybeUninit::uninit(); BLOCK];
         for (block, (low, high)) in low.chunks_mut(BLOCK).zip(high.chunks_mut(BLOCK)).enumerate() {
-            let start = (first + block * BLOCK) as u32;
+            let place = first + block * BLOCK;
+            let start = place as u32;
             // Always the whole block: a loop of constant length has no remainder to work off one by one.
             for i in 0..BLOCK as u32 {
                 let count = start.wrapping_add(i);
@@ -183,11 +193,11 @@ vectorize! {
                     [c[i as usize], d[i as usize]] = threefry2x32(key, [count, count.wrapping_add(up as u32)]);
                 }
             }
-            for (words, more, out) in [(&a, &c, low), (&b, &d, high)] {
+            for (place, words, more, out) in [(place, &a, &c, low), (up + place, &b, &d, high)] {
                 if let Ok(out) = (&mut *out).try_into() {
-                    finish.block(words, more, out);
+                    finish.block(place, words, more, out);
                 } else {
-                    finish.block(words, more, &mut done);
+                    finish.block(place, words, more, &mut done);
                     out.copy_from_slice(&done[..out.len()]);
                 }
             }
@@ -208,7 +218,7 @@ fn draw<F: Finish>(finish: F, key: [u32; 2], out: &mut [MaybeUninit<F::Out>]) {
     let up = out.len() - half;
     if up > half {
         let alone = |key| threefry2x32(key, [half as u32, 0])[0];
-        out[half].write(finish.finish(alone(key), finish.second().map_or(0, alone)));
+        out[half].write(finish.finish(half, alone(key), finish.second().map_or(0, alone)));
     }
     let (low, high) = out.split_at_mut(up);
     let halves = Halves(low.as_mut_ptr(), high.as_mut_ptr());

@@ -15,6 +15,7 @@ use crate::num::Num;
 use crate::simd::{Tile1, vectorize};
 use crate::view::{Out, View};
 use across::fold_across;
+use smallvec::SmallVec;
 
 /// What a reduction computes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -66,6 +67,10 @@ folds! {
 /// Large ones are split over threads along a kept axis, or, where all is reduced, into blocks; the split depends
 /// on the extents alone.
 pub fn reduce(op: Reduce, x: View<'_>, axes: &[usize], out: Out<'_>) {
+    let out = match once_each(op, &x, axes, out) {
+        None => return,
+        Some(out) => out,
+    };
     let parts = (x.size() / PART).min(16);
     if parts >= 2 {
         let kept = (0..x.ndim()).find(|k| x.shape()[*k] > 1 && !axes.contains(k));
@@ -78,6 +83,44 @@ pub fn reduce(op: Reduce, x: View<'_>, axes: &[usize], out: Out<'_>) {
         }
     }
     whole(op, x, axes, out);
+}
+
+/// Reduces what is repeated (an axis of stride 0) once: an extreme does not change by it, and a sum of integers is
+/// multiplied, exactly, modulo the width. Gives the output back where nothing is.
+fn once_each<'a>(op: Reduce, x: &View<'_>, axes: &[usize], out: Out<'a>) -> Option<Out<'a>> {
+    let is_counted = op == Reduce::Sum && out.dtype().is_integer();
+    let is_idempotent = !matches!(op, Reduce::Sum | Reduce::Prod);
+    let is_repeated = |k: usize| x.strides()[k] == 0 && x.shape()[k] > 1;
+    if !(is_counted || is_idempotent) || x.size() == 0 || !axes.iter().any(|&k| is_repeated(k)) {
+        return Some(out);
+    }
+    let mut shape: SmallVec<[usize; 6]> = SmallVec::from_slice(x.shape());
+    let mut times = 1usize;
+    for &k in axes.iter().filter(|&&k| is_repeated(k)) {
+        times = times.wrapping_mul(shape[k]);
+        shape[k] = 1;
+    }
+    let (ptr, dtype, size) = (out.ptr(), out.dtype(), out.size());
+    // SAFETY: the same memory, of which a part is read.
+    reduce(op, unsafe { View::new(x.ptr(), x.dtype(), &shape, x.strides()) }, axes, out);
+    macro_rules! multiply {
+        ($($d:ident $t:ty),*) => {
+            match dtype {
+                $(Dtype::$d => {
+                    // SAFETY: the output, which `reduce` has filled and nobody else uses.
+                    let all = unsafe { std::slice::from_raw_parts_mut(ptr.cast::<$t>(), size) };
+                    for sum in all {
+                        *sum = sum.wrapping_mul(times as $t);
+                    }
+                })*
+                _ => {}
+            }
+        };
+    }
+    if is_counted {
+        multiply!(U8 u8, U16 u16, U32 u32, U64 u64, I8 i8, I16 i16, I32 i32, I64 i64);
+    }
+    None
 }
 
 /// Elements that are worth a part of their own.

@@ -140,7 +140,7 @@ macro_rules! operations {
     )*};
 }
 operations! {
-    Sum, ZERO, add; Prod, ONE, mul; Max, LOWEST, greater; Min, HIGHEST, lesser; LogAddExp, LOWEST, log_add_exp;
+    Sum, ZERO, add; Prod, ONE, mul; Max, LOWEST, greater; Min, HIGHEST, lesser; LogAddExp, LOG_ZERO, log_add_exp;
 }
 
 impl<T: Stored> Lines<T> {

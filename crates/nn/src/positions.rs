@@ -77,7 +77,7 @@ pub fn try_alibi(queries: usize, keys: usize, heads: usize, offset: usize, dtype
             format!("offset {offset} is beyond the last of {queries} queries"),
         ));
     }
-    let line = |from: usize, to: usize| ops::try_arange(from as f64, to as f64, 1.0, Dtype::F32);
+    let line = |from: usize, to: usize| ops::try_arange(from, to, 1, Dtype::F32);
     let rows = ops::try_expand_dims(&line(offset, queries)?, &[-1])?;
     let away = 0.0 - ops::try_abs(&ops::try_subtract(&rows, &line(0, keys)?)?)?;
     let bias = ops::try_multiply(&away, &try_alibi_slopes(heads, Dtype::F32)?)?;

@@ -60,18 +60,20 @@ fn range(start: Scalar, stop: Scalar, step: Scalar, dtype: Option<Dtype>) -> PyR
         let natural = all.map(Scalar::natural);
         if natural.contains(&Dtype::F32) {
             Dtype::F32
+        } else if natural.contains(&Dtype::U64) {
+            Dtype::U64
         } else if natural.iter().all(|&d| d == Dtype::I32) {
             Dtype::I32
         } else {
             Dtype::I64
         }
     });
-    if dtype.is_unsigned_integer() && (float(start) < 0.0 || float(step) < 0.0) {
-        // Counted with a sign, then wrapped as C does.
-        let range = ops::try_arange(float(start), float(stop), float(step), Dtype::I64).or_raise()?;
-        return wrap(range.try_astype(dtype));
-    }
-    wrap(ops::try_arange(float(start), float(stop), float(step), dtype))
+    let [from, to, by] = all.map(|v| match v {
+        Scalar::Int(v) => ops::Bound::from(v),
+        Scalar::Uint(v) => ops::Bound::from(v),
+        other => ops::Bound::from(float(other)),
+    });
+    wrap(ops::try_arange(from, to, by, dtype))
 }
 
 fn side(op: &str, name: &str, n: isize) -> PyResult<usize> {

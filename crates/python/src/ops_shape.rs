@@ -183,7 +183,7 @@ fn corner(
     let line = |axis: usize, count: usize| -> covector_core::Result<Array> {
         let mut shape = vec![1; n];
         shape[axis] = count as isize;
-        ops::try_arange(0.0, count as f64, 1.0, Dtype::I64)?.try_reshape(&shape)
+        ops::try_arange(0, count, 1, Dtype::I64)?.try_reshape(&shape)
     };
     if known.is_none() {
         for (axis, &count) in extents.iter().enumerate() {

@@ -22,6 +22,8 @@ fn parameter(value: Value) -> PyResult<Parameter> {
                 "[random] a complex number is no parameter of a distribution here",
             ));
         }
+        Operand::Scalar(Scalar::Int(v)) | Operand::Typed(Scalar::Int(v), _) => v.into(),
+        Operand::Scalar(Scalar::Uint(v)) | Operand::Typed(Scalar::Uint(v), _) => v.into(),
         Operand::Scalar(scalar) | Operand::Typed(scalar, _) => Parameter::Number(f64::from_scalar(scalar)),
         Operand::Array(array) | Operand::Foreign(array) => Parameter::Array(array),
     })

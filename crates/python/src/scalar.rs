@@ -4,6 +4,7 @@
 //! integer array makes `float32`). Alone, an `int` is `int32`, or `int64` if it needs to be.
 
 use covector_core::{Array, C64, Dtype, bf16, f16};
+use covector_kernels::half_bits::{f64_to_bf16, f64_to_f16};
 use covector_kernels::with_dtype;
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
@@ -272,13 +273,13 @@ impl FromScalar for f32 {
 
 impl FromScalar for f16 {
     fn from_scalar(value: Scalar) -> Self {
-        f16::from_f64(f64::from_scalar(value))
+        f64_to_f16(f64::from_scalar(value))
     }
 }
 
 impl FromScalar for bf16 {
     fn from_scalar(value: Scalar) -> Self {
-        bf16::from_f64(f64::from_scalar(value))
+        f64_to_bf16(f64::from_scalar(value))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::array::Array;
 use crate::error::{Error, Result, named};
 use crate::ops;
 use crate::prim::basic::{ALIAS, AS_TYPE, STOP_GRADIENT};
-use crate::prim::complex::{COMPLEX_ABS, CONJUGATE, IMAG, MAKE_COMPLEX, REAL, apply1};
+use crate::prim::complex::{COMPLEX_ABS, COMPLEX_SIGN, CONJUGATE, IMAG, MAKE_COMPLEX, REAL, apply1};
 use crate::prim::elementwise::select;
 use crate::primitive::Op;
 use crate::wide;
@@ -31,10 +31,7 @@ pub(crate) fn complex_abs(z: &Array) -> Result<Array> {
 
 /// `z/|z|`, 0 for 0.
 pub(crate) fn complex_sign(z: &Array) -> Result<Array> {
-    let modulus = complex_abs(z)?;
-    let zero = ops::try_equal(&modulus, &ops::zero_of(Dtype::F32))?;
-    let safe = ops::try_where_(&zero, &ops::constant(1.0, Dtype::F32), &modulus)?;
-    ops::try_divide(z, &to_dtype(&safe, Dtype::C64))
+    apply1(&COMPLEX_SIGN, z)
 }
 
 pub(crate) fn make_complex(re: &Array, im: &Array) -> Result<Array> {
@@ -100,24 +97,46 @@ op! {
         if decimals == 0 || x.dtype() == Dtype::Bool || (decimals > 0 && x.dtype().is_integer()) {
             return ops::try_rint(x);
         }
-        let float = to_inexact(x);
-        let scale = ops::constant_like(&float, 10f64.powi(decimals.abs()));
-        let out = if decimals > 0 {
-            ops::try_divide(&ops::try_rint(&ops::try_multiply(&float, &scale)?)?, &scale)?
-        } else {
-            ops::try_multiply(&ops::try_rint(&ops::try_divide(&float, &scale)?)?, &scale)?
+        if x.dtype().is_integer() {
+            return round_integers(x, decimals.unsigned_abs());
+        }
+        if x.dtype().is_complex() {
+            // A quotient of complex numbers would spread infinities and NaN from one part to the other.
+            let part = |x: Array| try_round(&x, decimals);
+            return make_complex(&part(try_real(x)?)?, &part(try_imag(x)?)?);
+        }
+        // The scale is soon more than half precision holds.
+        let wide = if x.dtype() == Dtype::F64 { x.clone() } else { to_dtype(x, Dtype::F32) };
+        let scale = ops::constant_like(&wide, 10f64.powi(decimals.saturating_abs()));
+        let has_room = 10f64.powi(decimals.saturating_abs())
+            <= if wide.dtype() == Dtype::F64 { f64::MAX } else { f64::from(f32::MAX) };
+        // A number without so many places, or with as great ones, is round already; infinities and NaN stay, too.
+        let out = match (decimals > 0, has_room) {
+            (true, false) => wide,
+            (true, true) => {
+                let scaled = ops::try_multiply(&wide, &scale)?;
+                let rounded = ops::try_divide(&ops::try_rint(&scaled)?, &scale)?;
+                ops::try_where_(&ops::try_isfinite(&scaled)?, &rounded, &wide)?
+            }
+            (false, true) => ops::try_multiply(&ops::try_rint(&ops::try_divide(&wide, &scale)?)?, &scale)?,
+            // All that is finite is less than half of such a place.
+            (false, false) => {
+                let zero = ops::try_multiply(&wide, &ops::zero_of(wide.dtype()))?;
+                ops::try_where_(&ops::try_isfinite(&wide)?, &zero, &wide)?
+            }
         };
         Ok(to_dtype(&out, x.dtype()))
     }
 
-    /// NaN and infinities replaced: NaN by `nan`, infinities by the given numbers or the type's extremes.
+    /// NaN and infinities replaced: NaN by `nan`, infinities by the given numbers or the type's extremes; in complex
+    /// arrays part by part.
     pub fn nan_to_num / try_nan_to_num(x: &Array, nan: f64, posinf: Option<f64>, neginf: Option<f64>) {
         if !x.dtype().is_float() {
-            return if x.dtype().is_complex() {
-                Err(Error::dtype("nan_to_num", "complex arrays are not supported; take real() and imag() apart"))
-            } else {
-                Ok(x.clone())
-            };
+            if !x.dtype().is_complex() {
+                return Ok(x.clone());
+            }
+            let part = |x: Array| try_nan_to_num(&x, nan, posinf, neginf);
+            return make_complex(&part(try_real(x)?)?, &part(try_imag(x)?)?);
         }
         let most = match x.dtype() {
             Dtype::F16 => 65504.0,
@@ -176,6 +195,32 @@ op! {
     pub fn copy / try_copy(x: &Array) {
         Array::apply(Op::Static(&ALIAS), smallvec![x.clone()])
     }
+}
+
+/// Integers rounded to tens, hundreds, …, halves to even, in integers: single precision would lose digits.
+fn round_integers(x: &Array, places: u32) -> Result<Array> {
+    let most = match x.dtype() {
+        Dtype::I8 => i8::MAX as u64,
+        Dtype::I16 => i16::MAX as u64,
+        Dtype::I32 => i32::MAX as u64,
+        Dtype::I64 => i64::MAX as u64,
+        Dtype::U8 => u8::MAX.into(),
+        Dtype::U16 => u16::MAX.into(),
+        Dtype::U32 => u32::MAX.into(),
+        _ => u64::MAX,
+    };
+    let Some(scale) = 10u64.checked_pow(places).filter(|&scale| scale <= most) else {
+        // Every number is less than such a place; and a greater one would not fit.
+        return Ok(ops::zeros_like(x));
+    };
+    let number = |v: u64| to_dtype(&Array::scalar(v), x.dtype());
+    let (scale, half, one) = (number(scale), number(scale / 2), number(1));
+    let rest = ops::try_remainder(x, &scale)?;
+    let odd = ops::try_equal(&ops::try_bitwise_and(&ops::try_floor_divide(x, &scale)?, &one)?, &one)?;
+    let tie = ops::try_logical_and(&ops::try_equal(&rest, &half)?, &odd)?;
+    let up = ops::try_logical_or(&ops::try_greater(&rest, &half)?, &tie)?;
+    let down = ops::try_subtract(x, &rest)?;
+    ops::try_add(&down, &ops::try_where_(&up, &scale, &ops::zero_of(x.dtype()))?)
 }
 
 /// [`floor_divide`](crate::ops::floor_divide) and [`remainder`](crate::ops::remainder) together.

@@ -3,10 +3,11 @@
 use crate::array::Array;
 use crate::error::{Error, Result, named};
 use crate::ops;
-use crate::prim::random::Arange;
+use crate::prim::range::Range;
 use crate::prim::shape::Broadcast;
 use crate::shape::{Shape, checked_size};
-use covector_kernels::{C64, Dtype, Element, bf16, f16};
+use covector_kernels::half_bits::{f64_to_bf16, f64_to_f16};
+use covector_kernels::{C64, Dtype, Element, Spaced, bf16, f16};
 use smallvec::smallvec;
 
 /// A zero-dimensional array of any element type from a number.
@@ -21,8 +22,8 @@ pub fn constant(value: f64, dtype: Dtype) -> Array {
         Dtype::I16 => Array::scalar(value as i16),
         Dtype::I32 => Array::scalar(value as i32),
         Dtype::I64 => Array::scalar(value as i64),
-        Dtype::F16 => Array::scalar(f16::from_f64(value)),
-        Dtype::Bf16 => Array::scalar(bf16::from_f64(value)),
+        Dtype::F16 => Array::scalar(f64_to_f16(value)),
+        Dtype::Bf16 => Array::scalar(f64_to_bf16(value)),
         Dtype::F32 => Array::scalar(value as f32),
         Dtype::F64 => Array::scalar(value),
         Dtype::C64 => Array::scalar(C64::new(value as f32, 0.0)),
@@ -56,7 +57,7 @@ pub fn full(shape: &[usize], value: f64, dtype: Dtype) -> Array {
 }
 
 pub(crate) fn full_i64(shape: &[usize], value: i64) -> Array {
-    full(shape, value as f64, Dtype::I64)
+    crate::error::expect(try_full(shape, &Array::scalar(value)))
 }
 
 /// An array of zeros.
@@ -79,39 +80,146 @@ pub fn ones_like(x: &Array) -> Array {
     ones(x.shape(), x.dtype())
 }
 
-/// `start, start + step, …` as far as `stop`, which is not included.
+/// A bound or the step of a range. Integers stay integers: they reach 64-bit element types without passing through
+/// floating point.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Bound {
+    /// An integer.
+    Int(i128),
+    /// A number that may have a fraction.
+    Real(f64),
+}
+
+macro_rules! bounds {
+    ($($t:ty)*) => {$(
+        impl From<$t> for Bound {
+            fn from(value: $t) -> Self {
+                Bound::Int(value as i128)
+            }
+        }
+    )*};
+}
+bounds!(i8 i16 i32 i64 isize u8 u16 u32 u64 usize);
+
+impl From<f64> for Bound {
+    fn from(value: f64) -> Self {
+        Bound::Real(value)
+    }
+}
+
+impl From<f32> for Bound {
+    fn from(value: f32) -> Self {
+        Bound::Real(value.into())
+    }
+}
+
+impl Bound {
+    fn real(self) -> f64 {
+        match self {
+            Bound::Int(v) => v as f64,
+            Bound::Real(v) => v,
+        }
+    }
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Bound::Int(v) => v.fmt(f),
+            Bound::Real(v) => v.fmt(f),
+        }
+    }
+}
+
+/// The numbers of a range and how many there are.
+fn range_of(start: Bound, stop: Bound, step: Bound) -> Result<(Spaced, usize)> {
+    let refuse =
+        |why: &str| Err(Error::value("arange", format!("start {start}, stop {stop}, step {step}: {why}")));
+    let too_many = |count: &dyn std::fmt::Display| {
+        Err(Error::value("arange", format!("a range of {count} numbers does not fit in memory")))
+    };
+    let most = isize::MAX as usize / 16;
+    if let (Bound::Int(start), Bound::Int(stop), Bound::Int(step)) = (start, stop, step) {
+        if step == 0 {
+            return refuse("the step must not be zero");
+        }
+        let (gap, step_size) = if step > 0 { (stop - start, step) } else { (start - stop, -step) };
+        let count = (gap.max(0) + (step_size - 1)) / step_size;
+        return match usize::try_from(count) {
+            Ok(n) if n <= most => Ok((Spaced::Whole { start, step }, n)),
+            _ => too_many(&count),
+        };
+    }
+    let (from, to, by) = (start.real(), stop.real(), step.real());
+    if by == 0.0 || by.is_nan() {
+        return refuse("the step must be a number that is not zero");
+    }
+    if !from.is_finite() || !to.is_finite() {
+        return refuse("start and stop must be finite");
+    }
+    let quotient = (to - from) / by;
+    // A step far beyond the end, infinite even, still leaves the start.
+    let only_start = quotient == 0.0 && from != to && (to > from) == (by > 0.0);
+    let count = if only_start { 1.0 } else { quotient.ceil().max(0.0) };
+    if count > most as f64 {
+        return too_many(&count);
+    }
+    let by = if count > 1.0 { by } else { 0.0 };
+    Ok((Spaced::Real { start: from, step: by }, count as usize))
+}
+
+/// `start, start + step, …` as far as `stop`, which is not included: element `i` is `start + i·step`, rounded once to the
+/// element type. Of integers the count and the elements are computed in integers; of other numbers there are
+/// `ceil((stop − start) / step)`. In an integer type those count in integers, too, from the first element and the second,
+/// both cut off.
+///
+/// ```
+/// use covector_core::{Dtype, ops};
+/// let start = 1i64 << 60;
+/// let x = ops::arange(start, start + 3, 1, Dtype::I64);
+/// assert_eq!(x.to_vec::<i64>(), [start, start + 1, start + 2]);
+/// assert_eq!(ops::arange(0.0, 1.0, 0.25, Dtype::F32).to_vec::<f32>(), [0.0, 0.25, 0.5, 0.75]);
+/// ```
 ///
 /// # Errors
-/// When `step` is zero, a bound is not finite, or the element type is `bool`.
-pub fn try_arange(start: f64, stop: f64, step: f64, dtype: Dtype) -> Result<Array> {
+/// When `step` is zero or NaN, `start` or `stop` is not finite, the numbers do not fit in memory, or the element type is
+/// `bool`.
+pub fn try_arange(
+    start: impl Into<Bound>,
+    stop: impl Into<Bound>,
+    step: impl Into<Bound>,
+    dtype: Dtype,
+) -> Result<Array> {
     if dtype == Dtype::Bool {
         return Err(Error::dtype("arange", "bool is not supported; make an integer range and compare"));
     }
-    if step == 0.0 || ![start, stop, step].iter().all(|v| v.is_finite()) {
-        return Err(Error::value(
-            "arange",
-            format!("start {start}, stop {stop}, step {step}: all must be finite and the step not zero"),
-        ));
+    let (mut numbers, count) = range_of(start.into(), stop.into(), step.into())?;
+    if let (Spaced::Real { start, step }, true) = (numbers, dtype.is_integer()) {
+        // An integer from each to the next, as NumPy and MLX have it.
+        let first = start as i128;
+        numbers = Spaced::Whole { start: first, step: (start + step) as i128 - first };
     }
-    let count = ((stop - start) / step).ceil().max(0.0);
-    if count > (isize::MAX / 16) as f64 {
-        return Err(Error::value("arange", format!("a range of {count} numbers does not fit in memory")));
-    }
-    Array::apply(Arange { start, step, count: count as usize, dtype }, smallvec![])
+    Array::apply(Range { numbers, count, dtype }, smallvec![])
 }
 
-/// `start, start + step, …` as far as `stop`, which is not included.
+/// `start, start + step, …` as far as `stop`, which is not included; see [`try_arange`].
 ///
 /// # Panics
-/// When `step` is zero, a bound is not finite, or the element type is `bool`.
+/// When `step` is zero or NaN, `start` or `stop` is not finite, the numbers do not fit in memory, or the element type is
+/// `bool`.
 #[track_caller]
-pub fn arange(start: f64, stop: f64, step: f64, dtype: Dtype) -> Array {
+pub fn arange(
+    start: impl Into<Bound>,
+    stop: impl Into<Bound>,
+    step: impl Into<Bound>,
+    dtype: Dtype,
+) -> Array {
     crate::error::expect(try_arange(start, stop, step, dtype))
 }
 
 /// `0, 1, …, count − 1`.
 pub(crate) fn iota(count: usize, dtype: Dtype) -> Result<Array> {
-    Array::apply(Arange { start: 0.0, step: 1.0, count, dtype }, smallvec![])
+    Array::apply(Range { numbers: Spaced::Whole { start: 0, step: 1 }, count, dtype }, smallvec![])
 }
 
 /// The position along `axis`, as an `int32` array of `x`'s shape.
@@ -126,29 +234,22 @@ pub(crate) fn iota_of(shape: &[usize], dtype: Dtype) -> Result<Array> {
     ops::reshape_to(&iota(shape.iter().product(), dtype)?, shape)
 }
 
-/// `count` evenly spaced numbers from `start` to `stop`, both included.
+/// `count` evenly spaced numbers from `start` to `stop`, both included and exact. Each is computed in `float64` and rounded
+/// once; in an integer type it is cut off.
 ///
 /// # Errors
-/// When the element type is `bool`.
+/// When the numbers do not fit in memory.
 pub fn try_linspace(start: f64, stop: f64, count: usize, dtype: Dtype) -> Result<Array> {
-    if dtype == Dtype::Bool {
-        return Err(Error::dtype("linspace", "bool is not supported; make a range of numbers and compare"));
+    if count > isize::MAX as usize / 16 {
+        return Err(Error::value("linspace", format!("{count} numbers do not fit in memory")));
     }
-    let float = if dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
-    if count == 1 {
-        return Ok(ops::full(&[1], start, dtype));
-    }
-    // Both ends exact: (1 − s)·start + s·stop.
-    let steps = (count.max(2) - 1) as f64;
-    let s = &iota(count, float)? / steps;
-    let points = (1.0 - &s) * start + &s * stop;
-    Ok(ops::to_dtype(&points, dtype))
+    Array::apply(Range { numbers: Spaced::Ends { start, stop }, count, dtype }, smallvec![])
 }
 
-/// `count` evenly spaced numbers from `start` to `stop`, both included.
+/// `count` evenly spaced numbers from `start` to `stop`, both included and exact; see [`try_linspace`].
 ///
 /// # Panics
-/// When the element type is `bool`.
+/// When the numbers do not fit in memory.
 #[track_caller]
 pub fn linspace(start: f64, stop: f64, count: usize, dtype: Dtype) -> Array {
     crate::error::expect(try_linspace(start, stop, count, dtype))

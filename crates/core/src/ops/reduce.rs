@@ -36,13 +36,30 @@ fn reduce(
     reduce_over(kind, x, normalize_axes(op, axes, x.ndim())?, keepdims, dtype)
 }
 
-/// The element type of a sum or product: integers count in at least 32 bits.
-fn sum_dtype(dtype: Dtype) -> Dtype {
-    match dtype {
-        Dtype::Bool | Dtype::I8 | Dtype::I16 => Dtype::I32,
-        Dtype::U8 | Dtype::U16 => Dtype::U32,
-        other => other,
+/// The element type of a sum of `count` elements: small integers count in 32 bits while no sum of so many can pass them,
+/// then in 64.
+fn sum_dtype(dtype: Dtype, count: usize) -> Dtype {
+    let (most, narrow, wide) = match dtype {
+        Dtype::Bool => (1, Dtype::I32, Dtype::I64),
+        Dtype::I8 => (1 << 7, Dtype::I32, Dtype::I64),
+        Dtype::I16 => (1 << 15, Dtype::I32, Dtype::I64),
+        Dtype::U8 => (u32::from(u8::MAX), Dtype::U32, Dtype::U64),
+        Dtype::U16 => (u32::from(u16::MAX), Dtype::U32, Dtype::U64),
+        other => return other,
+    };
+    let limit = if narrow == Dtype::I32 { i32::MAX as u32 } else { u32::MAX };
+    if count > (limit / most) as usize { wide } else { narrow }
+}
+
+/// Refuses an axis with more elements than `uint32` indices number.
+pub(crate) fn check_numbered(op: &'static str, count: usize) -> Result<()> {
+    if count as u64 > 1 << 32 {
+        return Err(Error::value(
+            op,
+            format!("an axis of {count} elements has indices beyond uint32; split it first"),
+        ));
     }
+    Ok(())
 }
 
 /// All the axes of an array, as reductions without axes mean.
@@ -128,13 +145,16 @@ macro_rules! reductions {
 }
 
 reductions! {
-    /// The sum. Small integers are counted in 32 bits.
+    /// The sum. Integers of less than 32 bits and truth values are counted in 32 bits, or in 64 where the sum of so many
+    /// could pass them; wider integers wrap.
     sum / try_sum, sum_axes / try_sum_axes: |x, axes, keepdims| {
-        reduce("sum", Kind::Sum, x, axes, keepdims, sum_dtype(x.dtype()))
+        let axes = normalize_axes("sum", axes, x.ndim())?;
+        let count: usize = axes.iter().map(|&k| x.shape()[k]).product();
+        reduce_over(Kind::Sum, x, axes, keepdims, sum_dtype(x.dtype(), count))
     }
     /// The product. Small integers are counted in 32 bits.
     prod / try_prod, prod_axes / try_prod_axes: |x, axes, keepdims| {
-        let wide = ops::to_dtype(x, sum_dtype(x.dtype()));
+        let wide = ops::to_dtype(x, sum_dtype(x.dtype(), 1));
         reduce("prod", Kind::Prod, &wide, axes, keepdims, wide.dtype())
     }
     /// The largest element; NaN if there is one. Elements that tie share the gradient.
@@ -253,12 +273,17 @@ op! {
     /// The `uint32` indices that put an axis in ascending order.
     pub fn argsort / try_argsort(x: &Array, axis: isize) {
         let axis = normalize_axis("argsort", axis, x.ndim())?;
+        check_numbered("argsort", x.shape()[axis])?;
         Array::apply(Sort { axis, indices: true }, smallvec![x.clone()])
     }
 
     /// The cumulative sum along an axis; from the end if `reverse`, without the element itself if not `inclusive`.
     pub fn cumsum / try_cumsum(x: &Array, axis: isize, reverse: bool, inclusive: bool) {
-        let x = if x.dtype() == Dtype::Bool { ops::to_dtype(x, Dtype::I32) } else { x.clone() };
+        let mut x = x.clone();
+        if x.dtype() == Dtype::Bool {
+            let count = x.shape()[normalize_axis("cumsum", axis, x.ndim())?];
+            x = ops::to_dtype(&x, sum_dtype(Dtype::Bool, count));
+        }
         scan("cumsum", ScanKind::Sum, &x, axis, reverse, inclusive)
     }
 
@@ -280,9 +305,6 @@ op! {
     /// The cumulative [`logsumexp`] along an axis.
     pub fn logcumsumexp / try_logcumsumexp(x: &Array, axis: isize, reverse: bool, inclusive: bool) {
         let x = ops::to_inexact(x);
-        if x.dtype().is_complex() {
-            return Err(Error::dtype("logcumsumexp", "complex arrays have no order to shift by; take the real part"));
-        }
         scan("logcumsumexp", ScanKind::LogAddExp, &x, axis, reverse, inclusive)
     }
 }
@@ -290,6 +312,7 @@ op! {
 fn arg_reduce(op: &'static str, max: bool, x: &Array, axis: isize, keepdims: bool) -> Result<Array> {
     refuse_empty(op, x, &[axis])?;
     let axis = normalize_axis(op, axis, x.ndim())?;
+    check_numbered(op, x.shape()[axis])?;
     let out = Array::apply(ArgReduce { max, axis }, smallvec![x.clone()])?;
     if keepdims { Ok(out) } else { ops::try_squeeze(&out, &[axis as isize]) }
 }

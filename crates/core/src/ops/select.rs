@@ -62,8 +62,10 @@ op! {
             low
         } else {
             let high = ops::slice_axis(&sorted, axis, count / 2, count / 2 + 1)?;
+            // Halved first: the sum of two large numbers may be more than the type holds.
             wide::rounded_once([&low, &high], |[low, high]| {
-                ops::try_multiply(&ops::try_add(low, high)?, &ops::constant_like(low, 0.5))
+                let half = ops::constant_like(low, 0.5);
+                ops::try_add(&ops::try_multiply(low, &half)?, &ops::try_multiply(high, &half)?)
             })?
         };
         // Sorting puts NaN last.
@@ -85,6 +87,7 @@ op! {
         let dtype = crate::dtype::promote(sorted.dtype(), values.dtype());
         let (sorted, values) = (ops::to_dtype(sorted, dtype), ops::to_dtype(values, dtype));
         let n = sorted.size();
+        ops::check_numbered("searchsorted", n)?;
         let mut low = ops::zeros(values.shape(), Dtype::U32);
         if n == 0 {
             return Ok(low);
@@ -93,7 +96,8 @@ op! {
         let (one, last) = (Array::scalar(1u32), Array::scalar(n as u32 - 1));
         // All values at once by bisection: after this many steps every interval is empty.
         for _ in 0..=n.ilog2() {
-            let middle = ops::try_right_shift(&ops::try_add(&low, &high)?, &one)?;
+            // Not (low + high) / 2, whose sum can pass 2³².
+            let middle = ops::try_add(&low, &ops::try_right_shift(&ops::try_subtract(&high, &low)?, &one)?)?;
             let seen = ops::try_take(&sorted, &ops::try_minimum(&middle, &last)?, 0)?;
             let behind = if right { ops::try_logical_not(&before(&values, &seen)?)? } else { before(&seen, &values)? };
             let open = ops::try_logical_and(&behind, &ops::try_less(&low, &high)?)?;
@@ -103,12 +107,12 @@ op! {
         Ok(low)
     }
 
-    /// How many elements are not zero, over the given axes, as `int32`.
+    /// How many elements are not zero, over the given axes, as `int32` (`int64` of 2³¹ elements and more).
     pub fn count_nonzero_axes / try_count_nonzero_axes(x: &Array, axes: &[isize], keepdims: bool) {
         ops::try_sum_axes(&ops::to_dtype(x, Dtype::Bool), axes, keepdims)
     }
 
-    /// How many elements are not zero, as `int32`.
+    /// How many elements are not zero, as `int32` (`int64` of 2³¹ elements and more).
     pub fn count_nonzero / try_count_nonzero(x: &Array) {
         ops::try_sum(&ops::to_dtype(x, Dtype::Bool))
     }

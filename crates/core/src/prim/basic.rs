@@ -9,7 +9,7 @@ use crate::primitive::{
 };
 use crate::wide;
 use covector_kernels::Dtype;
-use covector_kernels::cast::cast_tile;
+use covector_kernels::cast::{cast_tile, to_half_tile};
 use smallvec::smallvec;
 
 /// The identity. A tracer leaf is an alias of what it stands for.
@@ -140,7 +140,9 @@ impl Primitive for AsType {
         // Half-precision sides are float32 inside a chain, which narrows and widens by itself.
         let from = wide::of(inputs[0].dtype());
         let code = (from == Dtype::Bool).then_some(Code::FromBool);
-        Fuse::Map { tile: TileFn::One(cast_tile(from, wide::of(self.to))), code }
+        let to_half = wide::is_half(self.to);
+        let tile = TileFn::One(if to_half { to_half_tile(from) } else { cast_tile(from, self.to) });
+        Fuse::Map { tile, code }
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("to", Param::Text(self.to.name()));

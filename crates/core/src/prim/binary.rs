@@ -74,6 +74,20 @@ macro_rules! rows {
     };
 }
 
+/// An integer to an exponent that may have 64 bits, wrapped.
+macro_rules! wrapping_power {
+    ($a:expr, $b:expr) => {{
+        let (a, b) = ($a, $b as u64);
+        let low = a.wrapping_pow(b as u32);
+        let high = (b >> 32) as u32;
+        if high == 0 {
+            low
+        } else {
+            low.wrapping_mul(a.wrapping_pow(1 << 31).wrapping_pow(2).wrapping_pow(high))
+        }
+    }};
+}
+
 /// Lexicographic order of complex numbers, the real part first.
 fn before(a: C64, b: C64) -> bool {
     a.re < b.re || (a.re == b.re && a.im < b.im)
@@ -119,10 +133,11 @@ rows! {
     /// The quotient `a / b`, in floating point.
     divide try_divide: Float => Same, on (-2.0, 2.0) (0.4, 2.0),
         d (|t, _a, b, _y| t / b, |t, _a, b, y| negative(&(t * (y / b)))),
-        {[real |a, b| a / b] [c64 |a, b| a / b]} Divide;
-    /// The quotient rounded down. Integers: division by zero gives 0.
+        {[real |a, b| a / b] [c64 |a, b| math::c64::div(a, b)]} Divide;
+    /// The quotient rounded down: of the exact quotient, so that it and [`remainder`] belong together. Integers:
+    /// division by zero gives 0.
     floor_divide try_floor_divide: Same => Same, on (0.2, 0.8) (1.0, 2.0), d zero,
-        {[real |a, b| (a / b).floor()]
+        {[math floor_divide]
          [int |a, b| {
              if b == 0 { 0 } else {
                  let q = a.wrapping_div(b);
@@ -131,9 +146,10 @@ rows! {
          }]
          [uint |a, b| a.checked_div(b).unwrap_or(0)] [bool |a, b| a & b]};
     /// The remainder of [`floor_divide`], with the sign of the divisor. Integers: `a` when the divisor is zero.
+    /// Its derivative by `b` is minus the quotient rounded down.
     remainder try_remainder: Same => Same, on (0.2, 0.8) (1.0, 2.0),
         d (|t, _a, _b, _y| t.clone(), |t, a, b, _y| negative(&(t * floor_divide(a, b)))),
-        {[real |a, b| { let r = a % b; if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r } }]
+        {[math remainder]
          [int |a, b| {
              if b == 0 { a } else {
                  let r = a.wrapping_rem(b);
@@ -157,8 +173,8 @@ rows! {
                 t * (y * log(&where_(&flat, &one(a), a)))
             }
         ),
-        {[math pow] [int |a, b| if b < 0 { 0 } else { a.wrapping_pow(b as u32) }]
-         [uint |a, b| a.wrapping_pow(b as u32)] [bool |a, b| a | !b] [c64 |a, b| math::c64::pow(a, b)]};
+        {[math pow] [int |a, b| if b < 0 { 0 } else { wrapping_power!(a, b) }]
+         [uint |a, b| wrapping_power!(a, b)] [bool |a, b| a | !b] [c64 |a, b| math::c64::pow(a, b)]};
     /// The larger of the two, NaN if either is. Where they are equal the gradient goes to `b`.
     maximum try_maximum: Same => Same, on (-2.0, 0.0) (0.1, 2.0),
         d (
@@ -197,7 +213,7 @@ rows! {
     /// `log(eᵃ + eᵇ)` without overflow. The derivatives at equal infinities are ½.
     logaddexp try_logaddexp: Float => Same, on (-2.0, 2.0) (-2.0, 2.0),
         d (|t, a, b, _y| t * logistic_share(a, b), |t, a, b, _y| t * logistic_share(b, a)),
-        {[math logaddexp]};
+        {[math logaddexp] [c64 |a, b| math::c64::logaddexp(a, b)]};
     /// `eᵃ/(eᵃ + eᵇ)`, the derivative of [`logaddexp`]: smooth at `a = b`, and accurate in both tails.
     logistic_share try_logistic_share: Float => Same, on (-2.0, 2.0) (-2.0, 2.0),
         d (

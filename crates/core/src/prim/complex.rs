@@ -8,7 +8,7 @@ use crate::primitive::{
     Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Op, Params, Primitive, Structured, TileFn,
 };
 use crate::shape::broadcast_shapes;
-use covector_kernels::{C64, Dtype, Tile1, Tile2, tile1, tile2};
+use covector_kernels::{C64, Dtype, Tile1, Tile2, math, tile1, tile2};
 use smallvec::smallvec;
 
 /// Real-linear maps with one complex side.
@@ -109,7 +109,7 @@ impl Linear for MakeComplex {
 
 /// The modulus of a complex array.
 pub(crate) struct ComplexAbs;
-static MODULUS: Tile1 = tile1!(C64 => f32, |z| z.re.hypot(z.im));
+static MODULUS: Tile1 = tile1!(C64 => f32, |z| math::c64::abs(z));
 pub(crate) static COMPLEX_ABS: ComplexAbs = ComplexAbs;
 
 impl Primitive for ComplexAbs {
@@ -136,6 +136,44 @@ impl Structured for ComplexAbs {
         let Some(t) = &tangents[0] else { return Ok(vec![None]) };
         let direction = ops::try_conjugate(&ops::complex_sign(&x[0])?)?;
         Ok(vec![Some(ops::try_real(&ops::try_multiply(&direction, t)?)?)])
+    }
+}
+
+/// The direction `z/|z|` of a complex array, 0 for 0. The modulus of a number can be more than `float32` holds where its
+/// direction is an ordinary one.
+pub(crate) struct ComplexSign;
+static DIRECTION: Tile1 = tile1!(C64 => C64, |z| math::c64::sign(z));
+pub(crate) static COMPLEX_SIGN: ComplexSign = ComplexSign;
+
+impl Primitive for ComplexSign {
+    fn name(&self) -> &'static str {
+        "complex_sign"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        Ok(smallvec![inputs[0].aval().clone()])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Structured(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        batch.again(batch.inputs)
+    }
+    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
+        Fuse::Map { tile: TileFn::One(DIRECTION), code: None }
+    }
+}
+
+impl Structured for ComplexSign {
+    /// The part of `t/|z|` at a right angle to the direction `u`: `i·u·Im(conj(u)·t)/|z|`, zero at zero.
+    fn jvp(&self, tangents: &[Option<Array>], x: &[Array], y: &[Array]) -> Result<MaybeArrays> {
+        let Some(t) = &tangents[0] else { return Ok(vec![None]) };
+        let modulus = ops::complex_abs(&x[0])?;
+        let zero = ops::zero_of(Dtype::F32);
+        let safe =
+            ops::try_where_(&ops::try_equal(&modulus, &zero)?, &ops::constant(1.0, Dtype::F32), &modulus)?;
+        let turn = ops::try_imag(&ops::try_multiply(&ops::try_conjugate(&y[0])?, t)?)?;
+        let angle = ops::make_complex(&zero, &ops::try_divide(&turn, &safe)?)?;
+        Ok(vec![Some(ops::try_multiply(&y[0], &angle)?)])
     }
 }
 

@@ -107,8 +107,25 @@ pub(crate) fn apply1(row: &'static Row, x: &Array) -> Result<Array> {
 
 /// Applies a binary row: promotes, converts, checks, makes the node.
 pub(crate) fn apply2(row: &'static Row, a: &Array, b: &Array) -> Result<Array> {
+    if row.gives_bool && row.takes == Takes::Same {
+        let mixed = |x: &Array, y: &Array| x.dtype() == Dtype::U64 && y.dtype().is_signed_integer();
+        if mixed(a, b) || mixed(b, a) {
+            return compare_signs(row, a, b);
+        }
+    }
     let dtype = row.convert(crate::dtype::promote(a.dtype(), b.dtype()));
     Array::apply(Op::Static(row), smallvec![ops::to_dtype(a, dtype), ops::to_dtype(b, dtype)])
+}
+
+/// A comparison of `uint64` with a signed type. The type that both convert to is `float32`, in which different integers are
+/// equal; here a negative number is less than any other, and the rest are compared as they are.
+fn compare_signs(row: &'static Row, a: &Array, b: &Array) -> Result<Array> {
+    let apply = |a: &Array, b: &Array| Array::apply(Op::Static(row), smallvec![a.clone(), b.clone()]);
+    let (less, more) = (Array::scalar(0u64), Array::scalar(1u64));
+    let (signed, outcome) =
+        if a.dtype().is_signed_integer() { (a, apply(&less, &more)?) } else { (b, apply(&more, &less)?) };
+    let positive = apply(&ops::to_dtype(a, Dtype::U64), &ops::to_dtype(b, Dtype::U64))?;
+    select(ops::try_less(signed, &ops::zero_of(signed.dtype()))?, outcome, positive)
 }
 
 impl Primitive for Row {

@@ -357,7 +357,7 @@ impl Linear for TakeAlong {
         let extent = shape[axis] as i32;
         let mut line: Shape = smallvec![1; shape.len()];
         line[axis] = shape[axis];
-        let places = ops::reshape_to(&ops::try_arange(0.0, f64::from(extent), 1.0, Dtype::I32)?, &line)?;
+        let places = ops::reshape_to(&ops::try_arange(0, extent, 1, Dtype::I32)?, &line)?;
         let mut index = ops::to_dtype(&x[1], Dtype::I32);
         if !self.classes {
             let from_end = ops::try_add(&index, &Array::scalar(extent))?;

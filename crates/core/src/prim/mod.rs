@@ -12,6 +12,7 @@ pub(crate) mod index;
 pub(crate) mod matmul;
 pub(crate) mod pool;
 pub(crate) mod random;
+pub(crate) mod range;
 pub(crate) mod reduce;
 pub(crate) mod scan;
 pub(crate) mod shape;

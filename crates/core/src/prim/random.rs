@@ -4,12 +4,13 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::Result;
 use crate::ops;
-use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply1};
-use crate::primitive::{Avals, Batch, Derivative, Param, Params, Primitive, Values};
-use crate::shape::Shape;
-use covector_kernels::{self as kernels, Dtype, Tile1, tile1};
+use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply1, batch_elementwise};
+use crate::primitive::{
+    Avals, Batch, Derivative, Elementwise, Fuse, Param, Params, Primitive, TileFn, Values,
+};
+use crate::shape::{Shape, broadcast_shapes};
+use covector_kernels::{self as kernels, Dtype, Tile1, tile1, tile3};
 use smallvec::smallvec;
-use std::f64::consts::FRAC_2_SQRT_PI;
 use std::mem::MaybeUninit;
 
 /// Uniform random unsigned integers from Threefry-2x32 keys of shape `(…, 2)`: for each key, `shape` numbers.
@@ -129,86 +130,124 @@ fn shape_for_keys(keys: &Array, shape: &[usize], dtype: Dtype) -> Result<Avals> 
     Ok(smallvec![Aval { dtype, shape: all }])
 }
 
-/// A row that stands in no table: an elementwise function whose last bit belongs to a random stream.
-macro_rules! stream_row {
-    ($row:ident, $name:literal, $function:ident, $doc:literal, $domain:expr, $partials:expr) => {
-        #[doc = $doc]
-        pub(crate) static $row: Row = Row {
-            name: $name,
-            doc: $doc,
-            takes: Takes::Float,
-            gives_bool: false,
-            tiles: Tiles::One({
-                let mut table: [Option<Tile1>; 14] = [None; 14];
-                table[Dtype::F32 as usize] =
-            Some(tile1!(f32 => f32, |x| kernels::random::stream::$function(x)));
-        table[Dtype::F64 as usize] = Some(tile1!(f64 => f64, |x| kernels::math::f64::$function(x)));
-                table
-            }),
-            code: None,
-            partials: $partials,
-            domain: &[$domain],
-            function: RowFn::One(|x| apply1(&$row, x)),
-        };
-    };
-}
+/// The logarithm in a random stream: an elementwise function whose last bit belongs to the stream, so it stands in no
+/// table.
+pub(crate) static STREAM_LOG: Row = Row {
+    name: "random_log",
+    doc: "The logarithm in a random stream.",
+    takes: Takes::Float,
+    gives_bool: false,
+    tiles: Tiles::One({
+        let mut table: [Option<Tile1>; 14] = [None; 14];
+        table[Dtype::F32 as usize] = Some(tile1!(f32 => f32, |x| kernels::random::stream::log(x)));
+        table[Dtype::F64 as usize] = Some(tile1!(f64 => f64, |x| kernels::math::f64::log(x)));
+        table
+    }),
+    code: None,
+    partials: Partials::One(|t, x, _| t / x),
+    domain: &[(0.3, 3.0)],
+    function: RowFn::One(|x| apply1(&STREAM_LOG, x)),
+};
 
-stream_row!(
-    STREAM_LOG,
-    "random_log",
-    log,
-    "The logarithm in a random stream.",
-    (0.3, 3.0),
-    Partials::One(|t, x, _| t / x)
-);
-stream_row!(
-    STREAM_ERF,
-    "random_erf",
-    erf,
-    "The error function in a random stream.",
-    (-2.0, 2.0),
-    Partials::One(|t, x, _| t * (ops::exp(&ops::negative(&ops::square(x))) * FRAC_2_SQRT_PI))
-);
-stream_row!(
-    STREAM_ERFINV,
-    "random_erfinv",
-    erfinv,
-    "The inverse error function in a random stream.",
-    (-0.8, 0.8),
-    Partials::One(|t, _, y| t * (ops::exp(&ops::square(y)) * (1.0 / FRAC_2_SQRT_PI)))
-);
-
-/// `start, start + step, …`: `count` numbers.
-pub(crate) struct Arange {
-    pub(crate) start: f64,
-    pub(crate) step: f64,
-    pub(crate) count: usize,
+/// Random integers: for each key of shape `(…, 2)` as many as `shape` says, from `low` to `last`, both included. These are
+/// `int64`, or `uint64` where the numbers are; each has one number for each key, or one for each number drawn.
+pub(crate) struct RandomIntegers {
+    pub(crate) shape: Shape,
     pub(crate) dtype: Dtype,
 }
 
-impl Primitive for Arange {
+impl Primitive for RandomIntegers {
     fn name(&self) -> &'static str {
-        "arange"
+        "random_integers"
     }
-    fn infer(&self, _inputs: &[Array]) -> Result<Avals> {
-        Ok(smallvec![Aval::new(self.dtype, [self.count])])
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        shape_for_keys(&inputs[0], &self.shape, self.dtype)
     }
     fn derivative(&self) -> Derivative<'_> {
         Derivative::Zero
     }
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
-        // It has no inputs, so nothing of it is ever batched; a repeat is still the right answer.
-        Ok(vec![ops::with_batch(&batch.again(&[])?[0], batch.size)?])
+        let inputs: Vec<Array> = (0..batch.inputs.len()).map(|i| batch.full(i)).collect::<Result<_>>()?;
+        batch.again(&inputs)
     }
-    fn eval(&self, _inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let mut out = Data::alloc("arange", self.dtype, &outs[0].shape)?;
-        kernels::arange(self.start, self.step, out.out());
-        Ok(smallvec![out])
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let signed = inputs[1].dtype() == Dtype::I64;
+        let bounds = [inputs[1].row_major("random")?, inputs[2].row_major("random")?];
+        let bits = |bound: &Data| {
+            let view = bound.view();
+            // SAFETY: row-major 64-bit integers, which are as good as any other 64 bits.
+            unsafe { std::slice::from_raw_parts(view.ptr().cast::<u64>(), view.size()) }
+        };
+        let [low, last] = [bits(&bounds[0]), bits(&bounds[1])];
+        let place = std::cell::Cell::new(0);
+        let keys = inputs[0].view().size() / 2;
+        macro_rules! draw {
+            ($($d:ident $t:ty),*) => {
+                match self.dtype {
+                    $(Dtype::$d => fill(inputs, &outs[0], |key, out: &mut [MaybeUninit<$t>]| {
+                        let k = place.replace(place.get() + 1);
+                        // The part of a bound that belongs to this key.
+                        let of = |bound: &[u64]| bound.len() / keys * k..bound.len() / keys * (k + 1);
+                        kernels::random::integers(key, &low[of(low)], &last[of(last)], signed, out);
+                    }),)*
+                    other => unreachable!("{other} is no integer type"),
+                }
+            };
+        }
+        draw!(
+            Bool bool, U8 u8, U16 u16, U32 u32, U64 u64, I8 i8, I16 i16, I32 i32, I64 i64
+        )
     }
     fn params(&self, params: &mut Params<'_>) {
-        params.put("start", Param::Float(self.start));
-        params.put("step", Param::Float(self.step));
-        params.put("count", Param::Int(self.count as i64));
+        params.put("shape", Param::Ints(&self.shape));
         params.put("dtype", Param::Text(self.dtype.name()));
+    }
+}
+
+/// Normal numbers between a lower and an upper bound, from uniform ones: inputs `(u, lower, upper)`.
+pub(crate) struct TruncatedNormal;
+pub(crate) static TRUNCATED_NORMAL: TruncatedNormal = TruncatedNormal;
+
+impl Primitive for TruncatedNormal {
+    fn name(&self) -> &'static str {
+        "random_truncated_normal"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let mut shape = Shape::from_slice(inputs[0].shape());
+        for bound in &inputs[1..] {
+            shape = broadcast_shapes("truncated_normal", &shape, bound.shape())?;
+        }
+        Ok(smallvec![Aval { dtype: inputs[1].dtype(), shape }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Elementwise(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        batch_elementwise(batch)
+    }
+    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+        use kernels::random::truncated;
+        let tile = TileFn::Three(match inputs[1].dtype() {
+            Dtype::F16 => tile3!(f32, f32, f32 => f32, |u, a, b| truncated::in_f16(u, a, b)),
+            Dtype::Bf16 => tile3!(f32, f32, f32 => f32, |u, a, b| truncated::in_bf16(u, a, b)),
+            Dtype::F64 => tile3!(f64, f64, f64 => f64, |u, a, b| truncated::in_f64(u, a, b)),
+            _ => tile3!(f32, f32, f32 => f32, |u, a, b| truncated::in_f32(u, a, b)),
+        });
+        Fuse::Map { tile, code: None }
+    }
+}
+
+impl Elementwise for TruncatedNormal {
+    /// The number `y` satisfies `F(y) = (1 − u)·F(lower) + u·F(upper)`: each bound moves it by its share of the density
+    /// there over the density at `y`.
+    fn partial(&self, i: usize, t: &Array, x: &[Array], y: &Array) -> Result<Option<Array>> {
+        let u = ops::to_dtype(&x[0], t.dtype());
+        let share = match i {
+            1 => 1.0 - u,
+            2 => u,
+            _ => return Ok(None),
+        };
+        let densities = ops::try_exp(&((y - &x[i]) * (y + &x[i]) * 0.5))?;
+        Ok(Some(t * &(share * densities)))
     }
 }

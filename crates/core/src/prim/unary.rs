@@ -117,7 +117,8 @@ rows! {
          [uint |x| x.min(1)] [bool |x| x]};
     /// The square, `x²`.
     square try_square: Same => Same, on (-2.0, 2.0), d (|t, x, _y| t * (x * 2.0)),
-        {[real |x| x * x] [int |x| x.wrapping_mul(x)] [uint |x| x.wrapping_mul(x)] [bool |x| x] [c64 |z| z * z]} Square;
+        {[real |x| x * x] [int |x| x.wrapping_mul(x)] [uint |x| x.wrapping_mul(x)] [bool |x| x]
+         [c64 |z| math::c64::square(z)]} Square;
     /// `1 − x²`, accurate where `x` is near ±1.
     complement try_complement: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * (x * -2.0)),
         {[real |x| (1.0 - x) * (1.0 + x)] [c64 |z| (C64::new(1.0, 0.0) - z) * (z + 1.0)]};
@@ -126,31 +127,31 @@ rows! {
         {[real |x| x.sqrt()] [c64 |z| math::c64::sqrt(z)]} SquareRoot;
     /// One over the square root, `1/√x`.
     rsqrt try_rsqrt: Float => Same, on (0.3, 3.0), d (|t, x, y| t * (y / x * -0.5)),
-        {[math rsqrt] [c64 |z| math::c64::sqrt(z).inv()]};
+        {[math rsqrt] [c64 |z| math::c64::rsqrt(z)]};
     /// One over `x`.
     reciprocal try_reciprocal: Float => Same, on (0.3, 3.0), d (|t, _x, y| negative(&(t * square(y)))),
-        {[real |x| 1.0 / x] [c64 |z| z.inv()]} Reciprocal;
+        {[real |x| 1.0 / x] [c64 |z| math::c64::recip(z)]} Reciprocal;
     /// The exponential, `eˣ`.
     exp try_exp: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * y),
         {[math exp] [c64 |z| math::c64::exp(z)]};
     /// Two to the power `x`.
     exp2 try_exp2: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * (y * LN_2)),
-        {[math exp2] [c64 |z| math::c64::exp(z * std::f32::consts::LN_2)]};
+        {[math exp2] [c64 |z| math::c64::exp2(z)]};
     /// `eˣ − 1`, accurate near zero.
     expm1 try_expm1: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * exp(x)),
-        {[math expm1]};
+        {[math expm1] [c64 |z| math::c64::expm1(z)]};
     /// The natural logarithm.
     log try_log: Float => Same, on (0.3, 3.0), d (|t, x, _y| t / x),
         {[math log] [c64 |z| math::c64::log(z)]};
     /// The logarithm to base 2.
     log2 try_log2: Float => Same, on (0.3, 3.0), d (|t, x, _y| t / (x * LN_2)),
-        {[math log2] [c64 |z| math::c64::log(z) / std::f32::consts::LN_2]};
+        {[math log2] [c64 |z| math::c64::log2(z)]};
     /// The logarithm to base 10.
     log10 try_log10: Float => Same, on (0.3, 3.0), d (|t, x, _y| t / (x * LN_10)),
-        {[math log10] [c64 |z| math::c64::log(z) / std::f32::consts::LN_10]};
+        {[math log10] [c64 |z| math::c64::log10(z)]};
     /// `log(1 + x)`, accurate near zero.
     log1p try_log1p: Float => Same, on (-0.6, 2.0), d (|t, x, _y| t / (x + 1.0)),
-        {[math log1p] [c64 |z| math::c64::log(z + 1.0)]};
+        {[math log1p] [c64 |z| math::c64::log1p(z)]};
     /// The sine.
     sin try_sin: Float => Same, on (-3.0, 3.0), d (|t, x, _y| t * cos(x)),
         {[math sin] [c64 |z| math::c64::sin(z)]};
@@ -197,7 +198,7 @@ rows! {
         {[math erfinv]};
     /// The logistic function, `1/(1 + e⁻ˣ)`.
     sigmoid try_sigmoid: Float => Same, on (-3.0, 3.0), d (|t, x, _y| t * sigmoid_slope(x)),
-        {[math sigmoid]};
+        {[math sigmoid] [c64 |z| math::c64::sigmoid(z)]};
     /// The derivative of [`sigmoid`], `eˣ/(1 + eˣ)²`: made from `x`, because a sigmoid near 1 has lost the distance to 1.
     sigmoid_slope try_sigmoid_slope: Float => Same, on (-3.0, 3.0),
         d (|t, x, y| negative(&(t * (y * tanh(&(x * 0.5)))))),
@@ -232,16 +233,19 @@ rows! {
         {[real |x| x.is_nan()] [int |_x| false] [uint |_x| false] [bool |_x| false] [c64 |z| z.is_nan()]};
     /// Whether `x` is infinite.
     isinf try_isinf: Same => Bool, on (0.0, 1.0), d zero,
-        {[real |x| x.is_infinite()] [int |_x| false] [uint |_x| false] [bool |_x| false] [c64 |z| z.is_infinite()]};
+        {[real |x| x.is_infinite()] [int |_x| false] [uint |_x| false] [bool |_x| false]
+         [c64 |z| z.re.is_infinite() || z.im.is_infinite()]};
     /// Whether `x` is neither infinite nor NaN.
     isfinite try_isfinite: Same => Bool, on (0.0, 1.0), d zero,
         {[real |x| x.is_finite()] [int |_x| true] [uint |_x| true] [bool |_x| true] [c64 |z| z.is_finite()]};
-    /// Whether `x` is positive infinity.
+    /// Whether `x` is positive infinity; of complex numbers `∞ + 0i` alone.
     isposinf try_isposinf: Same => Bool, on (0.0, 1.0), d zero,
-        {[real |x| x.is_infinite() && x > 0.0] [int |_x| false] [uint |_x| false] [bool |_x| false]};
-    /// Whether `x` is negative infinity.
+        {[real |x| x.is_infinite() && x > 0.0] [int |_x| false] [uint |_x| false] [bool |_x| false]
+         [c64 |z| z.re == f32::INFINITY && z.im == 0.0]};
+    /// Whether `x` is negative infinity; of complex numbers `−∞ + 0i` alone.
     isneginf try_isneginf: Same => Bool, on (0.0, 1.0), d zero,
-        {[real |x| x.is_infinite() && x < 0.0] [int |_x| false] [uint |_x| false] [bool |_x| false]};
+        {[real |x| x.is_infinite() && x < 0.0] [int |_x| false] [uint |_x| false] [bool |_x| false]
+         [c64 |z| z.re == f32::NEG_INFINITY && z.im == 0.0]};
 }
 
 /// The absolute value; for complex arrays the modulus, a `float32` array. The derivative at 0 is 0.

@@ -6,8 +6,10 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::elementwise::apply1;
-use crate::prim::random::{Draw, RandomFloat, STREAM_ERF, STREAM_ERFINV, STREAM_LOG};
+use crate::prim::random::{Draw, RandomFloat, RandomIntegers, STREAM_LOG, TRUNCATED_NORMAL};
+use crate::primitive::Op;
 use crate::shape::{Shape, ShapeText, broadcast_shapes, normalize_axis};
+use covector_kernels::half_bits::{f64_to_bf16, f64_to_f16};
 use covector_kernels::{Dtype, bf16, f16};
 use smallvec::smallvec;
 use std::f64::consts::SQRT_2;
@@ -51,13 +53,66 @@ fn unit(shape: &[usize], dtype: Dtype, key: Array) -> Result<Array> {
     Ok(ops::to_dtype(&draw(Draw::Uniform { most }, shape, key)?, dtype))
 }
 
+/// The value that a number has in an element type.
+fn rounded(v: f64, dtype: Dtype) -> f64 {
+    match dtype {
+        Dtype::F16 => f64_to_f16(v).to_f64(),
+        Dtype::Bf16 => f64_to_bf16(v).to_f64(),
+        Dtype::F64 => v,
+        _ => f64::from(v as f32),
+    }
+}
+
+/// The number of an element type next to `v`, towards `low`.
+fn next_towards(v: f64, low: f64, dtype: Dtype) -> f64 {
+    macro_rules! step {
+        ($t:ty, $bits:ty, $narrow:expr, $wide:expr) => {{
+            let v: $t = $narrow(v);
+            // Towards zero the bits count down, away from it they count up.
+            let sign = (1 as $bits).reverse_bits();
+            let (bits, down) = (v.to_bits(), low < $wide(v));
+            let next = match bits & !sign {
+                0 => 1 | if down { sign } else { 0 },
+                _ if (bits & sign == 0) == down => bits - 1,
+                _ => bits + 1,
+            };
+            $wide(<$t>::from_bits(next))
+        }};
+    }
+    match dtype {
+        Dtype::F16 => step!(f16, u16, f64_to_f16, f16::to_f64),
+        Dtype::Bf16 => step!(bf16, u16, f64_to_bf16, bf16::to_f64),
+        Dtype::F64 => step!(f64, u64, f64::from, f64::from),
+        _ => step!(f32, u32, |v| v as f32, f64::from),
+    }
+}
+
 fn between(low: &Operand, high: &Operand, shape: &[usize], dtype: Dtype, key: Array) -> Result<Array> {
     let unit = unit(shape, dtype, key)?;
     if low.is(0.0) && high.is(1.0) {
         return Ok(unit);
     }
+    let numbers = low.number().zip(high.number());
     let (low, high) = (low.array(dtype), high.array(dtype));
-    ops::try_add(&ops::try_multiply(&ops::try_subtract(&high, &low)?, &unit)?, &low)
+    // (high − low)·u + low, and by halves where the difference is more than the type holds.
+    let spread = |low: &Array, high: &Array| {
+        ops::try_add(&ops::try_multiply(&ops::try_subtract(high, low)?, &unit)?, low)
+    };
+    let in_halves = || -> Result<Array> { Ok(spread(&(&low * 0.5), &(&high * 0.5))? * 2.0) };
+    if let Some((from, to)) = numbers {
+        let (from, to) = (rounded(from, dtype), rounded(to, dtype));
+        let x = if rounded(to - from, dtype).is_finite() { spread(&low, &high)? } else { in_halves()? };
+        if from == to {
+            return Ok(x);
+        }
+        // The sum may have been rounded up to the end, which is excluded.
+        let last = ops::constant(next_towards(to, from, dtype), dtype);
+        return if from < to { ops::try_minimum(&last, &x) } else { ops::try_maximum(&last, &x) };
+    }
+    let x = spread(&low, &high)?;
+    let x = ops::try_where_(&ops::try_isfinite(&ops::try_subtract(&high, &low)?)?, &x, &in_halves()?)?;
+    let is_inside = ops::try_equal(&ops::try_less(&x, &high)?, &ops::try_less(&low, &high)?)?;
+    ops::try_where_(&is_inside, &x, &low)
 }
 
 /// `x · scale`, for the distribution `op`.
@@ -73,11 +128,11 @@ fn symmetric(shape: &[usize], key: Array) -> Result<Array> {
     between(&Operand::Number(f64::from((-1.0f32).next_up())), &Operand::Number(1.0), shape, Dtype::F32, key)
 }
 
-/// Uniform random numbers from `low` (included) to `high` (excluded, up to rounding).
+/// Uniform random numbers from `low` (included) to `high` (excluded).
 ///
 /// # Errors
-/// When the element type is not a real floating-point one, when a bound does not broadcast to `shape`, or when
-/// `key` is no key.
+/// When the element type is not a real floating-point one, when a bound is not finite in it or does not broadcast to
+/// `shape`, or when `key` is no key.
 pub fn uniform(
     low: impl Into<Operand>,
     high: impl Into<Operand>,
@@ -88,6 +143,16 @@ pub fn uniform(
     need_float("uniform", dtype)?;
     let (low, high) = (low.into(), high.into());
     check_fit("uniform", shape, &[&low, &high])?;
+    for (name, bound) in [("low", &low), ("high", &high)] {
+        if let Some(v) = bound.number()
+            && !rounded(v, dtype).is_finite()
+        {
+            return Err(Error::value(
+                "uniform",
+                format!("{name} is {v}, which is not finite in {dtype}; give finite bounds"),
+            ));
+        }
+    }
     between(&low, &high, shape, dtype, key_or_next("uniform", key)?)
 }
 
@@ -143,10 +208,11 @@ pub fn normal(
 }
 
 /// Normal random numbers of mean 0 and deviation 1 between `lower` and `upper`, which broadcast to the shape, or give it.
+/// Bounds may be infinite, and as far out in a tail as the type reaches.
 ///
 /// # Errors
-/// When the element type is not a real floating-point one, when a bound does not broadcast to `shape`, or when
-/// `key` is no key.
+/// When the element type is not a real floating-point one, when `lower` is above `upper` or one is NaN (where both are
+/// numbers; of arrays `lower` counts), when a bound does not broadcast to `shape`, or when `key` is no key.
 pub fn truncated_normal(
     lower: impl Into<Operand>,
     upper: impl Into<Operand>,
@@ -157,26 +223,39 @@ pub fn truncated_normal(
     const OP: &str = "truncated_normal";
     need_float(OP, dtype)?;
     let (lower, upper) = (lower.into(), upper.into());
+    if let Some((from, to)) = lower.number().zip(upper.number())
+        && (from > to || from.is_nan() || to.is_nan())
+    {
+        return Err(Error::value(
+            OP,
+            format!("lower is {from} and upper is {to}; lower must not be above upper"),
+        ));
+    }
     let shape = match shape {
         Some(shape) => Shape::from_slice(shape),
         None => broadcast_shapes(OP, lower.shape(), upper.shape())?,
     };
     check_fit(OP, &shape, &[&lower, &upper])?;
-    let (lower, upper) = (lower.array(dtype), upper.array(dtype));
-    let root = ops::constant(SQRT_2, dtype);
-    let quantile = |bound: &Array| apply1(&STREAM_ERF, &ops::try_divide(bound, &root)?);
-    let (from, to) = (quantile(&lower)?, quantile(&upper)?);
-    let u = between(&from.into(), &to.into(), &shape, dtype, key_or_next(OP, key)?)?;
-    let x = ops::try_multiply(&root, &apply1(&STREAM_ERFINV, &u)?)?;
-    ops::try_maximum(&ops::try_minimum(&upper, &x)?, &lower)
+    let u = unit(&shape, if dtype == Dtype::F64 { dtype } else { Dtype::F32 }, key_or_next(OP, key)?)?;
+    let inputs = smallvec![u, lower.array(dtype), upper.array(dtype)];
+    Array::apply(Op::Static(&TRUNCATED_NORMAL), inputs)
 }
 
-/// Random integers from `low` (included) to `high` (excluded). They are drawn in single precision, so no more than 2²⁴
-/// different ones occur.
+/// The least and the greatest number of an integer type.
+fn limits(dtype: Dtype) -> (i128, i128) {
+    let bits = 8 * dtype.size() as u32;
+    if dtype.is_signed_integer() { (-1 << (bits - 1), (1 << (bits - 1)) - 1) } else { (0, (1 << bits) - 1) }
+}
+
+/// Random integers from `low` (included) to `high` (excluded); `low` where the range is empty.
+///
+/// Between bounds of magnitudes up to 2¹⁸ the numbers are those of MLX, which draws them in single precision; the
+/// probability of each is right within 2 %. Between greater ones they are drawn from 64 random bits, all with the same
+/// probability.
 ///
 /// # Errors
-/// When the element type is not an integer one or `bool`, when a bound does not broadcast to `shape`, or when `key` is
-/// no key.
+/// When the element type is not an integer one or `bool`, when it does not hold the numbers between the bounds, when a bound
+/// does not broadcast to `shape`, or when `key` is no key.
 pub fn randint(
     low: impl Into<Operand>,
     high: impl Into<Operand>,
@@ -184,25 +263,79 @@ pub fn randint(
     dtype: Dtype,
     key: Option<&Array>,
 ) -> Result<Array> {
+    const OP: &str = "randint";
     if !dtype.is_integer() && dtype != Dtype::Bool {
-        return Err(Error::dtype(
-            "randint",
-            format!("{dtype} is not supported; ask for an integer type or bool"),
-        ));
+        return Err(Error::dtype(OP, format!("{dtype} is not supported; ask for an integer type or bool")));
     }
     let (low, high) = (low.into(), high.into());
-    check_fit("randint", shape, &[&low, &high])?;
-    let x = between(&low, &high, shape, Dtype::F32, key_or_next("randint", key)?)?;
-    let whole = ops::try_maximum(&ops::try_floor(&x)?, &low.array(Dtype::F32))?;
-    Ok(ops::to_dtype(&whole, dtype))
+    check_fit(OP, shape, &[&low, &high])?;
+    let key = key_or_next(OP, key)?;
+    let whole = |bound: &Operand| match bound {
+        Operand::Number(v) => v.trunc() == *v,
+        Operand::Int(_) => true,
+        Operand::Array(x) => !x.dtype().is_inexact(),
+    };
+    if !whole(&low) || !whole(&high) {
+        let x = between(&low, &high, shape, Dtype::F32, key)?;
+        let floor = ops::try_maximum(&ops::try_floor(&x)?, &low.array(Dtype::F32))?;
+        return Ok(ops::to_dtype(&floor, dtype));
+    }
+    let integer = |bound: &Operand| match bound {
+        Operand::Number(v) => Some(*v as i128),
+        Operand::Int(v) => Some(*v),
+        Operand::Array(_) => None,
+    };
+    let wide = if dtype == Dtype::U64 { Dtype::U64 } else { Dtype::I64 };
+    let (from, last) = (integer(&low), integer(&high).map(|high| high - 1));
+    let last = match (from, last) {
+        (Some(from), Some(last)) => Some(last.max(from)),
+        _ => last,
+    };
+    // Of truth values any number will do.
+    let (least, most) = if dtype == Dtype::Bool { limits(Dtype::I64) } else { limits(dtype) };
+    let scalar = |name: &str, v: i128, given: i128| {
+        if v < least || v > most {
+            return Err(Error::value(
+                OP,
+                format!("{name} is {given}, but {dtype} holds {least} to {most}; ask for a wider type"),
+            ));
+        }
+        Ok(if wide == Dtype::U64 { Array::scalar(v as u64) } else { Array::scalar(v as i64) })
+    };
+    let spread = |bound: Array| {
+        if bound.size() == 1 { ops::reshape_to(&bound, &[]) } else { ops::try_broadcast_to(&bound, shape) }
+    };
+    let first = match (from, &low) {
+        (Some(v), _) => scalar("low", v, v)?,
+        (None, low) => low.array(wide),
+    };
+    let last = match (last, &high) {
+        (Some(v), _) => {
+            let last = scalar("high", v, v + 1)?;
+            if from.is_some() { last } else { ops::try_maximum(&last, &first)? }
+        }
+        (None, high) => {
+            let high = high.array(wide);
+            let below = ops::try_subtract(&high, &ops::constant(1.0, wide))?;
+            ops::try_where_(&ops::try_greater(&high, &first)?, &below, &first)?
+        }
+    };
+    let draw = RandomIntegers { shape: Shape::from_slice(shape), dtype };
+    Array::apply(draw, smallvec![key, spread(first)?, spread(last)?])
 }
 
 /// Truth values that are true with probability `p`, which broadcasts to the shape, or gives it.
 ///
 /// # Errors
-/// When `p` is an array of integers or does not broadcast to `shape`, or when `key` is no key.
+/// When `p` is a number that is no probability, an array of integers, or does not broadcast to `shape`, or when `key` is no
+/// key.
 pub fn bernoulli(p: impl Into<Operand>, shape: Option<&[usize]>, key: Option<&Array>) -> Result<Array> {
     let p = p.into();
+    if let Some(p) = p.number()
+        && !(0.0..=1.0).contains(&p)
+    {
+        return Err(Error::value("bernoulli", format!("p is {p}; a probability is between 0 and 1")));
+    }
     if let Operand::Array(p) = &p
         && !p.dtype().is_float()
     {
@@ -222,7 +355,14 @@ pub fn bernoulli(p: impl Into<Operand>, shape: Option<&[usize]>, key: Option<&Ar
 /// When the element type is not a real floating-point one, or `key` is no key.
 pub fn gumbel(shape: &[usize], dtype: Dtype, key: Option<&Array>) -> Result<Array> {
     need_float("gumbel", dtype)?;
+    // Zero, whose logarithm is infinite, counts as half the smallest other number.
+    let least = match dtype {
+        Dtype::F16 => f16::from_bits(1).to_f64(),
+        Dtype::F64 => 0.5 / (1u64 << 53) as f64,
+        _ => 0.5 / (1u64 << 32) as f64,
+    };
     let mut x = unit(shape, dtype, key_or_next("gumbel", key)?)?;
+    x = ops::try_maximum(&x, &ops::constant(least, dtype))?;
     for _ in 0..2 {
         x = ops::try_negative(&apply1(&STREAM_LOG, &x)?)?;
     }

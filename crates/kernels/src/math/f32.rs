@@ -424,3 +424,25 @@ pub fn pow(x: f32, y: f32) -> f32 {
     let r = if y.abs() == f32::INFINITY && x.abs() == 1.0 { 1.0 } else { r };
     if x == 1.0 || y == 0.0 { 1.0 } else { r }
 }
+
+/// The quotient rounded down: the floor of the exact `a / b`, not of the rounded one.
+#[inline(always)]
+pub fn floor_divide(a: f32, b: f32) -> f32 {
+    let q = (a / b).floor();
+    // Where the division rounded up to a whole number, the rest of that number has the wrong sign. The rest is exact
+    // wherever a quotient of this size has a fraction.
+    let rest = (-q).mul_add(b, a);
+    let rest = if b.is_infinite() { a } else { rest };
+    let above = rest != 0.0 && (rest < 0.0) != (b < 0.0) && q.is_finite();
+    let q = if above { q - 1.0 } else { q };
+    // An infinite dividend leaves no rest; by zero it stays what it is.
+    if a.is_infinite() && b != 0.0 { f32::NAN } else { q }
+}
+
+/// The rest of [`floor_divide`], with the sign of `b`, also where it is zero.
+#[inline(always)]
+pub fn remainder(a: f32, b: f32) -> f32 {
+    let r = a % b;
+    let r = if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r };
+    if r == 0.0 { r.copysign(b) } else { r }
+}
