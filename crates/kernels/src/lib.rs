@@ -32,7 +32,7 @@ mod transpose;
 mod view;
 pub mod window;
 
-pub use arange::{Spaced, spaced};
+pub use arange::{Spaced, arange, spaced};
 pub use copy::{copy_each, copy_into};
 pub use dtype::{C64, Dtype, Element};
 pub use gather::{OutOfBounds, gather, take_along_axis};
