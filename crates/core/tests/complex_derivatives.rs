@@ -3,6 +3,7 @@
 use covector_core::ops::{self, listed};
 use covector_core::transforms::jvp_flat;
 use covector_core::{Array, C64, Dtype, RowFn};
+use std::slice::from_ref;
 
 /// Away from poles, cuts and zeros.
 fn points() -> Vec<C64> {
@@ -19,7 +20,7 @@ fn of(x: &Array) -> Vec<C64> {
 fn both(f: &dyn Fn(&Array) -> Array, direction: C64) -> (Vec<C64>, Vec<C64>) {
     let x = Array::new(points());
     let t = ops::broadcast_to(&Array::scalar(direction), x.shape());
-    let (_, tangent) = jvp_flat(&[x.clone()], &[t.clone()], |x| Ok(vec![f(&x[0])])).unwrap();
+    let (_, tangent) = jvp_flat(from_ref(&x), from_ref(&t), |x| Ok(vec![f(&x[0])])).unwrap();
     // Large enough for the digits of single precision, and improved by Richardson's extrapolation.
     let slope = |h: f32| {
         let (up, down) = (f(&(&x + &t * f64::from(h))), f(&(&x - &t * f64::from(h))));

@@ -36,6 +36,11 @@ const TILE: usize = 512;
 /// From here on not every integer is an `f64`.
 const EXACT: i128 = 1 << 53;
 
+/// Fills `out` with `start, start + step, …`, in `out`'s element type: each number is `start + i·step` in `f64`, rounded once.
+pub fn arange(start: f64, step: f64, out: Out<'_>) {
+    spaced(Spaced::Real { start, step }, out);
+}
+
 /// Fills `out` with the numbers, in `out`'s element type.
 pub fn spaced(numbers: Spaced, out: Out<'_>) {
     let count = out.size();

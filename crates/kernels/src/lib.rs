@@ -33,7 +33,7 @@ mod transpose;
 mod view;
 pub mod window;
 
-pub use arange::{Spaced, spaced};
+pub use arange::{Spaced, arange, spaced};
 pub use copy::{copy_each, copy_into};
 pub use dtype::{C64, Dtype, Element};
 pub use gather::{OutOfBounds, first_negative, gather, take_along_axis};

@@ -55,7 +55,7 @@ fn beyond(u: f64, a: f64, b: f64) -> f64 {
 
 /// A normal number between two bounds that leave little between them.
 fn accurate(u: f64, a: f64, b: f64, least: f64) -> f64 {
-    if !(a < b) {
+    if a >= b || a.is_nan() || b.is_nan() {
         return a;
     }
     // Never at an infinite end.

@@ -83,8 +83,14 @@ impl<F: Fn(&Array) -> Array + Send + Sync + 'static> From<F> for Schedule {
     }
 }
 
-fn float(step: &Array) -> Array {
-    step.astype(Dtype::F32)
+fn float(rate: &Array) -> Array {
+    rate.astype(Dtype::F32)
+}
+
+/// A number of steps for a formula. In `float64`, so that after millions of steps neither their number nor a decay to
+/// its power has lost digits; the rate that comes out is rounded once.
+fn counted(steps: &Array) -> Array {
+    steps.astype(Dtype::F64)
 }
 
 fn at_least_one(op: &'static str, name: &str, steps: u64) -> Result<()> {
@@ -94,8 +100,8 @@ fn at_least_one(op: &'static str, name: &str, steps: u64) -> Result<()> {
 /// `init · decay_rateᵗ` after `t` steps.
 pub fn exponential_decay(init: f64, decay_rate: f64) -> Schedule {
     Schedule::new(move |step| {
-        let step = float(step);
-        Ok(ops::try_power(&ops::constant_like(&step, decay_rate), &step)? * init)
+        let step = counted(step);
+        Ok(float(&(ops::try_power(&ops::constant_like(&step, decay_rate), &step)? * init)))
     })
 }
 
@@ -106,8 +112,8 @@ pub fn exponential_decay(init: f64, decay_rate: f64) -> Schedule {
 pub fn step_decay(init: f64, decay_rate: f64, step_size: u64) -> Result<Schedule> {
     at_least_one("step_decay", "step_size", step_size)?;
     Ok(Schedule::new(move |step| {
-        let times = float(&ops::try_floor_divide(step, &Array::scalar(step_size))?);
-        Ok(ops::try_power(&ops::constant_like(&times, decay_rate), &times)? * init)
+        let times = counted(&ops::try_floor_divide(step, &Array::scalar(step_size))?);
+        Ok(float(&(ops::try_power(&ops::constant_like(&times, decay_rate), &times)? * init)))
     }))
 }
 
@@ -118,9 +124,9 @@ pub fn step_decay(init: f64, decay_rate: f64, step_size: u64) -> Result<Schedule
 pub fn cosine_decay(init: f64, decay_steps: u64, end: f64) -> Result<Schedule> {
     at_least_one("cosine_decay", "decay_steps", decay_steps)?;
     Ok(Schedule::new(move |step| {
-        let step = float(&ops::try_minimum(step, &Array::scalar(decay_steps))?);
+        let step = counted(&ops::try_minimum(step, &Array::scalar(decay_steps))?);
         let share = (ops::try_cos(&(step * (PI / decay_steps as f64)))? + 1.0) * 0.5;
-        Ok(share * (init - end) + end)
+        Ok(float(&(share * (init - end) + end)))
     }))
 }
 
@@ -131,8 +137,8 @@ pub fn cosine_decay(init: f64, decay_steps: u64, end: f64) -> Result<Schedule> {
 pub fn linear_schedule(init: f64, end: f64, steps: u64) -> Result<Schedule> {
     at_least_one("linear_schedule", "steps", steps)?;
     Ok(Schedule::new(move |step| {
-        let step = float(&ops::try_minimum(step, &Array::scalar(steps))?);
-        Ok(step * ((end - init) / steps as f64) + init)
+        let step = counted(&ops::try_minimum(step, &Array::scalar(steps))?);
+        Ok(float(&(step * ((end - init) / steps as f64) + init)))
     }))
 }
 
