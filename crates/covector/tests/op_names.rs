@@ -193,7 +193,7 @@ fn an_error_names_the_operation_that_was_called() {
 
         try_full(&[2], y);
         try_arange(0.0, 1.0, 0.0, Dtype::F32);
-        try_linspace(0.0, 1.0, 5, Dtype::Bool);
+        try_linspace(0.0, 1.0, usize::MAX, Dtype::F32);
         try_eye(usize::MAX, 2, 0, Dtype::F32);
         try_tri(usize::MAX, 2, 0, Dtype::F32);
 
