@@ -23,8 +23,9 @@ impl<T: Copy> List<T> {
 
     /// A list of `len` elements that are `value`.
     pub(crate) fn filled(len: usize, value: T) -> Self {
-        let mut list = Self::with_capacity(len);
-        (0..len).for_each(|_| list.push(value));
+        let list = Self { memory: Memory::new(len), len };
+        // SAFETY: so many elements have room.
+        (0..len).for_each(|i| unsafe { list.memory.ptr().add(i).write(value) });
         list
     }
 
