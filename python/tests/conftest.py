@@ -1,4 +1,4 @@
-"""What all tests share: memory that nobody wrote holds signalling values, in release builds too (`docs/design.md`)."""
+"""All tests run with fresh memory filled with signalling values, in release builds too (`docs/design.md`)."""
 
 import os
 

@@ -67,6 +67,38 @@ fn large_arrays_do_not_read_fresh_memory_either() {
 }
 
 #[test]
+fn what_is_made_of_nothing_is_not_what_memory_held() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    for dtype in Dtype::ALL {
+        let work = || -> Vec<String> {
+            let mut out = Vec::new();
+            for (m, n) in [(0usize, 50usize), (50, 0), (0, 0)] {
+                let x = ops::zeros(&[m, n], dtype);
+                x.try_eval().unwrap();
+                let y = if dtype.is_inexact() { ops::tanh(&x) * 2.0 } else { x.clone() };
+                out.extend([
+                    y.sum(),
+                    y.sum_axes(&[0], false),
+                    y.sum_axes(&[1], true),
+                    ops::prod_axes(&y, &[0], false),
+                    ops::all_axes(&y, &[1], false),
+                    ops::any_axes(&y, &[0], false),
+                    ops::concatenate(&[y.clone(), ops::ones(&[m, 3], dtype)], 1),
+                    ops::pad(&y, &[1, 1], &[2, 2], &ops::constant(1.0, dtype)),
+                ]);
+                if dtype.is_inexact() {
+                    let z = ops::transpose(&x, &[]);
+                    out.extend([x.matmul(&z), z.matmul(&x) + 1.0]);
+                }
+            }
+            out.iter().map(|x| digits(x).unwrap()).collect()
+        };
+        let (one, other) = both(work);
+        assert_eq!(one, other, "{dtype}");
+    }
+}
+
+#[test]
 fn memory_is_filled_with_what_it_should_be() {
     let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
     let before = set_fill(Fill::Signal);

@@ -127,8 +127,9 @@ fn a_step_of_training_survives_the_want_of_any_memory() {
     let (params, momentum, x, y) = network().unwrap();
     let failures = each_fails("a step", 300, || {
         let (value, params, momentum) = step(&params, &momentum, &x, &y)?;
-        eval(&[&[value.clone()], &params[..], &momentum[..]].concat())?;
-        [&[value], &params[..], &momentum[..]].concat().iter().map(digits).collect::<Result<Vec<_>>>()
+        let all = [&[value], &params[..], &momentum[..]].concat();
+        eval(&all)?;
+        all.iter().map(digits).collect::<Result<Vec<_>>>()
     });
     assert!(failures > 10, "{failures} requests");
 }

@@ -325,17 +325,17 @@ where
     }
 }
 
-/// Sorts elements in their order; those that it leaves equal stay as they came. The standard library's stable sort takes
-/// memory without asking.
+/// Sorts elements by their keys, as [`argsort`] does; those whose keys are equal stay as they came. The standard library's
+/// stable sort takes memory without asking.
 ///
 /// # Safety
 /// As many elements can be written at `spare`.
-unsafe fn merge_sorted<T: Num>(line: &mut [T], spare: *mut T) {
+unsafe fn merge_sorted<T: Sortable>(line: &mut [T], spare: *mut T) {
     const RUN: usize = 16;
     let n = line.len();
     for run in line.chunks_mut(RUN) {
         for i in 1..run.len() {
-            let place = run[..i].partition_point(|x| x.order(&run[i]).is_le());
+            let place = run[..i].partition_point(|x| x.key() <= run[i].key());
             run[place..=i].rotate_right(1);
         }
     }
@@ -350,7 +350,7 @@ unsafe fn merge_sorted<T: Num>(line: &mut [T], spare: *mut T) {
             };
             let (mut a, mut b) = (0, middle);
             for to in start..end {
-                if b == end || a < first.len() && first[a].order(&line[b]).is_le() {
+                if b == end || a < first.len() && first[a].key() <= line[b].key() {
                     // The second run is where it belongs once the first is used up.
                     let Some(&next) = first.get(a) else { break };
                     line[to] = next;

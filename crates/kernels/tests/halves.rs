@@ -67,7 +67,7 @@ fn matrix<T: Half>(rows: usize, columns: usize, layout: usize, rng: &mut Rng) ->
 /// Checks rows and columns spread over the result.
 fn check<T: Half>(a: &Array<T>, b: &Array<T>, out: &[T], what: &str) {
     let (m, k, n) = (a.shape[0], a.shape[1], b.shape[1]);
-    let step = (m * n * k / 300_000).max(1) | 1;
+    let step = (m * n * k / 100_000).max(1) | 1;
     for at in (0..m * n).step_by(step) {
         let (i, j) = (at / n, at % n);
         let (mut due, mut all) = (0.0, 0.0);
@@ -95,7 +95,7 @@ fn layouts<T: Half>() {
     let mut rng = Rng(21);
     let few = [1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 31, 32, 33, 40];
     let extents = [1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 129, 260];
-    for round in 0..700 {
+    for round in 0..350 {
         let m = few[rng.below(few.len())];
         let (k, n) = (extents[rng.below(extents.len())], extents[rng.below(extents.len())]);
         let (la, lb) = (rng.below(6), rng.below(6));
@@ -122,7 +122,7 @@ fn large<T: Half>() {
         (600, 300, 3),
     ];
     for (m, k, n) in shapes {
-        for (la, lb) in [(0, 0), (0, 1), (1, 2), (3, 3), (4, 1)] {
+        for (la, lb) in [(0, 0), (0, 1), (3, 2)] {
             let (a, b) = (matrix::<T>(m, k, la, &mut rng), matrix::<T>(k, n, lb, &mut rng));
             let bits = |threads: usize| {
                 pool::set_num_threads(threads);
@@ -132,7 +132,7 @@ fn large<T: Half>() {
             let (one, out) = bits(1);
             let what = format!("{m}x{k}x{n}, layouts {la} and {lb}");
             check(&a, &b, &out, &what);
-            for threads in [2, 3, 8] {
+            for threads in [2, 5] {
                 assert!(bits(threads).0 == one, "{} {what}: other bits with {threads} threads", T::DTYPE);
             }
         }

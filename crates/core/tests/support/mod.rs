@@ -76,6 +76,8 @@ pub(crate) fn large(dtype: Dtype) -> Vec<Array> {
         ops::concatenate(&[part.clone(), ops::transpose(&x, &[]), part.clone()], 1),
         ops::pad(&part, &[3, 0], &[2, 70], &ops::constant(1.0, dtype)),
         ops::max_pool(&x.reshape(&[1, n as isize, n as isize, 1]), &[5, 3], &[5, 3], &[0, 0]),
+        // One window of all.
+        ops::max_pool(&x.reshape(&[1, n as isize, n as isize, 1]), &[n, n], &[1, 1], &[0, 0]),
         x.index_update(&[ops::Index::Array(order.clone())], &ops::take(&x, &order, 0), ops::Update::Add),
     ];
     if dtype.is_inexact() {
@@ -91,6 +93,24 @@ pub(crate) fn large(dtype: Dtype) -> Vec<Array> {
             ops::softmax(&y, &[-1]),
             ops::logsumexp_axes(&x, &[0], false) * &y,
             (ops::tanh(&x.matmul(&x)) + &y).sum_axes(&[0], false),
+            // Many small images, many groups of channels, and a kernel as long as its input.
+            ops::conv1d(
+                &x.reshape(&[30_000, 3, 1]),
+                &part.reshape(&[-1, 1, 1]).index(&[ops::Index::from(0..2)]),
+                1,
+                0,
+                1,
+                1,
+            ),
+            ops::conv1d(
+                &x.reshape(&[2, 1, 45_000]),
+                &x.reshape(&[90_000, 1, 1]).index(&[ops::Index::from(0..45_000)]),
+                1,
+                0,
+                1,
+                45_000,
+            ),
+            ops::conv1d(&x.reshape(&[1, -1, 1]), &x.reshape(&[1, -1, 1]), 1, 1, 1, 1),
             ops::conv2d(&image, &kernel, [1, 1], [1, 1], [1, 1], 1),
             ops::conv2d(&image, &kernel, [2, 1], [0, 2], [1, 2], 1),
         ]);

@@ -3,14 +3,19 @@
 use super::Memory;
 use std::ops::{Deref, DerefMut};
 
-/// A vector that does not grow, for whatever is as large as the data: unlike a `Vec`, it does not end the process where
-/// there is no memory (see [`Memory::new`]).
+/// A vector for whatever is as large as the data: unlike a `Vec`, it does not end the process where there is no memory (see
+/// [`Memory::new`]).
 pub(crate) struct List<T> {
     memory: Memory<T>,
     len: usize,
 }
 
 impl<T: Copy> List<T> {
+    /// An empty list with room for as many elements as the smallest block has.
+    pub(crate) fn new() -> Self {
+        Self::with_capacity(super::ALIGN / size_of::<T>().max(1))
+    }
+
     /// An empty list with room for `capacity` elements.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self { memory: Memory::new(capacity), len: 0 }
@@ -18,21 +23,29 @@ impl<T: Copy> List<T> {
 
     /// A list of `len` elements that are `value`.
     pub(crate) fn filled(len: usize, value: T) -> Self {
-        let mut list = Self::with_capacity(len);
-        (0..len).for_each(|_| list.push(value));
+        let list = Self { memory: Memory::new(len), len };
+        // SAFETY: so many elements have room.
+        (0..len).for_each(|i| unsafe { list.memory.ptr().add(i).write(value) });
         list
     }
 
     /// Adds an element.
-    ///
-    /// # Panics
-    /// When the list is full.
     #[inline(always)]
     pub(crate) fn push(&mut self, value: T) {
-        assert!(self.len < self.memory.len(), "a full list");
+        if self.len == self.memory.len() {
+            self.grow();
+        }
         // SAFETY: within the memory, which this list alone uses.
         unsafe { self.memory.ptr().add(self.len).write(value) };
         self.len += 1;
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let memory = Memory::new(2 * self.len.max(2));
+        // SAFETY: the new memory has room for the elements, and is another.
+        unsafe { std::ptr::copy_nonoverlapping(self.memory.ptr().cast_const(), memory.ptr(), self.len) };
+        self.memory = memory;
     }
 
     /// Removes all elements.

@@ -4,6 +4,8 @@
 //! zeros between the elements. Outputs whose positions are equal modulo a period see the same taps, so each such
 //! phase is a convolution of its own without dilation, and no zero is multiplied.
 
+use crate::block::List;
+
 /// What a convolution does on one spatial axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Axis {
@@ -36,7 +38,7 @@ pub(super) struct Phase {
     pub(super) first: usize,
     pub(super) period: usize,
     pub(super) step: isize,
-    pub(super) taps: Vec<(usize, isize)>,
+    pub(super) taps: List<(usize, isize)>,
 }
 
 impl Phase {
@@ -67,7 +69,7 @@ impl Extents {
         let dilation = input_dilation as isize;
         (0..period.min(self.output))
             .map(|first| {
-                let mut phase = Phase { first, period, step, taps: Vec::new() };
+                let mut phase = Phase { first, period, step, taps: List::new() };
                 let last = phase.within(0, self.output).end as isize - 1;
                 for k in 0..self.kernel {
                     let at = (first * stride + k * kernel_dilation) as isize - padding;

@@ -11,7 +11,7 @@ mod geometry;
 mod lanes;
 mod tiles;
 
-use crate::block::Memory;
+use crate::block::{List, Memory};
 use crate::dtype::{C64, Dtype};
 use crate::map::cast;
 use crate::num::Num;
@@ -22,7 +22,6 @@ use crate::view::{Out, View};
 pub use geometry::Axis;
 use geometry::{Extents, Phase, union};
 use std::cell::Cell;
-use std::ops::Range;
 use tiles::{Rows, Run, Tiles};
 
 /// The static parameters of a convolution.
@@ -135,6 +134,7 @@ impl<T> Shared<T> {
 }
 
 /// Output channels that a tile does at once: one or two registers of a group's.
+#[derive(Clone, Copy)]
 struct Block {
     group: usize,
     /// The first channel, counted over all groups.
@@ -145,11 +145,12 @@ struct Block {
     offset: usize,
 }
 
-/// Some output rows of one image: a plane of `n` and rows of it.
+/// Some output rows of one image: a plane of `n` and rows of it, from the first to one behind the last.
+#[derive(Clone, Copy)]
 struct Unit {
     image: usize,
     depth: usize,
-    rows: Range<usize>,
+    rows: (usize, usize),
 }
 
 /// A convolution with its extents.
@@ -167,7 +168,7 @@ struct Plan {
     /// Whether the input is read where it is.
     direct: bool,
     x: Layout,
-    blocks: Vec<Block>,
+    blocks: List<Block>,
     /// Elements of the packed weights.
     packed: usize,
 }
@@ -201,7 +202,7 @@ impl Plan {
         let (c, d) = (x.shape[4], out[4]);
         let per_group = c / conv.groups;
         let taps: usize = kernel.iter().product();
-        let (mut blocks, mut packed) = (Vec::new(), 0);
+        let (mut blocks, mut packed) = (List::new(), 0);
         for group in 0..conv.groups {
             let (mut from, end) = (group * (d / conv.groups), (group + 1) * (d / conv.groups));
             while from < end {
@@ -256,7 +257,7 @@ impl Plan {
     }
 
     /// The parts that the input is copied in: small enough to stay in a second-level cache beside weights.
-    fn units(&self) -> Vec<Unit> {
+    fn units(&self) -> List<Unit> {
         const ELEMENTS: usize = 48 << 10;
         let [depth, height, width] = self.extents;
         let line = self.columns.map_or(1, |(low, high)| (high - low + 1) as usize) * self.c.0 * depth.kernel;
@@ -269,11 +270,11 @@ impl Plan {
         let one = (height.output * width.output).div_ceil(1 << 12).max(1);
         let rows = fit.max(one).min(spread.max(4)).clamp(1, height.output.max(1));
         let rows = height.output.div_ceil(height.output.div_ceil(rows).max(1)).max(1);
-        let mut units = Vec::new();
+        let mut units = List::new();
         for image in 0..self.images {
             for plane in 0..depth.output {
                 for from in (0..height.output).step_by(rows) {
-                    let rows = from..(from + rows).min(height.output);
+                    let rows = (from, (from + rows).min(height.output));
                     units.push(Unit { image, depth: plane, rows });
                 }
             }
@@ -284,7 +285,7 @@ impl Plan {
     /// The most elements that a unit of so many rows copies.
     fn slab(&self, units: &[Unit]) -> usize {
         let rows = |unit: &Unit| {
-            union(self.phases[1].iter().map(|p| p.reach(&p.within(unit.rows.start, unit.rows.end))))
+            union(self.phases[1].iter().map(|p| p.reach(&p.within(unit.rows.0, unit.rows.1))))
                 .map_or(0, |(low, high)| (high - low + 1) as usize)
         };
         let most = units.iter().map(rows).max().unwrap_or(0);
@@ -306,13 +307,13 @@ impl Plan {
         let [depth, height, width] = &self.extents;
         let phase = &self.phases[0][unit.depth % self.phases[0].len().max(1)];
         let at = (unit.depth / phase.period) as isize * phase.step;
-        let planes: Vec<(usize, isize)> = phase
-            .taps
-            .iter()
-            .map(|&(k, a)| (k, a + at))
-            .filter(|&(_, i)| (0..depth.input as isize).contains(&i))
-            .collect();
-        let reach = union(self.phases[1].iter().map(|p| p.reach(&p.within(unit.rows.start, unit.rows.end))));
+        let mut planes = List::new();
+        for &(k, a) in phase.taps.iter() {
+            if (0..depth.input as isize).contains(&(a + at)) {
+                planes.push((k, a + at));
+            }
+        }
+        let reach = union(self.phases[1].iter().map(|p| p.reach(&p.within(unit.rows.0, unit.rows.1))));
         let image = x.wrapping_offset(unit.image as isize * self.x.strides[0]);
         let (low, high) = reach.unwrap_or((0, -1));
         let (left, right) = self.columns.unwrap_or((0, -1));
@@ -335,15 +336,15 @@ impl Plan {
         };
         let per_image = self.outputs() * self.d;
         let (line, y) = (width.output * self.d, y.wrapping_add(unit.image * per_image));
-        let mut runs = Vec::new();
+        let mut runs = List::new();
         for rows_phase in &self.phases[1] {
-            let j = rows_phase.within(unit.rows.start, unit.rows.end);
+            let j = rows_phase.within(unit.rows.0, unit.rows.1);
             for columns_phase in self.phases[2].iter().filter(|_| !j.is_empty()) {
                 runs.clear();
                 for (p, &(kd, i)) in planes.iter().enumerate() {
                     let plane = if self.direct { i } else { p as isize } * steps[0];
-                    for &(kh, ah) in &rows_phase.taps {
-                        for &(kw, aw) in &columns_phase.taps {
+                    for &(kh, ah) in rows_phase.taps.iter() {
+                        for &(kw, aw) in columns_phase.taps.iter() {
                             let tap = (kd * height.kernel + kh) * width.kernel + kw;
                             let run = Run {
                                 x: plane + ah * steps[1] + aw * steps[2],
@@ -447,7 +448,7 @@ impl Plan {
 }
 
 /// Adds a run, as part of the last one if it goes on where that one ends.
-fn push(runs: &mut Vec<Run>, run: Run) {
+fn push(runs: &mut List<Run>, run: Run) {
     match runs.last_mut() {
         Some(last) if last.x + last.len as isize == run.x && last.w + last.len == run.w => {
             last.len += run.len

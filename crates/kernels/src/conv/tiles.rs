@@ -12,6 +12,7 @@ use crate::num::Num;
 use crate::simd::{Level, level};
 
 /// Taps and input channels whose elements lie one after the other, in the input and in the packed weights.
+#[derive(Clone, Copy)]
 pub(super) struct Run {
     /// Elements from the pixel's address in the input.
     pub(super) x: isize,

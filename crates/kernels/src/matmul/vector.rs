@@ -1,6 +1,6 @@
 //! Products of a matrix and a vector, which wait for memory and nothing else: the matrix is read once, in order.
 
-use crate::block::List;
+use crate::block::Memory;
 use crate::num::Num;
 use crate::pool::parallel;
 use crate::simd::vectorize;
@@ -97,12 +97,16 @@ pub(super) unsafe fn product<T: Fused>(
     // Columns are contiguous: scaled and added up, in blocks of columns whose sums are added in order.
     let step = k.div_ceil(parts).next_multiple_of(4);
     let count = k.div_ceil(step);
-    let mut sums = List::filled(count * len, T::ZERO);
-    let target = Shared(sums.as_mut_ptr());
+    let sums = Memory::<T>::new(count * len);
+    let target = Shared(sums.ptr());
     let target = &target;
     parallel(count, &|p| {
         // SAFETY: sums `p`, which this part alone uses.
-        let acc = unsafe { std::slice::from_raw_parts_mut(target.0.add(p * len), len) };
+        let acc = unsafe {
+            let first = target.0.add(p * len);
+            (0..len).for_each(|i| first.add(i).write(T::ZERO));
+            std::slice::from_raw_parts_mut(first, len)
+        };
         // SAFETY: column `j` of the matrix: `len` contiguous elements.
         let column =
             |j: usize| unsafe { std::slice::from_raw_parts(matrix.0.offset(j as isize * summed), len) };
@@ -119,6 +123,8 @@ pub(super) unsafe fn product<T: Fused>(
             }
         }
     });
+    // SAFETY: all parts have written their sums.
+    let sums = unsafe { std::slice::from_raw_parts(sums.ptr().cast_const(), count * len) };
     for i in 0..len {
         let sum = (1..count).fold(sums[i], |s, p| s.add(sums[p * len + i]));
         // SAFETY: the caller's contract.
