@@ -13,6 +13,7 @@ use crate::primitive::{Derivative, Elementwise, MaybeArrays, Primitive, Structur
 use crate::trace::TraceGuard;
 use crate::transforms::pullback;
 use crate::wide;
+use covector_kernels::Dtype;
 
 /// Tangents of the outputs `y` of `primitive` at `x`, for the tangents of its inputs.
 pub(crate) fn jvp(
@@ -89,6 +90,28 @@ fn unrounded(y: &Array, x: &[Array]) -> Result<Array> {
     }
 }
 
+fn same(a: &Array, b: &Array) -> bool {
+    (graph::id(a), a.index) == (graph::id(b), b.index)
+}
+
+/// `t · ∂y/∂xᵢ`. Of half precision, what takes several operations is computed in the wide type, and rounded once: `1 − y²`
+/// of a `y` that was rounded to 1 is 0, and `2x` may be infinite where the product with a small `t` is not.
+fn partial(rule: &dyn Elementwise, i: usize, t: &Array, x: &[Array], y: &Array) -> Result<Option<Array>> {
+    let Some(term) = rule.partial(i, t, x, y)? else { return Ok(None) };
+    if !wide::is_half(t.dtype()) {
+        return Ok(Some(term));
+    }
+    // One operation on what was given rounds once. Truth values are exact, and constants are no operations.
+    let given = |a: &Array| same(a, t) || same(a, y) || x.iter().any(|x| same(a, x));
+    let exact = |a: &Array| given(a) || a.dtype() == Dtype::Bool || a.node.recipe().is_none();
+    if given(&term) || term.node.recipe().is_none_or(|recipe| recipe.inputs.iter().all(exact)) {
+        return Ok(Some(term));
+    }
+    let x = widened(x);
+    let term = rule.partial(i, &wide::widen(t), &x, &unrounded(y, &x)?)?;
+    Ok(term.map(|term| ops::to_dtype(&term, t.dtype())))
+}
+
 /// The tangent of the output of an elementwise operation.
 fn push_elementwise(
     rule: &dyn Elementwise,
@@ -99,7 +122,7 @@ fn push_elementwise(
     let mut sum: Option<Array> = None;
     for (i, t) in tangents.iter().enumerate() {
         let Some(t) = t else { continue };
-        if let Some(term) = rule.partial(i, t, x, y)? {
+        if let Some(term) = partial(rule, i, t, x, y)? {
             sum = Some(add(sum, term)?);
         }
     }
@@ -180,10 +203,9 @@ pub(crate) fn pull_broadcast(
         let wide_ct = wide::widen(ct);
         let x = widened(x);
         let term = rule.partial(i, &wide_ct, &x, &unrounded(y, &x)?)?;
-        let same = |term: &Array| (graph::id(term), term.index) == (graph::id(&wide_ct), wide_ct.index);
-        term.map(|term| if same(&term) { ct.clone() } else { term })
+        term.map(|term| if same(&term, &wide_ct) { ct.clone() } else { term })
     } else {
-        rule.partial(i, ct, x, y)?
+        partial(rule, i, ct, x, y)?
     };
     let Some(term) = term else { return Ok(None) };
     if term.dtype().is_complex() { ops::try_conjugate(&term).map(Some) } else { Ok(Some(term)) }

@@ -307,3 +307,37 @@ fn other_types_get_no_conversions() {
         assert!(made.starts_with(&format!("{operand}: bool ")), "{line}\n{text}");
     }
 }
+
+#[test]
+fn elementwise_derivatives_are_rounded_once() {
+    let mut worst = Vec::new();
+    for row in covector_core::rows() {
+        let entry = entries().into_iter().find(|e| e.name == row.name).unwrap();
+        if !entry.smooth {
+            continue;
+        }
+        for dtype in halves() {
+            // Of one shape, so that nothing is added up; in the row's own interval.
+            let inputs: Vec<Input> = row
+                .domain
+                .iter()
+                .map(|&(low, high)| Input { shape: vec![4000], kind: Kind::Real(low, high) })
+                .collect();
+            check(&entry, &inputs, Values::Own, dtype, &mut worst).unwrap();
+        }
+    }
+    // The derivative of the exponential is its value, which is rounded already: two roundings, and none is in the middle.
+    worst.retain(|line| !line.starts_with("exp of"));
+    assert!(worst.is_empty(), "{} results are rounded on the way:\n{}", worst.len(), worst.join("\n"));
+    // Where the value itself is rounded to 1, or a factor is beyond the type.
+    let slope = |f: fn(&Array) -> Array, at: f64, dtype: Dtype| {
+        to_f64(&grad(|x: &Array| f(x) * 0.125)(&ops::constant(at, dtype)).unwrap())[0]
+    };
+    for dtype in halves() {
+        let near =
+            |found: f64, due: f64| assert!((found - due).abs() <= unit(due, dtype), "{found} against {due}");
+        near(slope(ops::tanh, 4.5, dtype), 0.125 / 4.5f64.cosh().powi(2));
+        near(slope(ops::square, 40_000.0, dtype), 0.25 * rounded(40_000.0, dtype));
+        near(slope(ops::rsqrt, 2e-3, dtype), -0.0625 * rounded(2e-3, dtype).powf(-1.5));
+    }
+}
