@@ -49,7 +49,7 @@ class _Flat:
         self._fun, self._numbers, self._args, self._kwargs = fun, numbers, args, kwargs
         self._single = isinstance(argnums, int)
         self.outputs: list[Any] = []
-        self.trace = mx._trace(self, self.inputs)
+        self.trace = mx._trace(op, self, self.inputs)
 
     def __call__(self, *leaves: Any) -> list[Any]:
         picked = self.structure.unflatten(list(leaves))

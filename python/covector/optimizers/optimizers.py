@@ -411,22 +411,34 @@ def _map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     raise TypeError(f"[Optimizer] a tree of arrays has a value of type {type(tree).__name__} in it")
 
 
-def _complete(have: dict[Any, Any], fresh: dict[Any, Any]) -> None:
-    """Adds to nested dicts and lists what they lack of others."""
+def _complete(have: dict[Any, Any], fresh: dict[Any, Any], path: str = "") -> None:
+    """Adds to nested dicts and lists what they lack of others. What both have must be alike."""
     for key, value in fresh.items():
         if key not in have:
             have[key] = value
         else:
-            _complete_entry(have[key], value)
+            _complete_entry(have[key], value, f"{path}[{key!r}]")
 
 
-def _complete_entry(have: Any, fresh: Any) -> None:
+def _complete_entry(have: Any, fresh: Any, path: str) -> None:
     if isinstance(have, dict) and isinstance(fresh, dict):
-        _complete(have, fresh)
+        _complete(have, fresh, path)
     elif isinstance(have, list) and isinstance(fresh, list):
-        for old, new in zip(have, fresh, strict=False):
-            _complete_entry(old, new)
+        for i, (old, new) in enumerate(zip(have, fresh, strict=False)):
+            _complete_entry(old, new, f"{path}[{i}]")
         have.extend(fresh[len(have) :])
+    elif isinstance(fresh, mx.array):
+        floating = isinstance(have, mx.array) and mx.issubdtype(have.dtype, mx.inexact)
+        if not isinstance(have, mx.array):
+            was = f"a value of type {type(have).__name__}"
+        elif have.shape != fresh.shape or floating != mx.issubdtype(fresh.dtype, mx.inexact):
+            was = f"{have.dtype} of shape {have.shape}"
+        else:
+            return
+        raise ValueError(
+            f"[Optimizer.state] state{path} is {was}, but for these parameters it must be {fresh.dtype} of shape "
+            f"{fresh.shape}; load the state that was saved with them"
+        )
 
 
 def _overlay(tree: Any, part: Any) -> Any:

@@ -3,6 +3,7 @@
 use super::{Transformed, What, call, check_callable, parameter_name};
 use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
+use crate::reads::warn_lost;
 use crate::tree::{Tree, a_thing};
 use covector_core::transforms::{check_loss, vjp_flat};
 use covector_core::{Array, Error, ops};
@@ -141,6 +142,7 @@ impl Grad {
             Ok(vec![loss])
         })
         .or_raise()?;
+        warn_lost(py, op, &traced)?;
         let grads = traced.pullback(&[ops::ones_like(&traced.outputs()[0])]).or_raise()?;
         drop(traced);
 
