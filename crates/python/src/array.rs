@@ -279,7 +279,7 @@ impl PyArray {
 
     fn __bytes__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let array = self.get();
-        evaluate(py, &array)?;
+        read(py, &array)?;
         Ok(PyBytes::new(py, &foreign::to_bytes(&array)?))
     }
 

@@ -67,6 +67,17 @@ pub(super) fn grad<'py>(
     Transformed::wrap(fun, What::Grad(grad))
 }
 
+/// [`grad`] for `hvp`, which it is a part of.
+#[pyfunction]
+#[pyo3(name = "_hvp_grad")]
+pub(super) fn hvp_grad<'py>(
+    fun: Bound<'py, PyAny>,
+    argnums: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, Transformed>> {
+    let grad = Grad::new("hvp", &fun, Some(argnums), None)?;
+    Transformed::wrap(fun, What::Grad(grad))
+}
+
 /// Which arguments are differentiated, and what is given back.
 pub(super) struct Grad {
     pub(super) op: &'static str,

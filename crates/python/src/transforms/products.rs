@@ -6,6 +6,7 @@ use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
 use crate::reads::warn_lost;
 use crate::tree::{Tree, a_thing};
+use covector_core::shape::ShapeText;
 use covector_core::transforms::{Tracer, vjp_flat};
 use covector_core::{Array, Error, Result, ops};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -74,19 +75,39 @@ pub(super) fn jvp<'py>(
     primals: &Bound<'py, PyAny>,
     tangents: &Bound<'py, PyAny>,
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    jvp_of("jvp", fun, primals, tangents)
+}
+
+/// [`jvp`] for `hvp`, which it is a part of.
+#[pyfunction]
+#[pyo3(name = "_hvp_jvp")]
+pub(super) fn hvp_jvp<'py>(
+    fun: &Bound<'py, PyAny>,
+    primals: &Bound<'py, PyAny>,
+    tangents: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    jvp_of("hvp", fun, primals, tangents)
+}
+
+fn jvp_of<'py>(
+    op: &'static str,
+    fun: &Bound<'py, PyAny>,
+    primals: &Bound<'py, PyAny>,
+    tangents: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
     let py = fun.py();
-    check_callable("jvp", fun)?;
-    let given = Primals::new("jvp", "primals", primals)?;
-    let tangents = listed("jvp", "tangents", tangents)?;
-    let tangents = given.trees.like("jvp", "tangent", "primal", &tangents, &given.leaves)?;
+    check_callable(op, fun)?;
+    let given = Primals::new(op, "primals", primals)?;
+    let tangents = listed(op, "tangents", tangents)?;
+    let tangents = given.trees.like(op, "tangent", "primal", &tangents, &given.leaves)?;
     let mut outputs: Option<Trees> = None;
     let traced = vjp_flat(&given.leaves, |xs| {
-        let (trees, leaves) = given.call("jvp", fun, xs)?;
+        let (trees, leaves) = given.call(op, fun, xs)?;
         outputs = Some(trees);
         Ok(leaves)
     })
     .or_raise()?;
-    warn_lost(py, "jvp", &traced)?;
+    warn_lost(py, op, &traced)?;
     let outputs = outputs.expect("the function ran");
     let tangents = traced.pushforward(&tangents).or_raise()?;
     Ok((outputs.list(py, traced.outputs())?, outputs.list(py, &tangents)?))
@@ -201,7 +222,18 @@ impl Trees {
                         a_thing(&x)
                     )));
                 };
-                found.push(fitting(x.get().get(), of).or_raise()?);
+                let x = fitting(x.get().get(), of).or_raise()?;
+                if x.aval() != of.aval() {
+                    let text = |x: &Array| format!("{} of shape {}", x.dtype(), ShapeText(x.shape()));
+                    let path = tree.leaf_path(given.py(), k);
+                    let message = format!(
+                        "{name}{path} is {}, but its {owner} is {}; they must be equal",
+                        text(&x),
+                        text(of)
+                    );
+                    return Err(Error::shape(op, message)).or_raise();
+                }
+                found.push(x);
             }
         }
         Ok(found)
