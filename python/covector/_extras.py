@@ -267,6 +267,8 @@ def check_grads(
     Raises:
         AssertionError: When they do not agree; the message says which and by how much.
     """
+    if not callable(fun):
+        raise TypeError(f"[check_grads] takes a function as its first argument, but {fun!r} was given")
     flat = _Flat("check_grads", fun, range(len(args)), tuple(args), {})
     fine = all(x.dtype in (mx.float64, mx.complex64) for x in flat.inputs) and any(
         x.dtype == mx.float64 for x in flat.inputs

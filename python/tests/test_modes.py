@@ -1,6 +1,7 @@
-"""Integer, ragged, empty and mismatched input over all transforms and all ways to build an array or a tree: one answer for
-all of them. And what is said of values that are read inside of a transform."""
+"""Integer, ragged, empty and mismatched input over all transforms and all ways to build an array or a tree:
+one answer for all of them. And what is said of values that are read inside of a transform."""
 
+import contextlib
 import copy
 import inspect
 import pickle
@@ -50,7 +51,8 @@ def test_an_integer_leaf_is_refused_with_its_path(name, dtype):
         text = str(caught.value)
         kind = str(dtype).split(".")[-1]
         assert re.match(rf"\[{name}\] .*{re.escape(path)} is {kind}", text), text
-        assert "only floating-point and complex" in text and "astype" in text
+        assert "only floating-point and complex" in text
+        assert "astype" in text
 
 
 @pytest.mark.parametrize("name", TAKING)
@@ -96,10 +98,10 @@ def line_of(function):
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("name", ALL)
 def test_a_result_of_nothing_but_values_that_were_read_warns_with_the_line(name, read):
-    if name == "check_grads":
-        pytest.skip("its comparison fails, as it should")
     f = READS[read]
-    with pytest.warns(RuntimeWarning) as caught:
+    # Differences of the values see what derivatives do not.
+    differs = pytest.raises(AssertionError) if name == "check_grads" else contextlib.nullcontext()
+    with differs, pytest.warns(RuntimeWarning) as caught:
         ALL[name](f, mx.array([1.0, 2.0]))
     text = str(caught[0].message)
     assert text.startswith(f"[{name}] the result does not depend on the argument, but a value"), text
@@ -142,7 +144,9 @@ def test_a_read_counts_for_the_innermost_function():
         assert mx.hessian(branch)(mx.array(3.0)).item() == 0.0
         assert mx.hvp(branch, [mx.array(3.0)], [mx.array(1.0)])[0].item() == 0.0
         # Beside the loss, in another argument, and after it has returned.
-        value, seen = mx.value_and_grad(lambda x, y: (x * y.item(), y.item()))(mx.array(2.0), mx.array(5.0))[0]
+        value, seen = mx.value_and_grad(lambda x, y: (x * y.item(), y.item()))(mx.array(2.0), mx.array(5.0))[
+            0
+        ]
         assert (value.item(), seen) == (10.0, 5.0)
 
     def outer(x):
@@ -197,7 +201,10 @@ RAGGED = [
     ([mx.zeros(2), mx.zeros(3)], "row 1 has shape (3,), but row 0 has shape (2,)"),
     ([mx.zeros(2), [1.0, 2.0, 3.0]], "row 1 has shape (3,), but row 0 has shape (2,)"),
     ([np.zeros(2), mx.zeros(())], "row 1 has shape (), but row 0 has shape (2,)"),
-    ([[mx.zeros(2), mx.zeros(2)], [mx.zeros(2), mx.zeros(1)]], "row [1][1] has shape (1,), but row [1][0] has shape (2,)"),
+    (
+        [[mx.zeros(2), mx.zeros(2)], [mx.zeros(2), mx.zeros(1)]],
+        "row [1][1] has shape (1,), but row [1][0] has shape (2,)",
+    ),
     ([[1.0, mx.array(2.0)], [3.0]], "row 1 has shape (1,), but row 0 has shape (2,)"),
 ]
 
@@ -206,9 +213,8 @@ RAGGED = [
 @pytest.mark.parametrize("dtype", [None, mx.float16, mx.int64], ids=str)
 def test_ragged_input_names_the_row(value, said, dtype):
     for make in (mx.array, mx.asarray):
-        with pytest.raises(ValueError) as caught:
+        with pytest.raises(ValueError, match=re.escape(f"] {said}{REST}") + "$"):
             make(value) if dtype is None else make(value, dtype=dtype)
-        assert str(caught.value).endswith(f"] {said}{REST}"), caught.value
 
 
 def test_even_input_is_taken():
@@ -220,7 +226,9 @@ def test_even_input_is_taken():
 
 
 def test_rows_that_are_arrays_are_named_by_stack():
-    with pytest.raises(ValueError, match=re.escape("[stack] array 1 has shape (3,), but array 0 has shape (2,)")):
+    with pytest.raises(
+        ValueError, match=re.escape("[stack] array 1 has shape (3,), but array 0 has shape (2,)")
+    ):
         mx.stack([mx.zeros(2), mx.zeros(3)])
 
 
@@ -243,10 +251,8 @@ def test_mismatched_directions_are_refused_in_the_name_of_the_transform(name, ca
         assert str(caught.value).startswith(f"[{name}] "), caught.value
 
 
-@pytest.mark.parametrize("name", [n for n in ALL if n not in ("vjp", "jvp")])
+@pytest.mark.parametrize("name", ALL)
 def test_what_is_no_function_is_refused_in_the_name_of_the_transform(name):
-    if name in ("check_grads",):
-        pytest.skip("it calls the function at once")
     with pytest.raises(TypeError, match=rf"^\[{name}\] takes a function"):
         ALL[name](3, mx.array([1.0]))
 
@@ -291,9 +297,8 @@ def test_a_wrong_optimizer_state_fails_at_the_next_step_with_the_path():
         (lambda s: s["b"][0].update(m=mx.zeros(())), "['b'][0]['m']"),
         (lambda s: s["b"][0].update(m=None), "['b'][0]['m']"),
     ]:
-        with pytest.raises(ValueError) as caught:
+        with pytest.raises(ValueError, match=re.escape(f"state{path} is ")):
             loaded(change)
-        assert f"state{path} is " in str(caught.value), caught.value
     loaded(lambda state: None)
 
 

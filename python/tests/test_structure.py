@@ -1,5 +1,5 @@
-"""A compiled function runs a trace only for arguments that differ from those it was made with in nothing but the values
-of their arrays: no single static part may change unseen, wherever it is."""
+"""A compiled function runs a trace only for arguments that differ from those it was made with in nothing but
+the values of their arrays: no single static part may change unseen, wherever it is."""
 
 import collections
 import dataclasses
@@ -15,11 +15,12 @@ import covector.core as mx
 import covector.nn as nn
 import numpy as np
 import pytest
+from covector import _covector
 
 
 def guard(fun, *arguments):
-    """Compares the compiled function with the function on all arguments, forwards, backwards and with other values in
-    the arrays; each argument is traced once."""
+    """Compares the compiled function with the function on all arguments, forwards, backwards and with other
+    values in the arrays; each argument is traced once."""
     traces = 0
 
     def counted(*args):
@@ -37,6 +38,9 @@ def guard(fun, *arguments):
         check(args)
     for args in reversed(arguments):
         check(args)
+    for args in arguments:
+        arrays, structure = _covector._flatten(args)
+        check(structure.unflatten([x * 3 + 0.25 for x in arrays]))
     assert traces == len(arguments), mx.explain_retrace(compiled)
 
 
@@ -134,7 +138,10 @@ def test_a_static_value_of_any_type_anywhere(values, wrap):
 
 
 def test_numbers_of_all_kinds_as_keys():
-    guard(lambda d: sum(number(k) * x.sum() for k, x in d.items()), *[({k: X},) for k in [1, True, 1.0, "1", None]])
+    guard(
+        lambda d: sum(number(k) * x.sum() for k, x in d.items()),
+        *[({k: X},) for k in [1, True, 1.0, "1", None]],
+    )
 
 
 def test_kinds_of_containers():
@@ -197,7 +204,8 @@ def test_values_that_change_in_place_are_seen():
         assert compiled(X, argument).tolist() == f(X, argument).tolist()
         assert compiled(X * 2, argument).tolist() == f(X * 2, argument).tolist()
         explained = mx.explain_retrace(compiled)
-        assert explained.startswith("traced 2 times") and "args[1]" in explained
+        assert explained.startswith("traced 2 times")
+        assert "args[1]" in explained
 
     plain = Plain(2.0)
     check(lambda x, o: x * o.k, plain, lambda: setattr(plain, "k", 5.0))
@@ -334,7 +342,9 @@ def test_state_in_inputs_is_compared_as_arguments_are():
 def test_what_can_not_be_compared_is_refused():
     f = mx.compile(lambda x, t: x)
     for value in [np.array([1.0]), {1, 2}, bytearray(b"a"), collections.deque()]:
-        with pytest.raises(ValueError, match=r"\[compile\] args\[1\] is .*, which is neither an array nor hashable"):
+        with pytest.raises(
+            ValueError, match=r"\[compile\] args\[1\] is .*, which is neither an array nor hashable"
+        ):
             f(X, value)
 
 
@@ -358,7 +368,7 @@ def test_checkpoint_and_custom_functions_hold_nothing_between_calls():
 
     @g.vjp
     def _(primals, cotangent, output):
-        x, k = primals
+        _x, k = primals
         return cotangent * k * 10, None
 
     for k in [2, 3, 2.5]:

@@ -436,8 +436,8 @@ def _complete_entry(have: Any, fresh: Any, path: str) -> None:
         else:
             return
         raise ValueError(
-            f"[Optimizer.state] state{path} is {was}, but for these parameters it must be {fresh.dtype} of shape "
-            f"{fresh.shape}; load the state that was saved with them"
+            f"[Optimizer.state] state{path} is {was}, but for these parameters it must be {fresh.dtype} of "
+            f"shape {fresh.shape}; load the state that was saved with them"
         )
 
 
