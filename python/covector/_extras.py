@@ -42,14 +42,14 @@ class _Flat:
         for i, x in enumerate(self.inputs):
             if not mx.issubdtype(x.dtype, mx.inexact):
                 raise TypeError(
-                    f"[{op}] the differentiated argument{self.structure.path(i)} is {x.dtype}; "
+                    f"[{op}] the differentiated argument{self.structure.path(i)} is {_name(x)}; "
                     "only floating-point and complex arrays have derivatives. Convert it with astype"
                 )
         self.op = op
         self._fun, self._numbers, self._args, self._kwargs = fun, numbers, args, kwargs
         self._single = isinstance(argnums, int)
         self.outputs: list[Any] = []
-        self.trace = mx._trace(self, self.inputs)
+        self.trace = mx._trace(op, self, self.inputs)
 
     def __call__(self, *leaves: Any) -> list[Any]:
         picked = self.structure.unflatten(list(leaves))
@@ -80,6 +80,11 @@ class _Flat:
                 "matrix; take real and imaginary parts apart, or use vjp and jvp"
             )
         return all(complexes)
+
+
+def _name(x: Any) -> str:
+    """The element type of an array, as messages have it."""
+    return str(x.dtype).rsplit(".", 1)[-1]
 
 
 def _basis(x: Any) -> Any:
@@ -140,7 +145,7 @@ def _jacobian(
         for i, out in enumerate(flat.outputs):
             if not mx.issubdtype(out.dtype, mx.inexact):
                 raise TypeError(
-                    f"[{op}] the result{structure.path(i)} of the function is {out.dtype}; "
+                    f"[{op}] the result{structure.path(i)} of the function is {_name(out)}; "
                     "only floating-point and complex results have derivatives. Leave it out"
                 )
         rows = [flat.structure.unflatten(row) for row in derive(flat)]
@@ -192,7 +197,8 @@ def hessian(fun: _Function, argnums: _Argnums = 0) -> _Function:
         array([[6, 0],
                [0, 12]], dtype=float32)
     """
-    return jacfwd(jacrev(fun, argnums), argnums)
+    gradient = _jacobian("hessian", fun, argnums, _reverse, value=False)
+    return _jacobian("hessian", gradient, argnums, _forward, value=False)
 
 
 def hvp(fun: _Function, primals: Any, tangents: Any) -> list[Any]:
@@ -213,13 +219,13 @@ def hvp(fun: _Function, primals: Any, tangents: Any) -> list[Any]:
     """
     if isinstance(primals, mx.array):
         primals, tangents = [primals], [tangents]
-    gradient = mx.grad(fun, argnums=range(len(primals)))
+    gradient = mx._hvp_grad(fun, range(len(primals)))
 
     def gradients(*args: Any) -> Any:
         grads = gradient(*args)
         return grads if len(primals) > 1 else [grads]
 
-    products: list[Any] = mx.jvp(gradients, primals, tangents)[1]
+    products: list[Any] = mx._hvp_jvp(gradients, primals, tangents)[1]
     return products
 
 
@@ -261,6 +267,8 @@ def check_grads(
     Raises:
         AssertionError: When they do not agree; the message says which and by how much.
     """
+    if not callable(fun):
+        raise TypeError(f"[check_grads] takes a function as its first argument, but {fun!r} was given")
     if isinstance(args, mx.array):
         args = [args]
     elif not isinstance(args, (list, tuple)):

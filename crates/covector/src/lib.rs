@@ -69,7 +69,8 @@
 //!   `try_` form that returns a [`Result`] where the plain one panics at the caller's line.
 //! - [`transforms`]: [`value_and_grad`], [`grad`], [`vjp`], [`jvp`], [`vmap`],
 //!   [`hessian`], [`hvp`] and more. They compose to any order.
-//! - [`Tree`](derive@Tree): what transforms take apart and put together again.
+//! - [`Tree`](derive@Tree): what transforms take apart and put together again. [`Kept`] marks what is saved with the
+//!   parameters but not trained.
 //! - [`nn`]: activations, losses, initialisers, layers. [`optim`]: optimizers and learning-rate schedules.
 //! - [`random`]: explicit keys, or a seeded state of each thread.
 
@@ -82,6 +83,7 @@ pub use covector_core::{graph_dot, graph_dot_named, graph_text, plan_text};
 
 /// The derive macro and the trait it implements share a name, as `Clone`'s do.
 pub use covector_core::Tree;
+pub use covector_core::tree::Kept;
 pub use covector_derive::Tree;
 
 pub use covector_core::transforms::{
@@ -96,7 +98,7 @@ pub use covector_nn::optim;
 pub mod prelude {
     pub use crate::nn::{self, Layer};
     pub use crate::optim::{self, Optimizer};
-    pub use crate::{Array, Dtype, Tree};
+    pub use crate::{Array, Dtype, Kept, Tree};
     pub use crate::{
         checkpoint, grad, hessian, hvp, jacfwd, jacrev, jvp, value_and_grad, vjp, vmap, vmap_axes,
     };

@@ -3,7 +3,6 @@
 
 use covector::prelude::*;
 use covector::transforms::{check_grads, compile, linearize, value_and_grad, value_and_jac};
-use covector::tree::Kept;
 use covector::{Error, Result, eval};
 use std::cell::RefCell;
 
@@ -116,6 +115,11 @@ fn optimizers_leave_kept_leaves_alone() {
     assert!(next.w.to_vec::<f32>()[0] < 1.0);
     assert_eq!((next.mean.to_vec::<f32>(), next.steps.item::<i64>()), (vec![5.0], 7));
     assert_eq!(state.slots["m"].mean.to_vec::<f32>(), [0.0]);
+    // A state of another kind of number is refused where it is used.
+    let mut wrong = state.clone();
+    wrong.slots.insert("m", net.map(|x| x.astype(Dtype::I32)));
+    let error = optimizer.update(&net, &net, &wrong).err().expect("refused").to_string();
+    assert_eq!(error, "[update] params.w is float32, but in the state it is int32");
     // Even a gradient that another program has put there moves nothing.
     let wrong = Net { w: Array::new([0.0f32, 0.0]), mean: Array::new([9.0f32]), steps: Array::scalar(9i64) };
     let (after, _) = optimizer.update(&next, &wrong, &state).unwrap();

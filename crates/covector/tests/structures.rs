@@ -3,7 +3,7 @@
 
 use covector::prelude::*;
 use covector::transforms::compile;
-use covector::tree::{Kept, Structure};
+use covector::tree::Structure;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -226,6 +226,18 @@ fn static_fields_of_all_kinds() {
         let rows: Vec<Array> = numbers.iter().map(|n| &m.x * *n).collect();
         ops::stack(&rows, 0) * &m.table
     });
+}
+
+#[test]
+fn a_function_of_arrays_is_compared_by_the_function() {
+    #[derive(Tree, Clone)]
+    struct Layer {
+        w: Array,
+        #[tree(skip)]
+        activation: fn(&Array) -> Array,
+    }
+    let layer = |activation| Layer { w: x(), activation };
+    guard(&[layer(ops::sin), layer(ops::cos), layer(|x| x * 2.0)], |l| (l.activation)(&l.w));
 }
 
 /// What is shared is compared by the value that it had when it was traced, and not held.

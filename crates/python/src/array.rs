@@ -6,6 +6,7 @@ use crate::errors::OrRaise;
 use crate::export::{self, Pins};
 use crate::foreign;
 use crate::indexing::ArrayAt;
+use crate::reads;
 use crate::scalar::ToPython;
 use covector_core::{Array, ops};
 use covector_kernels::with_dtype;
@@ -56,16 +57,24 @@ impl PyArray {
 
 /// Computes an array's values, without the interpreter lock where there is something to compute.
 pub(crate) fn evaluate(py: Python<'_>, array: &Array) -> PyResult<()> {
-    if array.is_available() {
-        return array.try_eval().map(drop).or_raise();
+    let array = std::slice::from_ref(array);
+    if array[0].is_available() {
+        return covector_core::eval(array).or_raise();
     }
-    py.detach(|| array.try_eval().map(drop)).or_raise()
+    py.detach(|| covector_core::eval(array)).or_raise()
+}
+
+/// Computes an array's values for Python code that reads them.
+pub(crate) fn read(py: Python<'_>, array: &Array) -> PyResult<()> {
+    evaluate(py, array)?;
+    reads::note(py, array);
+    Ok(())
 }
 
 /// The single element of an array that has one.
 fn item<'py>(py: Python<'py>, array: &Array) -> PyResult<Bound<'py, PyAny>> {
     if array.size() == 1 {
-        evaluate(py, array)?;
+        read(py, array)?;
     }
     with_dtype!(array.dtype(), T => array.try_item::<T>().or_raise()?.to_python(py))
 }
@@ -183,7 +192,7 @@ impl PyArray {
     /// The elements as nested lists of Python numbers; a bare number for an array without axes.
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let array = self.get();
-        evaluate(py, &array)?;
+        read(py, &array)?;
         with_dtype!(array.dtype(), T => {
             let data = array.try_eval().or_raise()?.row_major("tolist").or_raise()?;
             let view = data.view();
@@ -276,7 +285,7 @@ impl PyArray {
 
     fn __bytes__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let array = self.get();
-        evaluate(py, &array)?;
+        read(py, &array)?;
         foreign::to_bytes(py, &array)
     }
 

@@ -6,6 +6,7 @@ use crate::foreign;
 use crate::numpy;
 use crate::scalar::{FromScalar, Scalar};
 use covector_core::buffer::room;
+use covector_core::shape::ShapeText;
 use covector_core::{Array, Dtype, ops};
 use covector_kernels::with_dtype;
 use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
@@ -86,62 +87,71 @@ pub(crate) fn array(value: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<
 #[derive(Default)]
 struct Nest {
     shape: Vec<usize>,
-    /// How deep the numbers lie, once one was seen.
-    level: Option<usize>,
+    /// For each axis the row that has set its extent: the first one.
+    firsts: Vec<Vec<usize>>,
+    /// For each level of items whether they are lists, and the first item.
+    kinds: Vec<(bool, Vec<usize>)>,
     values: Vec<Scalar>,
     /// An array was found among the numbers.
     arrays: bool,
+    /// The way to where the walk is.
+    row: Vec<usize>,
 }
 
 impl Nest {
-    fn walk(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
-        let mut visit = |item: Bound<'_, PyAny>| self.item(&item, depth + 1);
-        let ragged = |n: usize, m: usize| {
-            PyValueError::new_err(format!(
-                "[array] lists of different lengths, {n} and {m}, on one level; all must agree"
-            ))
-        };
+    fn walk(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let depth = self.row.len();
         if depth >= DEEPEST {
             return Err(PyValueError::new_err(format!(
                 "[array] lists nested deeper than {DEEPEST} levels make no array"
             )));
         }
         if let Ok(list) = value.cast::<PyList>() {
-            let n = list.len();
-            for item in list.iter() {
-                visit(item)?;
-            }
-            return self.extent(depth, n).map_err(|m| ragged(m, n));
+            self.extent(list.len())?;
+            return self.items(list.iter());
         }
         let tuple = value.cast::<PyTuple>()?;
-        let n = tuple.len();
-        for item in tuple.iter() {
-            visit(item)?;
-        }
-        self.extent(depth, n).map_err(|m| ragged(m, n))
+        self.extent(tuple.len())?;
+        self.items(tuple.iter())
     }
 
-    /// Notes the extent of one axis; the other one if they differ.
-    fn extent(&mut self, depth: usize, n: usize) -> Result<(), usize> {
-        if self.shape.len() <= depth {
-            self.shape.resize(depth + 1, usize::MAX);
+    fn items<'py>(&mut self, items: impl Iterator<Item = Bound<'py, PyAny>>) -> PyResult<()> {
+        let depth = self.row.len();
+        self.row.push(0);
+        for (i, item) in items.enumerate() {
+            self.row[depth] = i;
+            self.item(&item)?;
         }
-        match self.shape[depth] {
-            usize::MAX => self.shape[depth] = n,
-            m if m != n => return Err(m),
-            _ => {}
-        }
+        self.row.pop();
         Ok(())
     }
 
-    fn item(&mut self, item: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
+    /// Notes the extent of one axis. All rows of a level have the same.
+    fn extent(&mut self, n: usize) -> PyResult<()> {
+        let depth = self.row.len();
+        if self.shape.len() <= depth {
+            self.shape.push(n);
+            self.firsts.push(self.row.clone());
+        }
+        if self.shape[depth] == n || self.arrays {
+            return Ok(());
+        }
+        let count = |n: usize| format!("{n} element{}", if n == 1 { "" } else { "s" });
+        Err(uneven(
+            "row",
+            &self.row,
+            &format!("has {}", count(n)),
+            &self.firsts[depth],
+            &format!("has {}", self.shape[depth]),
+        ))
+    }
+
+    fn item(&mut self, item: &Bound<'_, PyAny>) -> PyResult<()> {
         if self.arrays {
             return Ok(());
         }
         if let Some(scalar) = Scalar::of(item)? {
-            if *self.level.get_or_insert(depth) != depth {
-                return Err(mixed());
-            }
+            self.kind(false)?;
             if self.values.try_reserve(1).is_err() {
                 return Err(PyMemoryError::new_err(format!(
                     "[array] could not allocate memory for the numbers of a list; {} were read",
@@ -152,10 +162,8 @@ impl Nest {
             return Ok(());
         }
         if item.is_instance_of::<PyList>() || item.is_instance_of::<PyTuple>() {
-            if self.level.is_some_and(|level| level <= depth) {
-                return Err(mixed());
-            }
-            return self.walk(item, depth);
+            self.kind(true)?;
+            return self.walk(item);
         }
         if item.is_instance_of::<PyArray>() || foreign::is_array(item) {
             self.arrays = true;
@@ -166,25 +174,44 @@ impl Nest {
             describe(item)
         )))
     }
+
+    /// Notes whether an item is a list or a number. All of a level are the same.
+    fn kind(&mut self, list: bool) -> PyResult<()> {
+        let level = self.row.len() - 1;
+        if self.kinds.len() <= level {
+            self.kinds.push((list, self.row.clone()));
+        }
+        let (first_is_list, first) = &self.kinds[level];
+        if *first_is_list == list {
+            return Ok(());
+        }
+        let text = |list: bool| if list { "is a list" } else { "is a number" };
+        Err(uneven("element", &self.row, text(list), first, text(!list)))
+    }
 }
 
-fn mixed() -> PyErr {
-    PyValueError::new_err("[array] numbers and lists on one level of a nested list have no common shape")
+/// `[array] row 1 has 3 elements, but row 0 has 2; all rows of a level must be alike`.
+fn uneven(what: &str, row: &[usize], is: &str, first: &[usize], first_is: &str) -> PyErr {
+    let text = |row: &[usize]| match row {
+        [i] => i.to_string(),
+        _ => row.iter().map(|i| format!("[{i}]")).collect(),
+    };
+    PyValueError::new_err(format!(
+        "[array] {what} {} {is}, but {what} {} {first_is}; all rows of a level must be alike",
+        text(row),
+        text(first)
+    ))
 }
 
 fn nested(value: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Array> {
     let mut nest = Nest::default();
-    nest.walk(value, 0)?;
+    nest.walk(value)?;
     if nest.arrays {
-        let array = stacked(value, 0)?;
+        let array = stacked(value, &mut Vec::new())?;
         return match dtype {
             Some(dtype) => array.try_astype(dtype).or_raise(),
             None => Ok(array),
         };
-    }
-    // Below an empty list there may be no number that says how deep they would lie.
-    if nest.level.is_some_and(|level| level != nest.shape.len()) {
-        return Err(mixed());
     }
     let dtype = match dtype {
         Some(dtype) => dtype,
@@ -222,15 +249,30 @@ fn common(values: &[Scalar]) -> PyResult<Dtype> {
 }
 
 /// Nested lists that hold arrays: stacked, in the type they share.
-fn stacked(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Array> {
+fn stacked(value: &Bound<'_, PyAny>, row: &mut Vec<usize>) -> PyResult<Array> {
     if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+        let depth = row.len();
         if depth >= DEEPEST {
             return Err(PyValueError::new_err(format!(
                 "[array] lists nested deeper than {DEEPEST} levels make no array"
             )));
         }
-        let parts: Vec<Array> =
-            value.try_iter()?.map(|item| stacked(&item?, depth + 1)).collect::<PyResult<_>>()?;
+        row.push(0);
+        let mut parts: Vec<Array> = Vec::new();
+        for (i, item) in value.try_iter()?.enumerate() {
+            row[depth] = i;
+            let part = stacked(&item?, row)?;
+            if let Some(first) = parts.first()
+                && first.shape() != part.shape()
+            {
+                let text = |x: &Array| format!("has shape {}", ShapeText(x.shape()));
+                let mut before = row.clone();
+                before[depth] = 0;
+                return Err(uneven("row", row, &text(&part), &before, &text(first)));
+            }
+            parts.push(part);
+        }
+        row.pop();
         if parts.is_empty() {
             return Array::from_slice::<f32>(&[], &[0]).or_raise();
         }

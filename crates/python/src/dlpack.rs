@@ -158,7 +158,7 @@ pub(crate) fn export<'py>(
             "[dlpack] without a copy the memory is read-only, which only max_version=(1, 0) or newer can say; leave copy out",
         ));
     }
-    crate::array::evaluate(py, array)?;
+    crate::array::read(py, array)?;
     let data = array.try_eval().or_raise()?.clone();
     if copy == Some(false) {
         return wrap::<Versioned>(py, data, READ_ONLY);

@@ -177,7 +177,7 @@ unsafe fn call(
     }));
     let error = match result {
         Ok(Ok(out)) => return out,
-        Ok(Err(error)) => error,
+        Ok(Err(error)) => crate::errors::named(error, table()[row].name),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_string()));

@@ -45,6 +45,32 @@ pub(crate) fn to_py(error: Error) -> PyErr {
     }
 }
 
+/// An error of this library in the name of the function `name`, which was called, where an operation that it is made of
+/// has failed. Other exceptions stay as they are.
+pub(crate) fn named(error: PyErr, name: &str) -> PyErr {
+    Python::attach(|py| {
+        let class = error.get_type(py);
+        let own = [
+            py.get_type::<PyValueError>(),
+            py.get_type::<PyTypeError>(),
+            py.get_type::<PyIndexError>(),
+            py.get_type::<PyMemoryError>(),
+        ];
+        let text = error.value(py).to_string();
+        let rest = text.strip_prefix('[').and_then(|text| text.split_once("] "));
+        match rest {
+            Some((op, rest))
+                if op != name
+                    && (own.iter().any(|own| own.is(&class))
+                        || axis_error(py).is_ok_and(|own| own.is(&class))) =>
+            {
+                PyErr::from_type(class, format!("[{name}] {rest}"))
+            }
+            _ => error,
+        }
+    })
+}
+
 /// An exception of Python code as an error that passes through a transform unchanged.
 pub(crate) fn from_py(exception: PyErr) -> Error {
     Error::external(exception)

@@ -75,7 +75,7 @@ pub(crate) fn to_numpy<'py>(
         .map_err(|_| PyTypeError::new_err("[numpy] converting to a NumPy array needs NumPy; install it"))?
         .bind(py);
     typestr(array.dtype())?;
-    crate::array::evaluate(py, array)?;
+    crate::array::read(py, array)?;
     let data = array.try_eval().or_raise()?.clone();
     let memory = Bound::new(py, Memory { data })?;
     let view = numpy.call_method1(intern!(py, "asarray"), (memory,))?;
@@ -197,7 +197,7 @@ pub(crate) unsafe fn fill_buffer(
              .view(mx.uint16)",
         ));
     };
-    crate::array::evaluate(slf.py(), &array)?;
+    crate::array::read(slf.py(), &array)?;
     let mut data = array.try_eval().or_raise()?.clone();
     drop(array);
     let size = data.dtype().size();

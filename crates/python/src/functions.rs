@@ -2,7 +2,7 @@
 
 /// Defines Python functions. After the name, in brackets, stands the name Python sees and the signature without
 /// the trailing `stream=None`, which all of them take and ignore. A function that makes Python objects writes `<py>`
-/// after its name to get the interpreter.
+/// after its name to get the interpreter. What fails inside, fails in the name of the function.
 macro_rules! functions {
     ($(
         $(#[$meta:meta])*
@@ -16,7 +16,8 @@ macro_rules! functions {
             #[allow(clippy::too_many_arguments, reason = "as many as the Python function has")]
             fn $name<'py>($($py: Python<'py>,)? $($arg: $ty,)* stream: Option<$crate::convert::Stream>) -> PyResult<$ret> {
                 let _ = stream;
-                $body
+                let run = || -> PyResult<$ret> { $body };
+                run().map_err(|error| $crate::errors::named(error, $python))
             }
         )*
 

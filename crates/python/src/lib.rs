@@ -24,6 +24,7 @@ mod ops_reduce;
 mod ops_shape;
 mod optim;
 mod random;
+mod reads;
 mod scalar;
 mod seeing;
 mod stack;

@@ -6,6 +6,7 @@
 //! worked out only when an error needs it.
 
 mod compare;
+mod fixed;
 mod written;
 
 use crate::array::PyArray;
@@ -153,6 +154,8 @@ fn dataclass_fields(x: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Py<PyAny>>>> {
 /// The structure of a Python tree.
 pub(crate) struct Tree {
     steps: Vec<Step>,
+    /// For each step the static values as they were, if [`Tree::fix`] has found some that can change.
+    fixed: Vec<Vec<fixed::Fixed>>,
 }
 
 type Work<'py> = Vec<(Bound<'py, PyAny>, u32)>;
@@ -162,7 +165,7 @@ impl Tree {
     pub(crate) fn flatten(root: &Bound<'_, PyAny>, leaves: &mut Vec<Array>) -> PyResult<Self> {
         if let Ok(array) = root.cast::<PyArray>() {
             leaves.push(array.get().get());
-            return Ok(Self { steps: vec![Step::Array] });
+            return Ok(Self { steps: vec![Step::Array], fixed: Vec::new() });
         }
         let mut steps = Vec::new();
         let mut work: Work<'_> = vec![(root.clone(), 0)];
@@ -196,7 +199,7 @@ impl Tree {
             work[first..].reverse();
             steps.push(step);
         }
-        Ok(Self { steps })
+        Ok(Self { steps, fixed: Vec::new() })
     }
 
     /// What is no array and none of the built-in containers.

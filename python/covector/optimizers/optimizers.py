@@ -418,19 +418,38 @@ def _map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
 
 
 def _complete(have: dict[Any, Any], fresh: dict[Any, Any]) -> None:
-    """Adds to nested dicts and lists what they lack of others."""
-    waiting: list[tuple[Any, Any]] = [(have, fresh)]
+    """Adds to nested dicts and lists what they lack of others. What both have must be alike."""
+    waiting: list[tuple[Any, Any, str]] = [(have, fresh, "")]
     while waiting:
-        old, new = waiting.pop()
+        old, new, path = waiting.pop()
         if isinstance(old, dict) and isinstance(new, dict):
             for key, value in new.items():
                 if key in old:
-                    waiting.append((old[key], value))
+                    waiting.append((old[key], value, f"{path}[{key!r}]"))
                 else:
                     old[key] = value
         elif isinstance(old, list) and isinstance(new, list):
-            waiting.extend(zip(list(old), new, strict=False))
+            pairs = zip(list(old), new, strict=False)
+            waiting.extend((a, b, f"{path}[{i}]") for i, (a, b) in enumerate(pairs))
             old.extend(new[len(old) :])
+        elif isinstance(new, mx.array):
+            _check_alike(old, new, path)
+
+
+def _check_alike(have: Any, fresh: mx.array, path: str) -> None:
+    """Refuses a state that does not belong to the parameters."""
+    if not isinstance(have, mx.array):
+        was = f"a value of type {type(have).__name__}"
+    elif have.shape != fresh.shape or mx.issubdtype(have.dtype, mx.inexact) != mx.issubdtype(
+        fresh.dtype, mx.inexact
+    ):
+        was = f"{have.dtype} of shape {have.shape}"
+    else:
+        return
+    raise ValueError(
+        f"[Optimizer.state] state{path} is {was}, but for these parameters it must be {fresh.dtype} of "
+        f"shape {fresh.shape}; load the state that was saved with them"
+    )
 
 
 # Stands for what a part of a tree does not have.

@@ -99,7 +99,7 @@ pub(super) fn check_reads(op: &'static str, traced: &Tracer) -> Result<()> {
 pub fn lost_read_message(place: &str) -> String {
     format!(
         "the result does not depend on the argument, but a value of the argument was read at {place}. What is made \
-         from a value that was read is a constant, so its derivative would be zero. Compute with the array itself; if a \
+         from a value that was read is a constant, with a derivative of zero. Compute with the array itself; if a \
          constant is meant, read the value outside of the function"
     )
 }

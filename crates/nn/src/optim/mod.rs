@@ -201,7 +201,7 @@ pub fn blank(param: &Array) -> Array {
     ops::zeros(param.shape(), wide::of(param.dtype()))
 }
 
-/// The leaves of `tree`, which must have the shapes of the parameters'.
+/// The leaves of `tree`, which must have the shapes of the parameters', and numbers of the same kind.
 fn matching<P: Tree>(what: &str, params: &[(Path, Array)], tree: &P) -> Result<Vec<Array>> {
     let leaves = tree.leaves();
     if leaves.len() != params.len() {
@@ -223,6 +223,13 @@ fn matching<P: Tree>(what: &str, params: &[(Path, Array)], tree: &P) -> Result<V
                     ShapeText(param.shape()),
                     ShapeText(leaf.shape())
                 ),
+            ));
+        }
+        // A slot may be wider than its parameter, but not of another kind.
+        if leaf.dtype().is_inexact() != param.dtype().is_inexact() {
+            return Err(Error::dtype(
+                "update",
+                format!("params{path} is {}, but in the {what} it is {}", param.dtype(), leaf.dtype()),
             ));
         }
     }

@@ -155,6 +155,13 @@ impl Given {
         Ok(Self { args: positional, kwargs: named, captured, leaves, ends: [first, second] })
     }
 
+    /// Remembers the values that are no arrays.
+    fn fix(&mut self, py: Python<'_>) -> PyResult<()> {
+        let Self { args, kwargs, captured, .. } = self;
+        let trees = [Some(args), kwargs.as_mut(), captured.as_mut()];
+        trees.into_iter().flatten().try_for_each(|tree| tree.fix(py))
+    }
+
     /// Refuses values that may change without being another value.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
         let named = self.kwargs.iter().flat_map(|tree| tree.statics(py));
@@ -299,6 +306,9 @@ impl Compile {
     ) -> PyResult<Arc<Entry>> {
         let py = fun.py();
         given.check(py)?;
+        // As they are before the function runs, which may change them.
+        let mut given = given;
+        given.fix(py)?;
         let reason = match newest {
             None => "the first call".to_owned(),
             Some(entry) => match entry.differences(py, &given) {

@@ -3,6 +3,7 @@
 use super::{Transformed, What, call, check_callable, parameter_name};
 use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
+use crate::reads::warn_lost;
 use crate::tree::{Handed, Tree, a_thing};
 use covector_core::transforms::{check_loss, vjp_flat};
 use covector_core::{Array, Error, ops};
@@ -64,6 +65,17 @@ pub(super) fn grad<'py>(
     argnames: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, Transformed>> {
     let grad = Grad::new("grad", &fun, argnums, argnames)?;
+    Transformed::wrap(fun, What::Grad(grad))
+}
+
+/// [`grad`] for `hvp`, which it is a part of.
+#[pyfunction]
+#[pyo3(name = "_hvp_grad")]
+pub(super) fn hvp_grad<'py>(
+    fun: Bound<'py, PyAny>,
+    argnums: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, Transformed>> {
+    let grad = Grad::new("hvp", &fun, Some(argnums), None)?;
     Transformed::wrap(fun, What::Grad(grad))
 }
 
@@ -148,6 +160,7 @@ impl Grad {
             Ok(vec![loss])
         })
         .or_raise()?;
+        warn_lost(py, op, &traced)?;
         let grads = traced.pullback(&[ops::ones_like(&traced.outputs()[0])]).or_raise()?;
         drop(traced);
 

@@ -44,6 +44,8 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(compile::explain_retrace, m)?)?;
     // For the transforms in Python; no part of `covector.core`.
     m.setattr("_flatten", wrap_pyfunction!(structure::flatten, m)?)?;
+    m.setattr("_hvp_grad", wrap_pyfunction!(grad::hvp_grad, m)?)?;
+    m.setattr("_hvp_jvp", wrap_pyfunction!(products::hvp_jvp, m)?)?;
     m.setattr("_trace", wrap_pyfunction!(structure::trace, m)?)?;
     m.add_function(wrap_pyfunction!(stop_gradient, m)?)?;
     m.add_function(wrap_pyfunction!(depends, m)?)?;

@@ -4,8 +4,10 @@ use super::grad::items;
 use super::{call, check_callable, flatten_result};
 use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
+use crate::reads::warn_lost;
 use crate::tree::{Handed, Tree, a_thing};
-use covector_core::transforms::{Tracer, jvp_flat, vjp_flat};
+use covector_core::shape::ShapeText;
+use covector_core::transforms::{Tracer, vjp_flat};
 use covector_core::{Array, Error, Result, ops};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -44,6 +46,7 @@ pub(super) fn vjp<'py>(
         Ok(leaves)
     })
     .or_raise()?;
+    warn_lost(py, "vjp", &traced)?;
     let outputs = outputs.expect("the function ran");
     let cotangents = outputs.like("vjp", "cotangent", "output", &cotangents, traced.outputs())?;
     let products = traced.pullback(&cotangents).or_raise()?;
@@ -72,20 +75,42 @@ pub(super) fn jvp<'py>(
     primals: &Bound<'py, PyAny>,
     tangents: &Bound<'py, PyAny>,
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    jvp_of("jvp", fun, primals, tangents)
+}
+
+/// [`jvp`] for `hvp`, which it is a part of.
+#[pyfunction]
+#[pyo3(name = "_hvp_jvp")]
+pub(super) fn hvp_jvp<'py>(
+    fun: &Bound<'py, PyAny>,
+    primals: &Bound<'py, PyAny>,
+    tangents: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    jvp_of("hvp", fun, primals, tangents)
+}
+
+fn jvp_of<'py>(
+    op: &'static str,
+    fun: &Bound<'py, PyAny>,
+    primals: &Bound<'py, PyAny>,
+    tangents: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
     let py = fun.py();
-    check_callable("jvp", fun)?;
-    let given = Primals::new("jvp", "primals", primals)?;
-    let tangents = listed("jvp", "tangents", tangents)?;
-    let tangents = given.trees.like("jvp", "tangent", "primal", &tangents, &given.leaves)?;
+    check_callable(op, fun)?;
+    let given = Primals::new(op, "primals", primals)?;
+    let tangents = listed(op, "tangents", tangents)?;
+    let tangents = given.trees.like(op, "tangent", "primal", &tangents, &given.leaves)?;
     let mut outputs: Option<Trees> = None;
-    let (values, tangents) = jvp_flat(&given.leaves, &tangents, |xs| {
-        let (trees, leaves) = given.call("jvp", fun, xs)?;
+    let traced = vjp_flat(&given.leaves, |xs| {
+        let (trees, leaves) = given.call(op, fun, xs)?;
         outputs = Some(trees);
         Ok(leaves)
     })
     .or_raise()?;
+    warn_lost(py, op, &traced)?;
     let outputs = outputs.expect("the function ran");
-    Ok((outputs.list(py, &values)?, outputs.list(py, &tangents)?))
+    let tangents = traced.pushforward(&tangents).or_raise()?;
+    Ok((outputs.list(py, traced.outputs())?, outputs.list(py, &tangents)?))
 }
 
 /// Compute the outputs of a function and its linear map.
@@ -112,6 +137,7 @@ pub(super) fn linearize<'py>(
 ) -> PyResult<(Bound<'py, PyAny>, LinearMap)> {
     check_callable("linearize", fun)?;
     let given = Primals::new("linearize", "primals", primals)?;
+    given.check_types("linearize", "primals", fun.py())?;
     let mut outputs: Option<Trees> = None;
     let traced = vjp_flat(&given.leaves, |xs| {
         let (trees, leaves) = given.call("linearize", fun, xs)?;
@@ -119,6 +145,7 @@ pub(super) fn linearize<'py>(
         Ok(leaves)
     })
     .or_raise()?;
+    warn_lost(fun.py(), "linearize", &traced)?;
     let outputs = outputs.expect("the function ran");
     let values = outputs.list(fun.py(), traced.outputs())?;
     Ok((values, LinearMap { given, outputs, traced }))
@@ -203,7 +230,18 @@ impl Trees {
                         a_thing(&x)
                     )));
                 };
-                found.push(fitting(x.get().get(), of).or_raise()?);
+                let x = fitting(x.get().get(), of).or_raise()?;
+                if x.aval() != of.aval() {
+                    let text = |x: &Array| format!("{} of shape {}", x.dtype(), ShapeText(x.shape()));
+                    let path = tree.leaf_path(given.py(), k);
+                    let message = format!(
+                        "{name}{path} is {}, but its {owner} is {}; they must be equal",
+                        text(&x),
+                        text(of)
+                    );
+                    return Err(Error::shape(op, message)).or_raise();
+                }
+                found.push(x);
             }
         }
         Ok(found)
@@ -253,6 +291,20 @@ impl Primals {
         }
         let given = given_list.into_iter().map(Bound::unbind).collect();
         Ok(Self { given, trees: Trees { trees, ends }, leaves })
+    }
+
+    /// Refuses arrays that have no derivative. `vjp` and `jvp` take them, as MLX's do.
+    fn check_types(&self, op: &'static str, what: &str, py: Python<'_>) -> PyResult<()> {
+        let Some(bad) = self.leaves.iter().position(|x| !x.dtype().is_inexact()) else { return Ok(()) };
+        let k = self.trees.ends.iter().position(|&end| bad < end).unwrap_or_default();
+        let first = k.checked_sub(1).map_or(0, |before| self.trees.ends[before]);
+        let path = self.trees.trees[k].leaf_path(py, bad - first);
+        let message = format!(
+            "{what}[{k}]{path} is {}; only floating-point and complex arrays have derivatives. Convert it with astype, or \
+             capture it in the function instead",
+            self.leaves[bad].dtype()
+        );
+        Err(Error::kind(op, message)).or_raise()
     }
 
     /// Calls the function on `xs` in place of the primals and takes its outputs apart.

@@ -3,6 +3,7 @@
 use super::call;
 use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
+use crate::reads::warn_lost;
 use crate::tree::{Tree, a_thing};
 use covector_core::Array;
 use covector_core::transforms::{Tracer, vjp_flat};
@@ -81,14 +82,15 @@ impl Trace {
     }
 }
 
-/// Runs `fun`, which takes arrays and returns a list of arrays, on traced `leaves`.
+/// Runs `fun` for the transform `op`, which takes arrays and returns a list of arrays, on traced `leaves`.
 #[pyfunction]
 #[pyo3(name = "_trace")]
-pub(super) fn trace(fun: &Bound<'_, PyAny>, leaves: &Bound<'_, PyAny>) -> PyResult<Trace> {
+pub(super) fn trace(op: &str, fun: &Bound<'_, PyAny>, leaves: &Bound<'_, PyAny>) -> PyResult<Trace> {
     let tracer = vjp_flat(&arrays(leaves)?, |xs| {
         let args = list(fun.py(), xs).map_err(from_py)?.to_tuple();
-        arrays(&call("trace", fun, &args, None)?).map_err(from_py)
+        arrays(&call(op, fun, &args, None)?).map_err(from_py)
     })
     .or_raise()?;
+    warn_lost(fun.py(), op, &tracer)?;
     Ok(Trace { tracer })
 }

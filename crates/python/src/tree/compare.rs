@@ -1,5 +1,6 @@
 //! Trees compared with each other, and values put back into containers: what `compile` needs beside the rest.
 
+use super::fixed::Fixed;
 use super::{Custom, Kind, Step, Tree, dataclass_fields};
 use crate::array::PyArray;
 use crate::stack;
@@ -7,21 +8,30 @@ use covector_core::Array;
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFloat, PyList, PyString, PyTuple};
+use pyo3::types::{PyComplex, PyDict, PyFloat, PyList, PyString, PyTuple};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashSet;
 
-/// Whether two values that are no arrays are the same to a compiled function: of one type and equal.
-fn same_static(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> bool {
+/// Whether two values that are no arrays are the same to a compiled function: of one type and equal, numbers by their
+/// bits.
+pub(super) fn same_static(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> bool {
     if a.is(b) {
         return true;
     }
     if !a.get_type().is(b.get_type()) || a.is_instance_of::<PyArray>() {
         return false;
     }
+    // So that 0.0 is not -0.0, and nan is nan.
     if let (Ok(a), Ok(b)) = (a.cast_exact::<PyFloat>(), b.cast_exact::<PyFloat>()) {
-        // So that 0.0 is not -0.0, and nan is nan.
         return a.value().to_bits() == b.value().to_bits();
+    }
+    if let (Ok(a), Ok(b)) = (a.cast_exact::<PyComplex>(), b.cast_exact::<PyComplex>()) {
+        let bits = |z: &Bound<'_, PyComplex>| (z.real().to_bits(), z.imag().to_bits());
+        return bits(a) == bits(b);
+    }
+    // Decimal(1) == Decimal("1.0"), and 0 == -0.
+    if a.is_instance_of::<PyFloat>() || a.get_type().name().is_ok_and(|name| name == "Decimal") {
+        return matches!((a.repr(), b.repr()), (Ok(a), Ok(b)) if a.to_string() == b.to_string());
     }
     // What cannot be compared is not the same.
     a.eq(b).unwrap_or(false)
@@ -70,13 +80,15 @@ impl Custom {
         if matches!(self.kind, Kind::Tuple) { template.clone() } else { template.get_type().into_any() }
     }
 
-    /// The attributes that differ, in words; nothing when all are the same.
-    fn differing(&self, py: Python<'_>, other: &Custom) -> PyResult<Vec<String>> {
+    /// The attributes that differ, in words; nothing when all are the same. `fixed` are this one's as they were, if
+    /// there is more to them than their values.
+    fn differing(&self, py: Python<'_>, other: &Custom, fixed: Option<&[Fixed]>) -> PyResult<Vec<String>> {
         let (mine, theirs) = (self.attributes(py)?, other.attributes(py)?);
         let mut found = Vec::new();
-        for (name, a) in mine.iter() {
+        for (i, (name, a)) in mine.iter().enumerate() {
             match theirs.get_item(&name)? {
-                Some(b) if same_static(&a, &b) => {}
+                Some(b) if fixed.map_or_else(|| same_static(&a, &b), |fixed| fixed[i].same(&b)) => {}
+                Some(b) if a.is(&b) => found.push(format!(".{name}: a part of it has changed")),
                 Some(b) => found.push(format!(".{name}: was {}, is {}", shown(&a), shown(&b))),
                 None => found.push(format!(".{name}: was {}, is missing", shown(&a))),
             }
@@ -106,15 +118,47 @@ impl Step {
 }
 
 impl Tree {
+    /// Remembers the static values as they are, apart from those that cannot change. For what is kept, to be compared
+    /// with other trees later.
+    pub(crate) fn fix(&mut self, py: Python<'_>) -> PyResult<()> {
+        let mut all = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let fixed = match step {
+                Step::Static(value) => vec![Fixed::new(value.bind(py))?],
+                Step::Custom(custom) => custom
+                    .attributes(py)?
+                    .values()
+                    .iter()
+                    .map(|value| Fixed::new(&value))
+                    .collect::<PyResult<_>>()?,
+                _ => Vec::new(),
+            };
+            all.push(if fixed.iter().all(Fixed::is_plain) { Vec::new() } else { fixed });
+        }
+        self.fixed = if all.iter().all(Vec::is_empty) { Vec::new() } else { all };
+        Ok(())
+    }
+
+    /// What is remembered of the static values of step `i`, where there is more to them than their values.
+    fn fixed(&self, i: usize) -> Option<&[Fixed]> {
+        self.fixed.get(i).map(Vec::as_slice).filter(|fixed| !fixed.is_empty())
+    }
+
+    fn same_value(&self, i: usize, mine: &Bound<'_, PyAny>, other: &Bound<'_, PyAny>) -> bool {
+        self.fixed(i).map_or_else(|| same_static(mine, other), |fixed| fixed[0].same(other))
+    }
+
     /// Whether a compiled function may take one tree for the other: the same containers and equal values beside the
     /// arrays.
     pub(crate) fn same(&self, py: Python<'_>, other: &Tree) -> bool {
         self.steps.len() == other.steps.len()
-            && self.steps.iter().zip(&other.steps).all(|(a, b)| {
+            && self.steps.iter().zip(&other.steps).enumerate().all(|(i, (a, b))| {
                 a.same_container(py, b)
                     && match (a, b) {
-                        (Step::Static(a), Step::Static(b)) => same_static(a.bind(py), b.bind(py)),
-                        (Step::Custom(a), Step::Custom(b)) => a.differing(py, b).is_ok_and(|d| d.is_empty()),
+                        (Step::Static(a), Step::Static(b)) => self.same_value(i, a.bind(py), b.bind(py)),
+                        (Step::Custom(a), Step::Custom(b)) => {
+                            a.differing(py, b, self.fixed(i)).is_ok_and(|d| d.is_empty())
+                        }
                         _ => true,
                     }
             })
@@ -126,7 +170,7 @@ impl Tree {
     pub(crate) fn takes(&self, root: &Bound<'_, PyAny>, leaves: &mut Vec<Array>) -> bool {
         let py = root.py();
         let mut work: SmallVec<[Bound<'_, PyAny>; 16]> = smallvec![root.clone()];
-        for step in &self.steps {
+        for (i, step) in self.steps.iter().enumerate() {
             let Some(object) = work.pop() else { return false };
             let first = work.len();
             match step {
@@ -135,7 +179,7 @@ impl Tree {
                     Err(_) => return false,
                 },
                 Step::Static(value) => {
-                    if !same_static(value.bind(py), &object) {
+                    if !self.same_value(i, value.bind(py), &object) {
                         return false;
                     }
                 }
@@ -180,13 +224,17 @@ impl Tree {
                 break;
             }
             match (a, b) {
-                (Step::Static(a), Step::Static(b)) if !same_static(a.bind(py), b.bind(py)) => {
-                    let (a, b) = (shown(a.bind(py)), shown(b.bind(py)));
-                    found.push(format!("{what}{}: was {a}, is {b}", self.path(py, i)));
+                (Step::Static(a), Step::Static(b)) if !self.same_value(i, a.bind(py), b.bind(py)) => {
+                    let path = self.path(py, i);
+                    found.push(if a.is(b) {
+                        format!("{what}{path}: a part of {} has changed", shown(a.bind(py)))
+                    } else {
+                        format!("{what}{path}: was {}, is {}", shown(a.bind(py)), shown(b.bind(py)))
+                    });
                 }
                 (Step::Custom(a), Step::Custom(b)) => {
                     let path = self.path(py, i);
-                    let attributes = a.differing(py, b).unwrap_or_default();
+                    let attributes = a.differing(py, b, self.fixed(i)).unwrap_or_default();
                     found.extend(attributes.into_iter().map(|d| format!("{what}{path}{d}")));
                 }
                 _ => {}
@@ -207,7 +255,7 @@ impl Tree {
                 visit.call(key)?;
             }
         }
-        Ok(())
+        self.fixed.iter().flatten().try_for_each(|fixed| fixed.traverse(visit))
     }
 
     /// Puts arrays into `object` where this tree has its own: lists, dicts and objects are changed in place, and made

@@ -221,7 +221,8 @@ class Module(dict[str, Any]):
         Args:
             file_or_weights: The name of an ``.npz`` file, or pairs of names such as ``layers.0.weight`` and
                 arrays.
-            strict: Whether names and shapes must be exactly those of the module.
+            strict: Whether names and shapes must be exactly those of the module. A type may be another one of
+                the same kind, such as ``float16`` for ``float32``.
 
         Returns:
             The module.
@@ -426,6 +427,17 @@ def _check_weights(have: dict[str, Any], given: dict[str, Any]) -> None:
                 f"[load_weights] Expected shape {have[name].shape} but received shape {new.shape} "
                 f"for parameter {name}"
             )
+        if not _same_kind(new, have[name]):
+            raise ValueError(
+                f"[load_weights] Expected {have[name].dtype} but received {new.dtype} for parameter {name}; "
+                "convert it with astype"
+            )
+
+
+def _same_kind(x: mx.array, y: mx.array) -> bool:
+    """Whether both are floating-point, or both complex, or both integers, or both truth values."""
+    kinds = (mx.floating, mx.complexfloating, mx.integer)
+    return all(mx.issubdtype(x.dtype, kind) == mx.issubdtype(y.dtype, kind) for kind in kinds)
 
 
 def _walk(
