@@ -4,6 +4,7 @@
 //! transform, and one that does not stand here fails the suite.
 
 mod models;
+pub mod special;
 
 use crate::array::Array;
 use crate::error::Result;
@@ -343,6 +344,9 @@ fn indices() -> Vec<Entry> {
     };
     let mut all = vec![
         entry("take", vec![real(&[2, 4, 3]), at(&[2, 2], 4)], |x| ops::try_take(&x[0], &x[1], 1)),
+        entry("pick_class", vec![real(&[2, 4]), at(&[2], 4)], |x| {
+            ops::pick_class("pick_class", &x[0], &x[1], 1)
+        }),
         entry("take_along_axis", vec![real(&[2, 4]), at(&[2, 3], 4)], |x| {
             ops::try_take_along_axis(&x[0], &x[1], 1)
         }),

@@ -152,6 +152,38 @@ fn exact(name: &str) -> Option<Exact> {
             |a, b| if b.is_nan() || before(b, a) && !a.is_nan() { b } else { a },
         ),
         "arctan2" => Exact { real2: Some(f64::atan2), ..none },
+        "complement" => both(|x| (1.0 - x) * (1.0 + x), |z| (1.0 - z) * (1.0 + z)),
+        "sigmoid_slope" => both(
+            |x| (-x.abs()).exp() / (1.0 + (-x.abs()).exp()).powi(2),
+            |z| 1.0 / ((1.0 + z.exp()) * (1.0 + (-z).exp())),
+        ),
+        "log_cosh" => real(|x| {
+            if x.abs() < 1e-3 {
+                x * x / 2.0
+            } else {
+                x.abs() + (-2.0 * x.abs()).exp().ln_1p() - std::f64::consts::LN_2
+            }
+        }),
+        "real_hypot" => Exact { real2: Some(f64::hypot), ..none },
+        "hypot_share" => Exact {
+            real2: Some(|a, b| {
+                if a == 0.0 && b == 0.0 {
+                    a
+                } else if a.is_infinite() && b.is_infinite() {
+                    sign(a) * std::f64::consts::FRAC_1_SQRT_2
+                } else if a.is_infinite() && !b.is_nan() {
+                    sign(a)
+                } else {
+                    a / a.hypot(b)
+                }
+            }),
+            ..none
+        },
+        "logistic_share" => Exact {
+            real2: Some(|a, b| if a == b { 0.5 } else { 1.0 / (1.0 + (b - a).exp()) }),
+            complex2: Some(|a, b| 1.0 / (1.0 + (b - a).exp())),
+            ..none
+        },
         "logaddexp" => Exact {
             real2: Some(|a, b| {
                 if a.is_nan() || b.is_nan() {

@@ -338,6 +338,29 @@ impl LastAxis {
     }
 }
 
+/// The first index below zero, if there is one.
+pub fn first_negative(idx: View<'_>) -> Option<i64> {
+    if idx.size() == 0 {
+        return None;
+    }
+    let lines = LastAxis::new(idx.shape(), idx.strides());
+    let size = idx.dtype().size() as isize;
+    let mut at = Odometer::at(lines.outer.as_slice(), 0);
+    for _ in 0..idx.size() / lines.len {
+        for i in 0..lines.len {
+            // SAFETY: the view vouches for its elements.
+            let index = unsafe {
+                read_index(idx.ptr().offset((at.offset() + i as isize * lines.step) * size), idx.dtype())
+            };
+            if index < 0 {
+                return Some(index);
+            }
+        }
+        at.step();
+    }
+    None
+}
+
 /// `out[.., i, ..] = src[.., idx[.., i, ..], ..]` along `axis`. `idx` has `out`'s shape; on the other axes `src` has too.
 pub fn take_along_axis(src: View<'_>, idx: View<'_>, axis: usize, out: Out<'_>) -> Result<(), OutOfBounds> {
     if out.size() == 0 {

@@ -35,7 +35,7 @@ pub mod window;
 pub use arange::{Spaced, arange, spaced};
 pub use copy::{copy_each, copy_into};
 pub use dtype::{C64, Dtype, Element};
-pub use gather::{OutOfBounds, gather, take_along_axis};
+pub use gather::{OutOfBounds, first_negative, gather, take_along_axis};
 pub use half::{bf16, f16};
 pub use map::{cast, fill};
 pub use matmul::matmul;

@@ -38,6 +38,33 @@ fn exponential_below(x: &Array, below: &Array) -> Result<Array> {
     ops::try_where_(&ops::try_greater(x, &zero_like(x))?, x, below)
 }
 
+/// `log Σ eˣ` along an axis in two parts, because their sum would lose the second beside a large first: the greatest `x`,
+/// and the logarithm of the sum of `e^(x − greatest)`.
+pub(crate) struct Normalizer {
+    /// The greatest element, 0 where that is infinite; the axis has extent 1. Derivatives do not depend on it.
+    pub(crate) shift: Array,
+    /// The elements less the greatest.
+    pub(crate) shifted: Array,
+    /// The logarithm of the sum of their exponentials; the axis has extent 1.
+    pub(crate) log_sum: Array,
+}
+
+impl Normalizer {
+    pub(crate) fn new(x: &Array, axis: isize) -> Result<Self> {
+        let peak = ops::try_stop_gradient(&ops::try_max_axes(x, &[axis], true)?)?;
+        let shift = ops::try_where_(&ops::try_isfinite(&peak)?, &peak, &zero_like(&peak))?;
+        let shifted = ops::try_subtract(x, &shift)?;
+        let sum = ops::try_sum_axes(&ops::try_exp(&shifted)?, &[axis], true)?;
+        // The greatest term is 1, unless all are −∞: then nothing flows back from the logarithm.
+        let sum = if x.dtype().is_complex() {
+            sum
+        } else {
+            ops::try_maximum(&sum, &ops::constant_like(&sum, 0.5))?
+        };
+        Ok(Self { shift, shifted, log_sum: ops::try_log(&sum)? })
+    }
+}
+
 function! {
     /// `max(x, 0)`, with the derivative 0 at 0.
     pub fn relu / try_relu(x: &Array) {
@@ -113,7 +140,7 @@ function! {
         ops::try_multiply(&x, &ops::try_sigmoid(&x)?)
     }
 
-    /// `log(1 + eˣ)`, without overflow.
+    /// `log(1 + eˣ)`, without overflow; all its derivatives are right at 0, too.
     pub fn softplus / try_softplus(x: &Array) {
         let x = inexact(x);
         ops::try_logaddexp(&x, &zero_like(&x))
@@ -173,10 +200,14 @@ function! {
         ops::try_softmax(&ops::try_negative(&inexact(x))?, &[axis])
     }
 
-    /// `x − log Σ eˣ` along an axis, without overflow.
+    /// `x − log Σ eˣ` along an axis, without overflow, and without loss of digits at any magnitude.
     pub fn log_softmax / try_log_softmax(x: &Array, axis: isize) {
         let x = inexact(x);
-        ops::try_subtract(&x, &ops::try_logsumexp_axes(&x, &[axis], true)?)
+        if x.size() == 0 {
+            return ops::try_subtract(&x, &ops::try_logsumexp_axes(&x, &[axis], true)?);
+        }
+        let Normalizer { shifted, log_sum, .. } = Normalizer::new(&x, axis)?;
+        ops::try_subtract(&shifted, &log_sum)
     }
 
     /// 1 where `x ≥ threshold`, 0 elsewhere, as `int32`. It has no gradient.

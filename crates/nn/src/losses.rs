@@ -3,7 +3,7 @@
 //! Each gives one number per element or per example and reduces them as [`Reduction`] says. Losses over classes
 //! take logits, the scores before softmax, because logarithm and exponential cancel there without rounding.
 
-use crate::functional::{inexact, relu, softplus, try_relu};
+use crate::functional::{Normalizer, inexact, relu, try_relu};
 use covector_core::shape::ShapeText;
 use covector_core::{Array, Error, Result, ops};
 
@@ -92,11 +92,7 @@ pub fn try_cross_entropy_with(logits: &Array, targets: &Array, options: &CrossEn
     let logits = inexact(logits);
     let mut examples = logits.shape().to_vec();
     examples.remove(class_axis(OP, &logits, axis)?);
-    let score = if targets.shape() == logits.shape() {
-        ops::try_sum_axes(&ops::try_multiply(&logits, targets)?, &[axis], false)?
-    } else if targets.shape() == examples {
-        chosen(OP, &logits, targets, axis)?
-    } else {
+    if targets.shape() != logits.shape() && targets.shape() != examples {
         return Err(Error::shape(
             OP,
             format!(
@@ -108,14 +104,31 @@ pub fn try_cross_entropy_with(logits: &Array, targets: &Array, options: &CrossEn
                 ShapeText(logits.shape())
             ),
         ));
+    }
+    if logits.size() == 0 {
+        // Nothing to reduce, or no class to be right: the sum says which.
+        let loss = ops::try_logsumexp_axes(&logits, &[axis], false)?;
+        return reduction.of(&weighted(OP, loss, weights)?);
+    }
+    // Scores are taken from the greatest logit on: beside a large one the logarithm would be lost.
+    let Normalizer { shift, shifted, log_sum } = Normalizer::new(&logits, axis)?;
+    let (shift, log_sum) = (ops::try_squeeze(&shift, &[axis])?, ops::try_squeeze(&log_sum, &[axis])?);
+    let score = if targets.shape() == examples {
+        ops::try_subtract(&chosen(OP, &logits, targets, axis)?, &shift)?
+    } else {
+        let targets = typed_as(targets, &logits);
+        let score = ops::try_sum_axes(&expected(&shifted, &targets)?, &[axis], false)?;
+        // Targets that do not add up to 1 leave a part of the shift, as `log Σ e^logits − Σ logits · target` has it.
+        let rest = 1.0 - ops::try_sum_axes(&targets, &[axis], false)?;
+        ops::try_subtract(&score, &ops::try_multiply(&shift, &rest)?)?
     };
     let score = if label_smoothing > 0.0 {
-        let even = ops::try_mean_axes(&logits, &[axis], false)?;
+        let even = ops::try_mean_axes(&shifted, &[axis], false)?;
         ops::try_add(&(score * (1.0 - label_smoothing)), &(even * label_smoothing))?
     } else {
         score
     };
-    let loss = ops::try_subtract(&ops::try_logsumexp_axes(&logits, &[axis], false)?, &score)?;
+    let loss = ops::try_subtract(&log_sum, &score)?;
     reduction.of(&weighted(OP, loss, weights)?)
 }
 
@@ -161,7 +174,10 @@ pub fn try_binary_cross_entropy_with(
     same_shape(OP, "inputs", inputs, "targets", targets)?;
     let inputs = inexact(inputs);
     let loss = if options.with_logits {
-        ops::try_subtract(&softplus(&inputs), &ops::try_multiply(&inputs, targets)?)?
+        // log(e^(−xt) + e^(x(1−t))): one smooth function, in which nothing cancels.
+        let targets = typed_as(targets, &inputs);
+        let yes = ops::try_multiply(&inputs, &ops::try_negative(&targets)?)?;
+        ops::try_logaddexp(&yes, &ops::try_multiply(&inputs, &(1.0 - &targets))?)?
     } else {
         let yes = ops::try_multiply(targets, &limited_log(&inputs)?)?;
         let no = ops::try_multiply(&(1.0 - inexact(targets)), &limited_log(&(1.0 - &inputs))?)?;
@@ -221,18 +237,16 @@ function! {
         if beta <= 0.0 || beta.is_nan() {
             return Err(Error::value("smooth_l1_loss", format!("beta {beta} is not positive; for the limit 0 use l1_loss")));
         }
-        let away = inexact(&ops::try_abs(&ops::try_subtract(predictions, targets)?)?);
-        let near = ops::try_less(&away, &ops::constant_like(&away, beta))?;
-        let square = ops::try_square(&away)? * (0.5 / beta);
-        reduction.of(&ops::try_where_(&near, &square, &(away - 0.5 * beta))?)
+        let away = inexact(&ops::try_subtract(predictions, targets)?);
+        let near = ops::try_less(&ops::try_abs(&away)?, &ops::constant_like(&away, beta))?;
+        reduction.of(&square_or_line(&away, &near, 0.5 / beta, 1.0, 0.5 * beta)?)
     }
 
-    /// The squared distance halved up to `delta`, and growing as a straight line beyond.
+    /// The squared distance halved up to and at `delta`, and growing as a straight line beyond.
     pub fn huber_loss / try_huber_loss(inputs: &Array, targets: &Array, delta: f64, reduction: Reduction) {
-        let away = inexact(&ops::try_abs(&ops::try_subtract(inputs, targets)?)?);
-        let near = ops::try_minimum(&away, &ops::constant_like(&away, delta))?;
-        let beyond = ops::try_subtract(&away, &near)? * delta;
-        reduction.of(&ops::try_add(&(ops::try_square(&near)? * 0.5), &beyond)?)
+        let away = inexact(&ops::try_subtract(inputs, targets)?);
+        let near = ops::try_less_equal(&ops::try_abs(&away)?, &ops::constant_like(&away, delta))?;
+        reduction.of(&square_or_line(&away, &near, 0.5, delta, 0.5 * delta * delta)?)
     }
 
     /// `−x[target]` for logarithms of probabilities `x` with the classes on an axis.
@@ -249,9 +263,13 @@ function! {
     }
 
     /// `Σ e^target (target − input)` along an axis: the Kullback–Leibler divergence of distributions that are
-    /// both given as logarithms.
+    /// both given as logarithms. A target of −∞, the probability 0, adds nothing.
     pub fn kl_div_loss / try_kl_div_loss(inputs: &Array, targets: &Array, axis: isize, reduction: Reduction) {
-        let terms = ops::try_multiply(&ops::try_exp(targets)?, &ops::try_subtract(targets, inputs)?)?;
+        let targets = inexact(targets);
+        let away = ops::try_subtract(&targets, inputs)?;
+        // 0 · ∞ is kept out; every derivative is 0 there.
+        let away = ops::try_where_(&ops::try_isneginf(&targets)?, &ops::constant_like(&away, 0.0), &away)?;
+        let terms = ops::try_multiply(&ops::try_exp(&targets)?, &away)?;
         reduction.of(&ops::try_sum_axes(&terms, &[axis], false)?)
     }
 
@@ -264,8 +282,10 @@ function! {
         same_shape("gaussian_nll_loss", "inputs", inputs, "variances", variances)?;
         let variances = inexact(variances);
         let variances = ops::try_maximum(&variances, &ops::constant_like(&variances, eps))?;
-        let square = ops::try_square(&ops::try_subtract(targets, inputs)?)?;
-        let loss = ops::try_add(&ops::try_log(&variances)?, &ops::try_divide(&square, &variances)?)? * 0.5;
+        // Divided first: the square of a large distance overflows.
+        let away = ops::try_subtract(targets, inputs)?;
+        let square = ops::try_multiply(&away, &ops::try_divide(&away, &variances)?)?;
+        let loss = ops::try_add(&ops::try_log(&variances)?, &square)? * 0.5;
         reduction.of(&if full { loss + 0.5 * std::f64::consts::TAU.ln() } else { loss })
     }
 
@@ -276,19 +296,27 @@ function! {
 
     /// `log cosh(x − target)`, without overflow.
     pub fn log_cosh_loss / try_log_cosh_loss(inputs: &Array, targets: &Array, reduction: Reduction) {
-        let away = inexact(&ops::try_subtract(inputs, targets)?);
-        let sum = ops::try_logaddexp(&away, &ops::try_negative(&away)?)?;
-        reduction.of(&(sum - std::f64::consts::LN_2))
+        reduction.of(&ops::try_log_cosh(&inexact(&ops::try_subtract(inputs, targets)?))?)
     }
 
-    /// `Σ a b / max(‖a‖ ‖b‖, eps)` along an axis.
+    /// `Σ a b / max(‖a‖ ‖b‖, eps)` along an axis, at any magnitude.
     pub fn cosine_similarity_loss / try_cosine_similarity_loss(
         a: &Array, b: &Array, axis: isize, eps: f64, reduction: Reduction,
     ) {
+        let (a, b) = (inexact(a), inexact(b));
         let dot = |a: &Array, b: &Array| ops::try_sum_axes(&ops::try_multiply(a, b)?, &[axis], false);
-        let norms = ops::try_multiply(&ops::try_sqrt(&dot(a, a)?)?, &ops::try_sqrt(&dot(b, b)?)?)?;
-        let norms = ops::try_maximum(&norms, &ops::constant_like(&norms, eps))?;
-        reduction.of(&ops::try_divide(&dot(a, b)?, &norms)?)
+        // The result does not depend on the scales, so nothing is lost by not differentiating them.
+        let ((a, a_scale), (b, b_scale)) = (scaled(&a, axis)?, scaled(&b, axis)?);
+        let least = ops::try_divide(&ops::try_divide(&ops::constant_like(&a_scale, eps), &a_scale)?, &b_scale)?;
+        // Of a zero vector the root has no derivative, and eps takes its place.
+        let norm = |x: &Array| {
+            let square = dot(x, x)?;
+            let zero = ops::try_equal(&square, &ops::constant_like(&square, 0.0))?;
+            let root = ops::try_sqrt(&ops::try_where_(&zero, &ops::constant_like(&square, 1.0), &square)?)?;
+            ops::try_where_(&zero, &square, &root)
+        };
+        let norms = ops::try_maximum(&ops::try_multiply(&norm(&a)?, &norm(&b)?)?, &least)?;
+        reduction.of(&ops::try_divide(&dot(&a, &b)?, &norms)?)
     }
 
     /// `max(−target · (a − b) + margin, 0)`: where the target is 1, `a` should be larger than `b` by the margin,
@@ -343,8 +371,41 @@ fn chosen(op: &'static str, x: &Array, classes: &Array, axis: isize) -> Result<A
             ),
         ));
     }
-    let places = ops::try_expand_dims(classes, &[axis])?;
-    ops::try_squeeze(&ops::try_take_along_axis(x, &places, axis)?, &[axis])
+    ops::pick_class(op, x, classes, axis)
+}
+
+/// Targets in floating point: integers and truth values in the type of the predictions.
+fn typed_as(targets: &Array, predictions: &Array) -> Array {
+    if targets.dtype().is_inexact() { targets.clone() } else { targets.astype(predictions.dtype()) }
+}
+
+/// `logit · target`, 0 where the target gives no probability to a class that the logit −∞ rules out.
+fn expected(logits: &Array, targets: &Array) -> Result<Array> {
+    let zero = ops::constant_like(logits, 0.0);
+    let out = ops::try_logical_and(&ops::try_isneginf(logits)?, &ops::try_equal(targets, &zero)?)?;
+    ops::try_multiply(&ops::try_where_(&out, &zero, logits)?, targets)
+}
+
+/// `scale · x²` where `near` is true, `slope · |x| − less` elsewhere. The square is of `x` itself: `|x|` has no second
+/// derivative at 0.
+fn square_or_line(x: &Array, near: &Array, scale: f64, slope: f64, less: f64) -> Result<Array> {
+    let inside = ops::try_where_(near, x, &ops::constant_like(x, 0.0))?;
+    ops::try_where_(near, &(ops::try_square(&inside)? * scale), &(ops::try_abs(x)? * slope - less))
+}
+
+/// The array over the greatest magnitude along an axis, and that magnitude without the axis; 1 in place of 0 or an infinity.
+fn scaled(x: &Array, axis: isize) -> Result<(Array, Array)> {
+    if x.size() == 0 {
+        let shape = ops::try_sum_axes(x, &[axis], false)?;
+        return Ok((x.clone(), ops::ones_like(&shape)));
+    }
+    let peak = ops::try_stop_gradient(&ops::try_max_axes(&ops::try_abs(x)?, &[axis], true)?)?;
+    let usable = ops::try_logical_and(
+        &ops::try_isfinite(&peak)?,
+        &ops::try_greater(&peak, &ops::constant_like(&peak, 0.0))?,
+    )?;
+    let scale = ops::try_where_(&usable, &peak, &ops::constant_like(&peak, 1.0))?;
+    Ok((ops::try_divide(x, &scale)?, ops::try_squeeze(&scale, &[axis])?))
 }
 
 fn weighted(op: &'static str, loss: Array, weights: Option<&Array>) -> Result<Array> {

@@ -25,7 +25,17 @@ type Call = unsafe extern "C" fn(
 ) -> *mut ffi::PyObject;
 
 /// Rows that are building blocks of public operations, or that operations written by hand stand in for.
-const HIDDEN: [&str; 3] = ["real_abs", "real_sign", "rint"];
+const HIDDEN: [&str; 9] = [
+    "real_abs",
+    "real_sign",
+    "rint",
+    "complement",
+    "real_hypot",
+    "hypot_share",
+    "logistic_share",
+    "sigmoid_slope",
+    "log_cosh",
+];
 
 /// The rows in a fixed order.
 fn table() -> &'static [Listed] {

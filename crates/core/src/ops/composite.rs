@@ -88,17 +88,9 @@ composites! {
         let x = to_inexact(x);
         ops::try_multiply(&x, &ops::constant_like(&x, std::f64::consts::PI / 180.0))
     };
-    /// The length of the vector `(a, b)`, `√(a² + b²)`, without overflow on the way.
+    /// The length of the vector `(a, b)`, `√(a² + b²)`, without overflow on the way. The derivative at the origin is 0.
     hypot try_hypot: 0.3 .. 2.0, 0.3 .. 2.0; |a, b| {
-        let (a, b) = (ops::try_abs(&to_inexact(a))?, ops::try_abs(&to_inexact(b))?);
-        // The result does not depend on the scale, so nothing is lost by not differentiating it.
-        let scale = ops::try_stop_gradient(&ops::try_maximum(&a, &b)?)?;
-        let usable = ops::try_logical_and(&ops::try_greater(&scale, &ops::zero_of(scale.dtype()))?, &ops::try_isfinite(&scale)?)?;
-        let scale = ops::try_where_(&usable, &scale, &ops::constant_like(&scale, 1.0))?;
-        let square = |x: &Array| ops::try_square(&ops::try_divide(x, &scale)?);
-        let length = ops::try_multiply(&scale, &ops::try_sqrt(&ops::try_add(&square(&a)?, &square(&b)?)?)?)?;
-        // A side without end is as long with any other, even NaN.
-        let endless = ops::try_logical_or(&ops::try_isinf(&a)?, &ops::try_isinf(&b)?)?;
-        ops::try_where_(&endless, &ops::constant_like(&length, f64::INFINITY), &length)
+        let real = |x: &Array| if x.dtype().is_complex() { ops::try_abs(x) } else { Ok(x.clone()) };
+        ops::try_real_hypot(&real(a)?, &real(b)?)
     };
 }

@@ -293,12 +293,9 @@ impl Attention<'_> {
         Ok(dtype)
     }
 
-    /// The scores with what is not to be seen put far below all else.
+    /// The scores, −∞ where nothing is to be seen.
     fn masked(&self, scores: Array) -> Result<Array> {
-        let hidden = ops::constant(
-            if scores.dtype() == Dtype::F64 { f64::MIN } else { f64::from(f32::MIN) },
-            scores.dtype(),
-        );
+        let hidden = ops::constant(f64::NEG_INFINITY, scores.dtype());
         match self.mask {
             Mask::None => Ok(scores),
             Mask::Causal => {
@@ -327,10 +324,10 @@ impl Attention<'_> {
         } else {
             ops::try_maximum(&ops::try_max_axes(scores, &[-1], true)?, &sinks)?
         };
-        let peak = ops::try_stop_gradient(&peak)?;
+        let peak = ops::finite_below(&ops::try_stop_gradient(&peak)?)?;
         let exp = ops::try_exp(&ops::try_subtract(scores, &peak)?)?;
         let sink = ops::try_exp(&ops::try_subtract(&sinks, &peak)?)?;
-        ops::try_divide(&exp, &ops::try_add(&ops::try_sum_axes(&exp, &[-1], true)?, &sink)?)
+        ops::shares(&exp, &ops::try_add(&ops::try_sum_axes(&exp, &[-1], true)?, &sink)?)
     }
 }
 
@@ -389,7 +386,8 @@ op! {
 
     /// Attention: `softmax(scale · q kᵀ) v` for each head. The shapes are `(batch, heads, queries, dims)`,
     /// `(batch, heads of keys, keys, dims)` and `(batch, heads of keys, keys, values)`; several heads of queries in a
-    /// row may share one of keys. The weights are computed in `float32` or wider.
+    /// row may share one of keys. The weights are computed in `float32` or wider. A query that sees no key gets zeros,
+    /// and no gradient flows from it.
     pub fn scaled_dot_product_attention / try_scaled_dot_product_attention(q: &Array, k: &Array, v: &Array, options: &Attention<'_>) {
         let dtype = options.check(q, k, v)?;
         let [q, k, v] = [q, k, v].map(|x| ops::to_dtype(x, dtype));

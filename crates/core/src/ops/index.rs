@@ -31,7 +31,7 @@ pub(crate) fn scatter(
 }
 
 pub(crate) fn take_along(x: &Array, indices: &Array, axis: usize) -> Result<Array> {
-    Array::apply(TakeAlong { axis }, smallvec![x.clone(), indices.clone()])
+    Array::apply(TakeAlong { axis, classes: None }, smallvec![x.clone(), indices.clone()])
 }
 
 pub(crate) fn scatter_along(
@@ -110,6 +110,18 @@ op! {
     pub fn index_update / try_index_update(x: &Array, indices: &[Index], value: &Array, how: Update) {
         Plan::new("index_update", x, indices)?.write("index_update", x, value, Some(how))
     }
+}
+
+/// The element along `axis` that the class in its place chooses, for the loss `op`; `classes` has the shape of `x` without
+/// the axis. Classes are numbered from 0: a negative one is an error when the values are computed, as one that is too large.
+///
+/// # Errors
+/// When the classes are no integers or the shapes do not fit.
+pub fn pick_class(op: &'static str, x: &Array, classes: &Array, axis: isize) -> Result<Array> {
+    check_indices(op, classes)?;
+    let (x, places, axis) = align(op, x, &ops::try_expand_dims(classes, &[axis])?, axis)?;
+    let picked = Array::apply(TakeAlong { axis, classes: Some(op) }, smallvec![x, places])?;
+    ops::try_squeeze(&picked, &[axis as isize])
 }
 
 /// Everything but `axis` broadcast to one shape.

@@ -97,6 +97,32 @@ fn refuse_empty(op: &'static str, x: &Array, axes: &[isize]) -> Result<()> {
     Ok(())
 }
 
+/// A sum of exponentials of which the greatest was made 1; a sum of none of them, where all were −∞, is made a half,
+/// so that its reciprocal and its logarithm are finite and nothing flows back.
+fn counted(sum: &Array) -> Result<Array> {
+    if sum.dtype().is_complex() {
+        return Ok(sum.clone());
+    }
+    ops::try_maximum(sum, &ops::constant_like(sum, 0.5))
+}
+
+/// The peak that a softmax subtracts: the lowest finite number where it is −∞, because −∞ − (−∞) is NaN.
+pub(crate) fn finite_below(peak: &Array) -> Result<Array> {
+    let lowest = match peak.dtype() {
+        Dtype::F16 => f64::from(half::f16::MIN),
+        Dtype::Bf16 => f64::from(half::bf16::MIN),
+        Dtype::F32 => f64::from(f32::MIN),
+        Dtype::F64 => f64::MIN,
+        _ => return Ok(peak.clone()),
+    };
+    ops::try_maximum(peak, &ops::constant_like(peak, lowest))
+}
+
+/// `eˣ` over its sum along `axes`, for `x` from which a peak was subtracted; 0 in place of 0 over 0.
+pub(crate) fn shares(exp: &Array, sum: &Array) -> Result<Array> {
+    ops::try_divide(exp, &counted(sum)?)
+}
+
 macro_rules! reductions {
     ($(
         $(#[$meta:meta])*
@@ -154,17 +180,17 @@ reductions! {
         let sum = reduce("mean", Kind::Sum, &x, axes, keepdims, x.dtype())?;
         ops::try_multiply(&sum, &ops::constant_like(&x, 1.0 / count as f64))
     }
-    /// `log Σ eˣ` without overflow.
+    /// `log Σ eˣ` without overflow. Where all elements are −∞ the gradient is 0.
     logsumexp / try_logsumexp, logsumexp_axes / try_logsumexp_axes: |x, axes, keepdims| {
         let x = ops::to_inexact(x);
         refuse_empty("logsumexp", &x, axes)?;
         let axes = normalize_axes("logsumexp", axes, x.ndim())?;
         let shape = reduced_shape(x.shape(), &axes, keepdims);
         let peak = ops::try_stop_gradient(&reduce_keeping(Kind::Max, &x, axes.clone(), x.dtype())?)?;
-        // An infinite peak would make ∞ − ∞; 0 in its place leaves the infinity to the sum.
-        let peak = ops::try_where_(&ops::try_isfinite(&peak)?, &peak, &ops::zero_of(x.dtype()))?;
-        let sum = reduce_keeping(Kind::Sum, &ops::try_exp(&ops::try_subtract(&x, &peak)?)?, axes, x.dtype())?;
-        ops::reshape_to(&ops::try_add(&ops::try_log(&sum)?, &peak)?, &shape)
+        // An infinite peak would make ∞ − ∞; it is only added in the end.
+        let shift = ops::try_where_(&ops::try_isfinite(&peak)?, &peak, &ops::zero_of(x.dtype()))?;
+        let sum = reduce_keeping(Kind::Sum, &ops::try_exp(&ops::try_subtract(&x, &shift)?)?, axes, x.dtype())?;
+        ops::reshape_to(&ops::try_add(&ops::try_log(&counted(&sum)?)?, &peak)?, &shape)
     }
 }
 
@@ -175,7 +201,8 @@ op! {
         let x = ops::to_inexact(x);
         let away = ops::try_subtract(&x, &try_mean_axes(&x, axes, true)?)?;
         let square = if x.dtype().is_complex() {
-            ops::try_square(&ops::try_abs(&away)?)?
+            // Not the square of the modulus, which is not smooth at 0.
+            ops::try_add(&ops::try_square(&ops::try_real(&away)?)?, &ops::try_square(&ops::try_imag(&away)?)?)?
         } else {
             ops::try_square(&away)?
         };
@@ -189,7 +216,8 @@ op! {
         try_var_axes(x, &every_axis(x), false, 0)
     }
 
-    /// The standard deviation over the given axes: the root of the variance.
+    /// The standard deviation over the given axes: the root of the variance. Where that is 0 it has no derivative, and
+    /// the gradient is NaN.
     pub fn std_axes / try_std_axes(x: &Array, axes: &[isize], keepdims: bool, ddof: usize) {
         ops::try_sqrt(&try_var_axes(x, axes, keepdims, ddof)?)
     }
@@ -199,7 +227,7 @@ op! {
         ops::try_sqrt(&try_var(x)?)
     }
 
-    /// `eˣ / Σ eˣ` over the given axes, without overflow.
+    /// `eˣ / Σ eˣ` over the given axes, without overflow. Where all elements are −∞, it and its gradient are 0.
     pub fn softmax / try_softmax(x: &Array, axes: &[isize]) {
         let x = ops::to_inexact(x);
         if x.size() == 0 {
@@ -208,9 +236,9 @@ op! {
         }
         let axes = normalize_axes("softmax", axes, x.ndim())?;
         let peak = ops::try_stop_gradient(&reduce_keeping(Kind::Max, &x, axes.clone(), x.dtype())?)?;
-        let exp = ops::try_exp(&ops::try_subtract(&x, &peak)?)?;
+        let exp = ops::try_exp(&ops::try_subtract(&x, &finite_below(&peak)?)?)?;
         let sum = reduce_keeping(Kind::Sum, &exp, axes, x.dtype())?;
-        ops::try_divide(&exp, &sum)
+        shares(&exp, &sum)
     }
 
     /// The index of the largest element along an axis, the first if several tie.

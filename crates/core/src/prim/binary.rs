@@ -5,7 +5,7 @@ use crate::array::Array;
 use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply2, gives_bool, tiles};
-use crate::prim::unary::{log, negative, sigmoid, square};
+use crate::prim::unary::{log, negative, square};
 use covector_kernels::{C64, Dtype, math, tile2};
 
 macro_rules! partials {
@@ -96,9 +96,14 @@ fn where_(c: &Array, a: &Array, b: &Array) -> Array {
     crate::error::expect(ops::try_where_(c, a, b))
 }
 
-/// The weight of `a` in `logaddexp(a, b)`: `eᵃ / (eᵃ + eᵇ)`, a half where both are the same infinity.
-fn share(a: &Array, b: &Array) -> Array {
-    sigmoid(&where_(&equal(a, b), &zero(a), &(a - b)))
+fn one(like: &Array) -> Array {
+    ops::constant_like(like, 1.0)
+}
+
+/// `√(a² + b²)` to divide by: 1 in place of 0. Only the origin, where nothing is smooth, feels the difference.
+fn length(a: &Array, b: &Array) -> Array {
+    let h = real_hypot(a, b);
+    where_(&equal(&h, &zero(&h)), &one(&h), &h)
 }
 
 fn zero(like: &Array) -> Array {
@@ -151,17 +156,20 @@ rows! {
              }
          }]
          [uint |a, b| a.checked_rem(b).unwrap_or(a)] [bool |a, b| a & !b]};
-    /// `a` to the power `b`. Integers: zero for a negative exponent, and wrapping.
+    /// `a` to the power `b`. Integers: zero for a negative exponent, and wrapping. The derivative in `b` is 0 where
+    /// `a` is 0 and `b` is not negative.
     power try_power: Same => Same, on (0.3, 2.0) (-2.0, 2.0),
         d (
             |t, a, b, _y| {
-                let zero_exponent = ops::equal(b, &zero(b));
-                t * where_(&zero_exponent, &zero(t), &(b * power(a, &(b - 1.0))))
+                // At a = b = 0 this is 0 times infinity, and only there is it kept from that: with b = 0 elsewhere
+                // the derivative in b still counts.
+                let neither = ops::logical_and(&equal(a, &zero(a)), &equal(b, &zero(b)));
+                t * (b * power(&where_(&neither, &one(a), a), &(b - 1.0)))
             },
-            |t, a, _b, y| {
-                let one = ops::constant_like(a, 1.0);
-                let safe = where_(&ops::equal(a, &zero(a)), &one, a);
-                t * (y * log(&safe))
+            |t, a, b, y| {
+                // Powers of 0 with b ≥ 0 are flat, log 0 notwithstanding.
+                let flat = ops::logical_and(&equal(a, &zero(a)), &greater_equal(b, &zero(b)));
+                t * (y * log(&where_(&flat, &one(a), a)))
             }
         ),
         {[math pow] [int |a, b| if b < 0 { 0 } else { wrapping_power!(a, b) }]
@@ -182,17 +190,36 @@ rows! {
         ),
         {[real |a, b| if a < b || a.is_nan() { a } else { b }] [int |a, b| a.min(b)] [uint |a, b| a.min(b)]
          [bool |a, b| a & b] [c64 |a, b| if before(a, b) || a.is_nan() { a } else { b }]};
-    /// The angle of the point `(b, a)`: the inverse tangent of `a / b` in the right quadrant.
+    /// The angle of the point `(b, a)`: the inverse tangent of `a / b` in the right quadrant. The derivative at the
+    /// origin is 0.
     arctan2 try_arctan2: Float => Same, on (0.3, 2.0) (0.3, 2.0),
         d (
-            |t, a, b, _y| t * (b / (square(a) + square(b))),
-            |t, a, b, _y| negative(&(t * (a / (square(a) + square(b)))))
+            |t, a, b, _y| t * (hypot_share(b, a) / length(a, b)),
+            |t, a, b, _y| negative(&(t * (hypot_share(a, b) / length(a, b))))
         ),
         {[math atan2]};
-    /// `log(eᵃ + eᵇ)` without overflow.
+    /// The length of the vector `(a, b)` of real numbers; see `hypot` for the one that also takes complex arrays.
+    real_hypot try_real_hypot: Float => Same, on (0.3, 2.0) (0.3, 2.0),
+        d (|t, a, b, _y| t * hypot_share(a, b), |t, a, b, _y| t * hypot_share(b, a)),
+        {[math hypot]};
+    /// `a/√(a² + b²)`, the derivative of [`real_hypot`]; 0 at the origin.
+    hypot_share try_hypot_share: Float => Same, on (0.3, 2.0) (0.3, 2.0),
+        d (
+            |t, a, b, _y| t * (square(&hypot_share(b, a)) / length(a, b)),
+            |t, a, b, y| negative(&(t * (y * hypot_share(b, a) / length(a, b))))
+        ),
+        {[math hypot_share]};
+    /// `log(eᵃ + eᵇ)` without overflow. The derivatives at equal infinities are ½.
     logaddexp try_logaddexp: Float => Same, on (-2.0, 2.0) (-2.0, 2.0),
-        d (|t, a, b, _y| t * share(a, b), |t, a, b, _y| t * share(b, a)),
+        d (|t, a, b, _y| t * logistic_share(a, b), |t, a, b, _y| t * logistic_share(b, a)),
         {[math logaddexp] [c64 |a, b| math::c64::logaddexp(a, b)]};
+    /// `eᵃ/(eᵃ + eᵇ)`, the derivative of [`logaddexp`]: smooth at `a = b`, and accurate in both tails.
+    logistic_share try_logistic_share: Float => Same, on (-2.0, 2.0) (-2.0, 2.0),
+        d (
+            |t, a, b, y| t * (y * logistic_share(b, a)),
+            |t, a, b, y| negative(&(t * (y * logistic_share(b, a))))
+        ),
+        {[math logistic_share] [c64 |a, b| math::c64::logistic_share(a, b)]};
     /// Whether `a = b`.
     equal try_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
         {[real |a, b| a == b] [int |a, b| a == b] [uint |a, b| a == b] [bool |a, b| a == b] [c64 |a, b| a == b]};

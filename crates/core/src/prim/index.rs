@@ -126,6 +126,43 @@ impl Scatter {
         ops::scatter(kind, target, &x[2..], self.axes.clone(), updates)
     }
 
+    /// The product of the factors that are zero, `count` of them in each place, and its tangent.
+    ///
+    /// The product of n factors is their elementary symmetric polynomial of degree n, which Newton's identities make
+    /// from the sums of their powers. That is exact in every derivative, and needs no more than a scatter of sums.
+    /// Of more than three zeros all derivatives up to the third vanish.
+    fn product_of_zeros(
+        &self,
+        x: &[Array],
+        count: &Array,
+        factors: &[Array; 2],
+        tangents: &[Array; 2],
+    ) -> Result<(Array, Array)> {
+        let sum = |f: &dyn Fn(usize) -> Array| self.again(Kind::Add, x, &f(0), &f(1));
+        let p1 = sum(&|i| factors[i].clone())?;
+        let p2 = sum(&|i| ops::square(&factors[i]))?;
+        let p3 = sum(&|i| &ops::square(&factors[i]) * &factors[i])?;
+        let d1 = sum(&|i| tangents[i].clone())?;
+        let d2 = sum(&|i| &tangents[i] * &factors[i] * 2.0)?;
+        let d3 = sum(&|i| &tangents[i] * &ops::square(&factors[i]) * 3.0)?;
+        let square = ops::square(&p1);
+        let two = (&square - &p2) * 0.5;
+        let three = (&square * &p1 - &p1 * &p2 * 3.0 + &p3 * 2.0) / 6.0;
+        let slope_two = &p1 * &d1 - &d2 * 0.5;
+        let slope_three = (&square * &d1 * 3.0 - (&d1 * &p2 + &p1 * &d2) * 3.0 + &d3 * 2.0) / 6.0;
+        let none = ops::zero_of(count.dtype());
+        let pick = |cases: [&Array; 4]| -> Result<Array> {
+            let mut chosen = none.clone();
+            for (n, case) in cases.into_iter().enumerate().rev() {
+                let here = ops::try_equal(count, &ops::constant_like(count, n as f64))?;
+                chosen = ops::try_where_(&here, case, &chosen)?;
+            }
+            Ok(chosen)
+        };
+        let one = ops::constant_like(count, 1.0);
+        Ok((pick([&one, &p1, &two, &three])?, pick([&none, &d1, &slope_two, &slope_three])?))
+    }
+
     /// What stands in `target` at each update's place.
     fn read(&self, x: &[Array], target: &Array) -> Result<Array> {
         ops::gather(target, &x[2..], self.axes.clone(), self.slice(x))
@@ -222,23 +259,31 @@ impl Structured for Scatter {
                 ops::try_divide(&self.again(Kind::Add, x, &base, &moved)?, &count)?
             }
             Kind::Prod => {
-                // Σ tᵢ · (product of the other factors), with zeros counted instead of divided by.
+                // The product P of the factors that are not zero times the product Q of those that are.
                 let one = ops::constant_like(&x[0], 1.0);
                 let is_zero = |v: &Array| ops::try_equal(v, &ops::zero_of(v.dtype()));
-                let (zero0, zero1) = (is_zero(&x[0])?, is_zero(&x[1])?);
-                let safe0 = ops::try_where_(&zero0, &one, &x[0])?;
-                let safe1 = ops::try_where_(&zero1, &one, &x[1])?;
-                let number = |hit: &Array| ops::to_dtype(hit, t0.dtype());
-                let zeros = self.again(Kind::Add, x, &number(&zero0), &number(&zero1))?;
-                let product = self.again(Kind::Prod, x, &safe0, &safe1)?;
-                let term = |t: &Array, safe: &Array, own: &Array, zeros: &Array, product: &Array| {
-                    let others = ops::try_subtract(zeros, &number(own))?;
-                    let share = ops::try_multiply(t, &ops::try_divide(product, safe)?)?;
-                    ops::try_where_(&is_zero(&others)?, &share, &zero)
+                let zeros = [is_zero(&x[0])?, is_zero(&x[1])?];
+                let choose = |at: usize, a: &Array, b: &Array| ops::try_where_(&zeros[at], a, b);
+                let safe = [choose(0, &one, &x[0])?, choose(1, &one, &x[1])?];
+                let product = self.again(Kind::Prod, x, &safe[0], &safe[1])?;
+                let share = |at: usize, t: &Array, product: &Array| {
+                    choose(at, &zero, &ops::try_multiply(t, &ops::try_divide(product, &safe[at])?)?)
                 };
-                let base = term(&t0, &safe0, &zero0, &zeros, &product)?;
-                let moved = term(&t1, &safe1, &zero1, &self.read(x, &zeros)?, &self.read(x, &product)?)?;
-                self.again(Kind::Add, x, &base, &moved)?
+                let of_others = self.again(
+                    Kind::Add,
+                    x,
+                    &share(0, &t0, &product)?,
+                    &share(1, &t1, &self.read(x, &product)?)?,
+                )?;
+                let number = |hit: &Array| ops::to_dtype(hit, t0.dtype());
+                let count = self.again(Kind::Add, x, &number(&zeros[0]), &number(&zeros[1]))?;
+                let factors = [choose(0, &x[0], &zero)?, choose(1, &x[1], &zero)?];
+                let tangents = [choose(0, &t0, &zero)?, choose(1, &t1, &zero)?];
+                let (vanished, slope) = self.product_of_zeros(x, &count, &factors, &tangents)?;
+                ops::try_add(
+                    &ops::try_multiply(&of_others, &vanished)?,
+                    &ops::try_multiply(&product, &slope)?,
+                )?
             }
         })])
     }
@@ -247,6 +292,8 @@ impl Structured for Scatter {
 /// One element of input 0 for each element of input 1, an index along `axis`; the shapes agree elsewhere.
 pub(crate) struct TakeAlong {
     pub(crate) axis: usize,
+    /// The loss that asks, if the indices are classes: these do not count from the end.
+    pub(crate) classes: Option<&'static str>,
 }
 
 impl Primitive for TakeAlong {
@@ -260,16 +307,30 @@ impl Primitive for TakeAlong {
         Derivative::Linear(self)
     }
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
-        Ok(vec![ops::take_along(&batch.full(0)?, &batch.full(1)?, self.axis + 1)?])
+        let take = TakeAlong { axis: self.axis + 1, classes: self.classes };
+        Ok(vec![Array::apply(take, smallvec![batch.full(0)?, batch.full(1)?])?])
     }
     fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let op = self.classes.unwrap_or("take_along_axis");
+        if self.classes.is_some()
+            && let Some(class) = kernels::first_negative(inputs[1].view())
+        {
+            let count = inputs[0].shape()[self.axis];
+            return Err(Error::index(
+                op,
+                format!("class {class} is negative; the classes are numbered from 0 to {}", count.max(1) - 1),
+            ));
+        }
         let mut out = Data::alloc("take_along_axis", outs[0].dtype, &outs[0].shape)?;
         kernels::take_along_axis(inputs[0].view(), inputs[1].view(), self.axis, out.out())
-            .map_err(out_of_bounds("take_along_axis"))?;
+            .map_err(out_of_bounds(op))?;
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("axis", Param::Int(self.axis as i64));
+        if let Some(op) = self.classes {
+            params.put("classes", Param::Text(op));
+        }
     }
 }
 
@@ -290,9 +351,11 @@ impl Linear for TakeAlong {
         let mut line: Shape = smallvec![1; shape.len()];
         line[axis] = shape[axis];
         let places = ops::reshape_to(&ops::try_arange(0, extent, 1, Dtype::I32)?, &line)?;
-        let index = ops::to_dtype(&x[1], Dtype::I32);
-        let from_end = ops::try_add(&index, &Array::scalar(extent))?;
-        let index = ops::try_where_(&ops::try_less(&index, &Array::scalar(0i32))?, &from_end, &index)?;
+        let mut index = ops::to_dtype(&x[1], Dtype::I32);
+        if self.classes.is_none() {
+            let from_end = ops::try_add(&index, &Array::scalar(extent))?;
+            index = ops::try_where_(&ops::try_less(&index, &Array::scalar(0i32))?, &from_end, &index)?;
+        }
         ops::try_where_(&ops::try_equal(&places, &index)?, ct, &ops::zero_of(ct.dtype())).map(Some)
     }
 }

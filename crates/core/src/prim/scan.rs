@@ -75,10 +75,10 @@ impl Structured for Scan {
             Kind::Prod => self.doubling_tangent(x, t, 1.0, |p, q, d, e| Ok((p * q, &(d * q) + &(p * e))))?,
             Kind::LogAddExp => self.doubling_tangent(x, t, f64::NEG_INFINITY, |p, q, d, e| {
                 let y = ops::try_logaddexp(p, q)?;
-                // log 0 has no weight; a finite stand-in keeps −∞ − (−∞) out.
+                // log 0 has no weight.
                 let started = ops::try_greater(&y, &ops::constant_like(&y, f64::NEG_INFINITY))?;
-                let safe = ops::try_where_(&started, &y, &ops::zero_of(y.dtype()))?;
-                let tangent = &(d * &ops::exp(&(p - &safe))) + &(e * &ops::exp(&(q - &safe)));
+                let both = &(d * &ops::try_logistic_share(p, q)?) + &(e * &ops::try_logistic_share(q, p)?);
+                let tangent = ops::try_where_(&started, &both, &ops::zero_of(both.dtype()))?;
                 Ok((y, tangent))
             })?,
             Kind::Max | Kind::Min => {

@@ -29,6 +29,14 @@ fn one_minus(x: &Array) -> Array {
     one - x
 }
 
+/// `t/√(x² + 1)`; for real numbers without overflow of the square.
+fn asinh_slope(t: &Array, x: &Array) -> Array {
+    if x.dtype().is_complex() {
+        return t * rsqrt(&(square(x) + 1.0));
+    }
+    t / crate::error::expect(ops::try_real_hypot(x, &ops::constant_like(x, 1.0)))
+}
+
 macro_rules! partial {
     (zero) => {
         Partials::Zero
@@ -98,7 +106,7 @@ rows! {
     /// Minus `x`.
     negative try_negative: Same => Same, on (-2.0, 2.0), d (|t, _x, _y| negative(t)),
         {[real |x| -x] [int |x| x.wrapping_neg()] [uint |x| x.wrapping_neg()] [c64 |z| -z]};
-    /// The absolute value of a real `x`; see `abs` for the one that also takes complex arrays.
+    /// The absolute value of a real `x`; see `abs` for the one that also takes complex arrays. The derivative at 0 is 0.
     real_abs try_real_abs: Same => Same, on (0.2, 2.0), d (|t, x, _y| t * sign(x)),
         {[real |x| x.abs()] [int |x| x.wrapping_abs()] [uint |x| x] [bool |x| x]};
     /// The sign of `x`: −1, 0 or 1; 0 for NaN.
@@ -109,6 +117,9 @@ rows! {
     square try_square: Same => Same, on (-2.0, 2.0), d (|t, x, _y| t * (x * 2.0)),
         {[real |x| x * x] [int |x| x.wrapping_mul(x)] [uint |x| x.wrapping_mul(x)] [bool |x| x]
          [c64 |z| math::c64::square(z)]};
+    /// `1 − x²`, accurate where `x` is near ±1.
+    complement try_complement: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * (x * -2.0)),
+        {[real |x| (1.0 - x) * (1.0 + x)] [c64 |z| math::c64::complement(z)]};
     /// The square root, `√x`.
     sqrt try_sqrt: Float => Same, on (0.3, 3.0), d (|t, _x, y| t / (y * 2.0)),
         {[real |x| x.sqrt()] [c64 |z| math::c64::sqrt(z)]};
@@ -125,7 +136,7 @@ rows! {
     exp2 try_exp2: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * (y * LN_2)),
         {[math exp2] [c64 |z| math::c64::exp2(z)]};
     /// `eˣ − 1`, accurate near zero.
-    expm1 try_expm1: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * (y + 1.0)),
+    expm1 try_expm1: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * exp(x)),
         {[math expm1] [c64 |z| math::c64::expm1(z)]};
     /// The natural logarithm.
     log try_log: Float => Same, on (0.3, 3.0), d (|t, x, _y| t / x),
@@ -158,22 +169,22 @@ rows! {
     tanh try_tanh: Float => Same, on (-2.0, 2.0), d (|t, _x, y| t * one_minus(&square(y))),
         {[math tanh] [c64 |z| math::c64::tanh(z)]};
     /// The inverse sine.
-    arcsin try_arcsin: Float => Same, on (-0.8, 0.8), d (|t, x, _y| t * rsqrt(&(1.0 - square(x)))),
+    arcsin try_arcsin: Float => Same, on (-0.8, 0.8), d (|t, x, _y| t * rsqrt(&complement(x))),
         {[math asin] [c64 |z| math::c64::asin(z)]};
     /// The inverse cosine.
-    arccos try_arccos: Float => Same, on (-0.8, 0.8), d (|t, x, _y| negative(&(t * rsqrt(&(1.0 - square(x)))))),
+    arccos try_arccos: Float => Same, on (-0.8, 0.8), d (|t, x, _y| negative(&(t * rsqrt(&complement(x))))),
         {[math acos] [c64 |z| math::c64::acos(z)]};
     /// The inverse tangent.
     arctan try_arctan: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t / (square(x) + 1.0)),
         {[math atan] [c64 |z| math::c64::atan(z)]};
     /// The inverse hyperbolic sine.
-    arcsinh try_arcsinh: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * rsqrt(&(square(x) + 1.0))),
+    arcsinh try_arcsinh: Float => Same, on (-2.0, 2.0), d (|t, x, _y| asinh_slope(t, x)),
         {[math asinh] [c64 |z| math::c64::asinh(z)]};
     /// The inverse hyperbolic cosine.
     arccosh try_arccosh: Float => Same, on (1.4, 4.0), d (|t, x, _y| t * (rsqrt(&(x - 1.0)) * rsqrt(&(x + 1.0)))),
         {[math acosh] [c64 |z| math::c64::acosh(z)]};
     /// The inverse hyperbolic tangent.
-    arctanh try_arctanh: Float => Same, on (-0.8, 0.8), d (|t, x, _y| t / (1.0 - square(x))),
+    arctanh try_arctanh: Float => Same, on (-0.8, 0.8), d (|t, x, _y| t / complement(x)),
         {[math atanh] [c64 |z| math::c64::atanh(z)]};
     /// The error function, `2/√π ∫₀ˣ e^(−s²) ds`.
     erf try_erf: Float => Same, on (-2.0, 2.0),
@@ -184,8 +195,15 @@ rows! {
         d (|t, _x, y| t * (exp(&square(y)) * (PI.sqrt() / 2.0))),
         {[math erfinv]};
     /// The logistic function, `1/(1 + e⁻ˣ)`.
-    sigmoid try_sigmoid: Float => Same, on (-3.0, 3.0), d (|t, _x, y| t * (y * one_minus(y))),
+    sigmoid try_sigmoid: Float => Same, on (-3.0, 3.0), d (|t, x, _y| t * sigmoid_slope(x)),
         {[math sigmoid] [c64 |z| math::c64::sigmoid(z)]};
+    /// The derivative of [`sigmoid`], `eˣ/(1 + eˣ)²`: made from `x`, because a sigmoid near 1 has lost the distance to 1.
+    sigmoid_slope try_sigmoid_slope: Float => Same, on (-3.0, 3.0),
+        d (|t, x, y| negative(&(t * (y * tanh(&(x * 0.5)))))),
+        {[math sigmoid_slope] [c64 |z| math::c64::sigmoid_slope(z)]};
+    /// The logarithm of the hyperbolic cosine, without overflow.
+    log_cosh try_log_cosh: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * tanh(x)),
+        {[math log_cosh]};
     /// The largest integer that is not above `x`.
     floor try_floor: Same => Same, on (0.1, 0.9), d zero,
         {[real |x| x.floor()] [int |x| x] [uint |x| x] [bool |x| x]};
@@ -224,7 +242,7 @@ rows! {
          [c64 |z| z.re == f32::NEG_INFINITY && z.im == 0.0]};
 }
 
-/// The absolute value; for complex arrays the modulus, a `float32` array.
+/// The absolute value; for complex arrays the modulus, a `float32` array. The derivative at 0 is 0.
 ///
 /// # Errors
 /// When the element type is not supported.
@@ -232,7 +250,7 @@ pub fn try_abs(x: &Array) -> Result<Array> {
     if x.dtype().is_complex() { ops::complex_abs(x) } else { try_real_abs(x) }
 }
 
-/// The absolute value; for complex arrays the modulus, a `float32` array.
+/// The absolute value; for complex arrays the modulus, a `float32` array. The derivative at 0 is 0.
 ///
 /// # Panics
 /// When the element type is not supported.
@@ -259,7 +277,7 @@ pub fn sign(x: &Array) -> Array {
 }
 
 impl Array {
-    /// The absolute value; for complex arrays the modulus, a `float32` array.
+    /// The absolute value; for complex arrays the modulus, a `float32` array. The derivative at 0 is 0.
     ///
     /// # Panics
     /// When the element type is not supported.

@@ -165,6 +165,41 @@ pub fn logaddexp(a: f32, b: f32) -> f32 {
     if a.is_nan() { a } else { sum }
 }
 
+/// The part of `eᵃ` in `eᵃ + eᵇ`, a half for equal infinities.
+#[inline(always)]
+pub fn logistic_share(a: f32, b: f32) -> f32 {
+    // The difference of equal infinities is NaN.
+    let gap = if a == b { 0.0 } else { a - b };
+    // What rounding took from the difference (Knuth), which exp would make several units in the last place of.
+    let part = gap - a;
+    let lost = (a - (gap - part)) - (b + part);
+    let lost = if lost.is_finite() { lost } else { 0.0 };
+    let share = sigmoid(gap);
+    share.mul_add(lost * (1.0 - share), share)
+}
+
+/// The logarithm of the hyperbolic cosine, accurate near zero, without overflow.
+#[inline(always)]
+pub fn log_cosh(x: f32) -> f32 {
+    wide::log_cosh(f64::from(x)) as f32
+}
+
+/// The length of the vector (a, b), without overflow on the way.
+#[inline(always)]
+pub fn hypot(a: f32, b: f32) -> f32 {
+    let (x, y) = (f64::from(a), f64::from(b));
+    let length = x.mul_add(x, y * y).sqrt() as f32;
+    let infinite = a.abs() == f32::INFINITY || b.abs() == f32::INFINITY;
+    if infinite { f32::INFINITY } else { length }
+}
+
+/// `a` over the length of the vector (a, b): 0 for no length, and the limit along an axis or diagonal for an
+/// infinite one.
+#[inline(always)]
+pub fn hypot_share(a: f32, b: f32) -> f32 {
+    wide::hypot_share(f64::from(a), f64::from(b)) as f32
+}
+
 /// Logarithm to base 2.
 #[inline(always)]
 pub fn log2(x: f32) -> f32 {
@@ -349,6 +384,14 @@ pub fn sigmoid(x: f32) -> f32 {
     let q = e / (1.0 + e);
     let m = if x < 0.0 { e } else { 1.0 };
     (-m).mul_add(q, m)
+}
+
+/// The derivative of [`sigmoid`], accurate in both tails.
+#[inline(always)]
+pub fn sigmoid_slope(x: f32) -> f32 {
+    let e = exp(-x.abs());
+    let d = 1.0 + e;
+    e / (d * d)
 }
 
 /// The error function.

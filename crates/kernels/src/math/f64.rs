@@ -245,6 +245,75 @@ pub fn logaddexp(a: f64, b: f64) -> f64 {
     if a.is_nan() { a } else { sum }
 }
 
+/// The part of `eᵃ` in `eᵃ + eᵇ`, a half for equal infinities.
+#[inline(always)]
+pub fn logistic_share(a: f64, b: f64) -> f64 {
+    // The difference of equal infinities is NaN.
+    let gap = if a == b { 0.0 } else { a - b };
+    // What rounding took from the difference (Knuth), which exp would make several units in the last place of.
+    let part = gap - a;
+    let lost = (a - (gap - part)) - (b + part);
+    let lost = if lost.is_finite() { lost } else { 0.0 };
+    let share = sigmoid(gap);
+    share.mul_add(lost * (1.0 - share), share)
+}
+
+/// The logarithm of the hyperbolic cosine, accurate near zero, without overflow.
+#[inline(always)]
+pub fn log_cosh(x: f64) -> f64 {
+    let a = x.abs();
+    // cosh x = 1 + 2 sinh²(x/2): no digits are lost near zero.
+    let half = sinh(if a < 1.0 { 0.5 * x } else { 0.0 });
+    let small = log1p(2.0 * half * half);
+    let big = (a - LN_2) + log1p(exp(-2.0 * a));
+    if a < 1.0 { small } else { big }
+}
+
+/// A power of two that keeps the squares of `a` and `b` in range.
+#[inline(always)]
+fn hypot_scale(a: f64, b: f64) -> f64 {
+    let high = if a.abs() > b.abs() { a.abs() } else { b.abs() };
+    let up = if high < 1e-140 { 4.149515568880993e180 } else { 1.0 }; // 2^600
+    if high > 1e150 { 2.409919865102884e-181 } else { up } // 2^-600
+}
+
+/// The length of the vector (a, b), without overflow on the way.
+#[inline(always)]
+pub fn hypot(a: f64, b: f64) -> f64 {
+    let s = hypot_scale(a, b);
+    let (x, y) = (a * s, b * s);
+    let length = x.mul_add(x, y * y).sqrt() / s;
+    let infinite = a.abs() == f64::INFINITY || b.abs() == f64::INFINITY;
+    if infinite { f64::INFINITY } else { length }
+}
+
+/// `a` over the length of the vector (a, b): 0 for no length, and the limit along an axis or diagonal for an
+/// infinite one.
+#[inline(always)]
+pub fn hypot_share(a: f64, b: f64) -> f64 {
+    let (whole_a, whole_b) = (a.abs() == f64::INFINITY, b.abs() == f64::INFINITY);
+    // Beside an infinite component a finite one counts nothing.
+    let infinite = whole_a || whole_b;
+    let p = if whole_a {
+        1.0f64.copysign(a)
+    } else if infinite {
+        a * 0.0
+    } else {
+        a
+    };
+    let q = if whole_b {
+        1.0
+    } else if infinite {
+        b * 0.0
+    } else {
+        b
+    };
+    let s = hypot_scale(p, q);
+    let (x, y) = (p * s, q * s);
+    let length = x.mul_add(x, y * y).sqrt();
+    if length == 0.0 { x } else { x / length }
+}
+
 /// Logarithm to base 2.
 #[inline(always)]
 pub fn log2(x: f64) -> f64 {
@@ -365,6 +434,14 @@ pub fn sigmoid(x: f64) -> f64 {
     let q = e / (1.0 + e);
     let m = if x < 0.0 { e } else { 1.0 };
     (-m).mul_add(q, m)
+}
+
+/// The derivative of [`sigmoid`], accurate in both tails.
+#[inline(always)]
+pub fn sigmoid_slope(x: f64) -> f64 {
+    let e = exp(-x.abs());
+    let d = 1.0 + e;
+    e / (d * d)
 }
 
 /// The error function.
