@@ -20,6 +20,7 @@ mod run;
 mod shared;
 mod shelves;
 mod sink;
+mod spare;
 mod turn;
 
 use crate::array::{Array, Recipe};

@@ -58,6 +58,10 @@ def share(a, b):
     return sigmoid(np.float64(0) if a == b else a - b)
 
 
+def tail(x):
+    return sigmoid(x) if x < 0 else -np.exp(-x) / (1 + np.exp(-x))
+
+
 def log_cosh(x):
     return x * x / 2 if abs(x) < 1e-9 else np.logaddexp(x, -x) - np.log(2)
 
@@ -107,6 +111,10 @@ UNARY = {
     "erf": (sp.erf, mp.erf),
     "erfinv": (erfinv, mp.erfinv),
     "sigmoid": (sigmoid, lambda x: 1 / (1 + mp.exp(-x)) if x > 0 else mp.exp(x) / (1 + mp.exp(x))),
+    "logistic": (sigmoid, lambda x: 1 / (1 + mp.exp(-x))),
+    "sigmoid_tail": (tail, lambda x: mp.exp(x) / (1 + mp.exp(x)) if x < 0 else -1 / (1 + mp.exp(x))),
+    "sigmoid_of_tail": (lambda w: 1 + w if np.signbit(w) else w, None),
+    "slope_of_tail": (lambda w: abs(w) * (1 - abs(w)), lambda w: abs(w) * (1 - abs(w))),
     "sigmoid_slope": (slope, lambda x: mp.exp(-abs(x)) / (1 + mp.exp(-abs(x))) ** 2),
     "log_cosh": (log_cosh, lambda x: mp.log(mp.cosh(x))),
     "complement": (lambda x: (1 - x) * (1 + x), lambda x: (1 - x) * (1 + x)),

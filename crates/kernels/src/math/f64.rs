@@ -436,6 +436,14 @@ pub fn sigmoid(x: f64) -> f64 {
     (-m).mul_add(q, m)
 }
 
+/// [`sigmoid`] below 0, and `sigmoid(x) - 1`, negative or -0, from 0 on: accurate in both tails.
+#[inline(always)]
+pub fn sigmoid_tail(x: f64) -> f64 {
+    let e = exp(-x.abs());
+    let q = e / (1.0 + e);
+    if x < 0.0 { q } else { -q }
+}
+
 /// The derivative of [`sigmoid`], accurate in both tails.
 #[inline(always)]
 pub fn sigmoid_slope(x: f64) -> f64 {
