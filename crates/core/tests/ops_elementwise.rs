@@ -110,7 +110,12 @@ fn exact(name: &str) -> Option<Exact> {
         "arccosh" => both(f64::acosh, |z| z.acosh()),
         "arctanh" => both(f64::atanh, |z| z.atanh()),
         "erf" => real(erf),
-        "sigmoid" => real(|x| 1.0 / (1.0 + (-x).exp())),
+        "sigmoid_tail" => {
+            real(|x| ((-x.abs()).exp() / (1.0 + (-x.abs()).exp())).copysign(if x < 0.0 { 1.0 } else { -1.0 }))
+        }
+        "sigmoid_of_tail" => real(|w| if w.is_sign_negative() { 1.0 + w } else { w }),
+        "slope_of_tail" => real(|w| w.abs() * (1.0 - w.abs())),
+        "logistic" => real(|x| 1.0 / (1.0 + (-x).exp())),
         "floor" => Exact { real1: Some(f64::floor), int1: Some(|x| x), ..none },
         "ceil" => Exact { real1: Some(f64::ceil), int1: Some(|x| x), ..none },
         "trunc" => Exact { real1: Some(f64::trunc), int1: Some(|x| x), ..none },

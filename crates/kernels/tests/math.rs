@@ -159,6 +159,14 @@ f32_tests! {
     sigmoid, |x| 1.0 / (1.0 + (-x).exp()), 2.0;
     erf, libm::erf, 2.0;
     erfinv, math::f64::erfinv, 1.0;
+    sigmoid_slope, slope, 4.0;
+    log_cosh, math::f64::log_cosh, 1.0;
+}
+
+/// The slope of the logistic function.
+fn slope(x: f64) -> f64 {
+    let e = (-x.abs()).exp();
+    e / ((1.0 + e) * (1.0 + e))
 }
 
 macro_rules! f64_tests {
@@ -182,6 +190,56 @@ f64_tests! {
     cosh, f64::cosh, 2.0;
     // The reference itself is rounded three times.
     sigmoid, |x| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) }, 3.0;
+}
+
+#[test]
+fn the_logarithm_of_the_hyperbolic_cosine_is_accurate_near_zero_and_far_from_it() {
+    for k in -3000..3000 {
+        let x = f64::from(k) * 1e-2;
+        // By its series where the cosine is nearly 1, by its definition, which loses digits there, elsewhere.
+        let (exact, within) = if x.abs() < 0.03 {
+            let z = x * x;
+            (z * (0.5 + z * (-1.0 / 12.0 + z * (1.0 / 45.0 - z * 17.0 / 2520.0))), 1e-14)
+        } else {
+            (x.cosh().ln(), 1e-12)
+        };
+        let found = math::f64::log_cosh(x);
+        assert!((found - exact).abs() <= within * exact, "{x}: {found}, right {exact}");
+    }
+    for (x, y) in [(0.0, 0.0), (1e-170, 0.0), (1e300, 1e300), (-f64::INFINITY, f64::INFINITY)] {
+        assert_eq!(math::f64::log_cosh(x), y, "{x}");
+    }
+    assert!(math::f64::log_cosh(f64::NAN).is_nan());
+}
+
+#[test]
+fn lengths_neither_overflow_nor_vanish() {
+    let sizes = [0.0f64, 5e-324, 1e-310, 1e-200, 1e-140, 1.0, 3.0, 1e150, 1e200, 1.7e308];
+    for a in sizes {
+        for b in sizes {
+            let exact = a.hypot(b);
+            let found = math::f64::hypot(a, -b);
+            assert!(
+                found == exact || (found - exact).abs() <= 4.0 * f64::EPSILON * exact,
+                "{a} {b}: {found}"
+            );
+            let share = math::f64::hypot_share(-a, b);
+            // The reference needs the length in range.
+            let most = a.max(b);
+            let exact = if a == 0.0 { 0.0 } else { -(a / most) / (a / most).hypot(b / most) };
+            assert!(
+                (share - exact).abs() <= 4.0 * f64::EPSILON * exact.abs(),
+                "{a} {b}: {share}, right {exact}"
+            );
+            let (a, b) = (a as f32, b as f32);
+            if a.is_finite() && b.is_finite() {
+                assert_eq!(math::f32::hypot(a, b), f64::from(a).hypot(f64::from(b)) as f32, "{a} {b}");
+            }
+        }
+    }
+    assert_eq!(math::f64::hypot(f64::NAN, f64::INFINITY), f64::INFINITY);
+    assert!(math::f64::hypot(f64::NAN, 1.0).is_nan() && math::f64::hypot_share(1.0, f64::NAN).is_nan());
+    assert!(math::f64::hypot_share(f64::INFINITY, f64::NAN).is_nan());
 }
 
 #[test]

@@ -128,8 +128,11 @@ function! {
     /// [`gelu`] with a hyperbolic tangent for the error function: `x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`.
     pub fn gelu_approx / try_gelu_approx(x: &Array) once(x) {
         let x = inexact(x);
-        let cubed = ops::try_multiply(&x, &ops::try_square(&x)?)?;
-        let inner = ops::try_add(&x, &(cubed * 0.044_715))? * FRAC_2_PI.sqrt();
+        // The tangent is ±1 in every type long before 16, and the cube of a large number overflows.
+        let limit = |v: f64| ops::constant_like(&x, v);
+        let near = ops::try_minimum(&ops::try_maximum(&x, &limit(-16.0))?, &limit(16.0))?;
+        let cubed = ops::try_multiply(&near, &ops::try_square(&near)?)?;
+        let inner = ops::try_add(&near, &(cubed * 0.044_715))? * FRAC_2_PI.sqrt();
         ops::try_multiply(&x, &((ops::try_tanh(&inner)? + 1.0) * 0.5))
     }
 
@@ -178,7 +181,7 @@ function! {
     /// `x · min(max(x + 3, 0), 6) / 6`.
     pub fn hardswish / try_hardswish(x: &Array) once(x) {
         let x = inexact(x);
-        Ok(ops::try_multiply(&x, &try_relu6(&(&x + 3.0))?)? / 6.0)
+        ops::try_multiply(&x, &(try_relu6(&(&x + 3.0))? / 6.0))
     }
 
     /// `x` limited to the range from `low` to `high`.

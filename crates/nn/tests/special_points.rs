@@ -303,6 +303,35 @@ fn activations_have_their_closed_forms_at_special_points() {
     }
 }
 
+#[test]
+fn activations_of_large_numbers_are_no_larger_and_have_finite_slopes() {
+    let sizes = [
+        (Dtype::F16, [50.0f64, 300.0, 60000.0]),
+        (Dtype::Bf16, [50.0, 1e20, 3e38]),
+        (Dtype::F32, [50.0, 1e20, 3e38]),
+        (Dtype::F64, [50.0, 1e160, 1.7e308]),
+    ];
+    for Activation { name, f, .. } in activations() {
+        // A square that overflows is right to.
+        if name == "relu2" {
+            continue;
+        }
+        for (dtype, sizes) in sizes {
+            for size in sizes.iter().flat_map(|&v| [v, -v]) {
+                let x = Array::new([size]).astype(dtype);
+                let number = |x: &Array| x.astype(Dtype::F64).to_vec::<f64>()[0];
+                let (value, slope) = (number(&f(&x)), number(&reverse(f)(&x)));
+                let bent = number(&reverse(reverse(f))(&x));
+                assert!(value.abs() <= 1.1 * size.abs().max(2.0), "{name}({size:e}) in {dtype}: {value:e}");
+                assert!(slope.abs() <= 1.1, "{name}'({size:e}) in {dtype}: {slope:e}");
+                // Twice the largest number overflows on the way to a curvature.
+                let largest = size.abs() == sizes[2];
+                assert!(largest || bent.abs() <= 0.5, "{name}''({size:e}) in {dtype}: {bent:e}");
+            }
+        }
+    }
+}
+
 type Loss = fn(&Array, &Array) -> Array;
 
 /// A loss of a prediction and a target: value, then the derivatives in `p, t, pp, pt, tt, ppp, ppt, ptt, ttt`.

@@ -26,11 +26,15 @@ type Call = unsafe extern "C" fn(
 ) -> *mut ffi::PyObject;
 
 /// Rows that are building blocks of public operations, or that operations written by hand stand in for.
-const HIDDEN: [&str; 9] = [
+const HIDDEN: [&str; 13] = [
     "real_abs",
     "real_sign",
     "rint",
     "complement",
+    "logistic",
+    "sigmoid_tail",
+    "sigmoid_of_tail",
+    "slope_of_tail",
     "real_hypot",
     "hypot_share",
     "logistic_share",

@@ -279,15 +279,32 @@ pub fn special(name: &str) -> Option<Special> {
             &[0.0, -0.0, 1e-100, -1e-20],
             &[(1.0, [INF, INF, OPEN, OPEN]), (-1.0, [-INF, INF, OPEN, OPEN])],
         ),
-        "sigmoid" => one(
+        "sigmoid" | "logistic" => one(
             |x| {
                 let (s, t) = (logistic_slope(x), (0.5 * x).tanh());
                 let y = if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
                 [y, s, -s * t, s * (t * t - 2.0 * s)]
             },
-            &[0.0, -0.0, 1e-200, 1.0, -1.0, 20.0, -20.0, 40.0, -40.0, 700.0, -700.0],
+            &[0.0, -0.0, 1.0, -1.0, 20.0, -20.0, 40.0, -40.0, 700.0, -700.0],
             &[(INF, [1.0, 0.0, 0.0, 0.0]), (-INF, [0.0; 4])],
         ),
+        "sigmoid_tail" => one(
+            |x| {
+                let (s, t) = (logistic_slope(x), (0.5 * x).tanh());
+                [if x < 0.0 { share(x) } else { -share(-x) }, s, -s * t, s * (t * t - 2.0 * s)]
+            },
+            // The jump at 0 is none to its derivatives.
+            &[0.0, -0.0, 1.0, -1.0, 20.0, -20.0, 40.0, -40.0, 700.0, -700.0],
+            &[(INF, [-0.0, 0.0, 0.0, 0.0]), (-INF, [0.0; 4])],
+        ),
+        "sigmoid_of_tail" => one(
+            |w| [if w.is_sign_negative() { 1.0 + w } else { w }, 1.0, 0.0, 0.0],
+            &[0.0, -0.0, 0.5, -0.5, 1e-300, -1e-300],
+            &[],
+        ),
+        "slope_of_tail" => {
+            one(|w| [w.abs() - w * w, w.signum() - 2.0 * w, -2.0, 0.0], &[0.5, -0.5, 1e-300, -1e-300], &[])
+        }
         "sigmoid_slope" => one(
             |x| {
                 let (s, t) = (logistic_slope(x), (0.5 * x).tanh());

@@ -88,6 +88,16 @@ composites! {
         let x = to_inexact(x);
         ops::try_multiply(&x, &ops::constant_like(&x, std::f64::consts::PI / 180.0))
     };
+    /// The logistic function, `1/(1 + e⁻ˣ)`.
+    sigmoid try_sigmoid: -3.0 .. 3.0; |x| {
+        let x = to_inexact(x);
+        if !x.is_tracer() || x.dtype().is_complex() {
+            return ops::try_logistic(&x);
+        }
+        // What is kept for the derivative is the distance to 0 or 1: near 1 the function itself has lost it, and `x`,
+        // from which the slope could be made anew, would be kept beside the result.
+        ops::try_sigmoid_of_tail(&ops::try_sigmoid_tail(&x)?)
+    };
     /// The length of the vector `(a, b)`, `√(a² + b²)`, without overflow on the way. The derivative at the origin is 0.
     hypot try_hypot: 0.3 .. 2.0, 0.3 .. 2.0; |a, b| {
         let real = |x: &Array| if x.dtype().is_complex() { ops::try_abs(x) } else { Ok(x.clone()) };

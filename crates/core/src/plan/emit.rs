@@ -17,6 +17,7 @@ use crate::plan::parts::Homes;
 use crate::plan::shared::share_matrices;
 use crate::plan::shelves::BandMaker;
 use crate::plan::sink::sink;
+use crate::plan::spare::spare;
 use crate::plan::turn::turn_products;
 use crate::plan::verify;
 use crate::primitive::{Avals, Op, TileFn};
@@ -115,6 +116,7 @@ pub(crate) fn emit(
     turn_products(&mut protos, &mut roots, &mut values, kept.iter());
     share_matrices(&mut protos, &mut roots, &mut values);
     sink(&mut protos, &mut roots);
+    spare(&mut protos, &mut roots);
     let mut units = group(&protos, &roots);
     merge_chains(&mut units, &mut protos, &mut roots);
     let memory = memory_of(&units, &protos, &roots);

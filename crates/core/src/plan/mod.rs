@@ -22,6 +22,7 @@ mod run;
 mod shared;
 mod shelves;
 mod sink;
+mod spare;
 mod turn;
 mod verify;
 

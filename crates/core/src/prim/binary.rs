@@ -220,11 +220,7 @@ rows! {
             |t, a, b, y| t * (y * logistic_share(b, a)),
             |t, a, b, y| negative(&(t * (y * logistic_share(b, a))))
         ),
-        {[math logistic_share] [c64 |a, b| {
-            let gap = if a == b { C64::new(0.0, 0.0) } else { a - b };
-            let e = math::c64::exp(if gap.re > 0.0 { -gap } else { gap });
-            if gap.re > 0.0 { (e + 1.0).inv() } else { e / (e + 1.0) }
-        }]};
+        {[math logistic_share] [c64 |a, b| math::c64::logistic_share(a, b)]};
     /// Whether `a = b`.
     equal try_equal: Same => Bool, on (0.0, 1.0) (0.0, 1.0), d zero,
         {[real |a, b| a == b] [int |a, b| a == b] [uint |a, b| a == b] [bool |a, b| a == b] [c64 |a, b| a == b]} Equal;

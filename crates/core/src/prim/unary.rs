@@ -30,12 +30,12 @@ fn one_minus(x: &Array) -> Array {
     one - x
 }
 
-/// `t/√(x² + 1)`; for real numbers without overflow of the square.
-fn asinh_slope(t: &Array, x: &Array) -> Array {
+/// `√(x² + 1)`, for real numbers without overflow of the square.
+fn root_of_square_and_one(x: &Array) -> Array {
     if x.dtype().is_complex() {
-        return t * rsqrt(&(square(x) + 1.0));
+        return sqrt(&(square(x) + 1.0));
     }
-    t / crate::error::expect(ops::try_real_hypot(x, &ops::constant_like(x, 1.0)))
+    ops::real_hypot(x, &ops::constant_like(x, 1.0))
 }
 
 macro_rules! partial {
@@ -121,7 +121,7 @@ rows! {
          [c64 |z| math::c64::square(z)]} Square;
     /// `1 − x²`, accurate where `x` is near ±1.
     complement try_complement: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * (x * -2.0)),
-        {[real |x| (1.0 - x) * (1.0 + x)] [c64 |z| (C64::new(1.0, 0.0) - z) * (z + 1.0)]};
+        {[real |x| (1.0 - x) * (1.0 + x)] [c64 |z| math::c64::complement(z)]};
     /// The square root, `√x`.
     sqrt try_sqrt: Float => Same, on (0.3, 3.0), d (|t, _x, y| t / (y * 2.0)),
         {[real |x| x.sqrt()] [c64 |z| math::c64::sqrt(z)]} SquareRoot;
@@ -180,7 +180,7 @@ rows! {
     arctan try_arctan: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t / (square(x) + 1.0)),
         {[math atan] [c64 |z| math::c64::atan(z)]};
     /// The inverse hyperbolic sine.
-    arcsinh try_arcsinh: Float => Same, on (-2.0, 2.0), d (|t, x, _y| asinh_slope(t, x)),
+    arcsinh try_arcsinh: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t / root_of_square_and_one(x)),
         {[math asinh] [c64 |z| math::c64::asinh(z)]};
     /// The inverse hyperbolic cosine.
     arccosh try_arccosh: Float => Same, on (1.4, 4.0), d (|t, x, _y| t * (rsqrt(&(x - 1.0)) * rsqrt(&(x + 1.0)))),
@@ -196,17 +196,23 @@ rows! {
     erfinv try_erfinv: Float => Same, on (-0.8, 0.8),
         d (|t, _x, y| t * (exp(&square(y)) * (PI.sqrt() / 2.0))),
         {[math erfinv]};
-    /// The logistic function, `1/(1 + e⁻ˣ)`.
-    sigmoid try_sigmoid: Float => Same, on (-3.0, 3.0), d (|t, x, _y| t * sigmoid_slope(x)),
+    /// The logistic function, `1/(1 + e⁻ˣ)`, for what is not differentiated; see `sigmoid`.
+    logistic try_logistic: Float => Same, on (-3.0, 3.0), d (|t, x, _y| t * sigmoid_slope(x)),
         {[math sigmoid] [c64 |z| math::c64::sigmoid(z)]};
-    /// The derivative of [`sigmoid`], `eˣ/(1 + eˣ)²`: made from `x`, because a sigmoid near 1 has lost the distance to 1.
+    /// The logistic function below 0, and from 0 on the logistic function less 1: the distance to its nearer end, which
+    /// has all its digits in both tails. Derivatives do not see the jump.
+    sigmoid_tail try_sigmoid_tail: Float => Same, on (0.1, 3.0), d (|t, _x, y| t * slope_of_tail(y)),
+        {[math sigmoid_tail]};
+    /// The logistic function of the `x` whose [`sigmoid_tail`] is `w`.
+    sigmoid_of_tail try_sigmoid_of_tail: Float => Same, on (0.1, 0.4), d (|t, _w, _y| t.clone()),
+        {[real |w| if w.is_sign_negative() { 1.0 + w } else { w }]};
+    /// The slope of the logistic function at the `x` whose [`sigmoid_tail`] is `w`: `|w| − w²`.
+    slope_of_tail try_slope_of_tail: Float => Same, on (0.1, 0.4), d (|t, w, _y| t * (sign(w) - w * 2.0)),
+        {[real |w| w.abs() * (1.0 - w.abs())]};
+    /// The derivative of the logistic function, `eˣ/(1 + eˣ)²`, made from `x`: a result near 1 has lost the distance to 1.
     sigmoid_slope try_sigmoid_slope: Float => Same, on (-3.0, 3.0),
         d (|t, x, y| negative(&(t * (y * tanh(&(x * 0.5)))))),
-        {[math sigmoid_slope] [c64 |z| {
-            let e = math::c64::exp(if z.re > 0.0 { -z } else { z });
-            let d = e + 1.0;
-            e / (d * d)
-        }]};
+        {[math sigmoid_slope] [c64 |z| math::c64::sigmoid_slope(z)]};
     /// The logarithm of the hyperbolic cosine, without overflow.
     log_cosh try_log_cosh: Float => Same, on (-2.0, 2.0), d (|t, x, _y| t * tanh(x)),
         {[math log_cosh]};

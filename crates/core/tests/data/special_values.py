@@ -50,6 +50,33 @@ def sigmoid(x):
     return np.exp(x) / (1 + np.exp(x)) if x < 0 else 1 / (1 + np.exp(-x))
 
 
+def slope(x):
+    return np.exp(-abs(x)) / (1 + np.exp(-abs(x))) ** 2
+
+
+def share(a, b):
+    return sigmoid(np.float64(0) if a == b else a - b)
+
+
+def tail(x):
+    return sigmoid(x) if x < 0 else -np.exp(-x) / (1 + np.exp(-x))
+
+
+def log_cosh(x):
+    return x * x / 2 if abs(x) < 1e-9 else np.logaddexp(x, -x) - np.log(2)
+
+
+def hypot_share(a, b):
+    if np.isnan(a) or np.isnan(b):
+        return np.nan
+    if a == b == 0:
+        return a
+    if np.isinf(a) and np.isinf(b):
+        return np.copysign(np.sqrt(0.5), a)
+    # The limit along an axis.
+    return np.copysign(1, a) if np.isinf(a) else a / np.hypot(a, b)
+
+
 def erfinv(x):
     # SciPy drops the sign of zero.
     return np.copysign(sp.erfinv(x), x)
@@ -84,6 +111,13 @@ UNARY = {
     "erf": (sp.erf, mp.erf),
     "erfinv": (erfinv, mp.erfinv),
     "sigmoid": (sigmoid, lambda x: 1 / (1 + mp.exp(-x)) if x > 0 else mp.exp(x) / (1 + mp.exp(x))),
+    "logistic": (sigmoid, lambda x: 1 / (1 + mp.exp(-x))),
+    "sigmoid_tail": (tail, lambda x: mp.exp(x) / (1 + mp.exp(x)) if x < 0 else -1 / (1 + mp.exp(x))),
+    "sigmoid_of_tail": (lambda w: 1 + w if np.signbit(w) else w, None),
+    "slope_of_tail": (lambda w: abs(w) * (1 - abs(w)), lambda w: abs(w) * (1 - abs(w))),
+    "sigmoid_slope": (slope, lambda x: mp.exp(-abs(x)) / (1 + mp.exp(-abs(x))) ** 2),
+    "log_cosh": (log_cosh, lambda x: mp.log(mp.cosh(x))),
+    "complement": (lambda x: (1 - x) * (1 + x), lambda x: (1 - x) * (1 + x)),
     "floor": (np.floor, None),
     "ceil": (np.ceil, None),
     "trunc": (np.trunc, None),
@@ -110,6 +144,8 @@ BINARY = {
     "arctan2": (np.arctan2, mp.atan2),
     "logaddexp": (np.logaddexp, lambda a, b: max(a, b) + mp.log1p(mp.exp(-abs(a - b)))),
     "hypot": (np.hypot, mp.hypot),
+    "logistic_share": (share, lambda a, b: 1 / (1 + mp.exp(b - a))),
+    "hypot_share": (hypot_share, lambda a, b: a / mp.hypot(a, b)),
     "equal": (np.equal, None),
     "not_equal": (np.not_equal, None),
     "less": (np.less, None),

@@ -425,6 +425,29 @@ pub fn sigmoid(z: C64) -> C64 {
     narrow(quotient(if left { e } else { W::new(1.0, 0.0) }, e + 1.0))
 }
 
+/// The derivative of [`sigmoid`], `eᶻ / (1 + eᶻ)²`, which is even.
+pub fn sigmoid_slope(z: C64) -> C64 {
+    let z = wide(z);
+    let e = wide_exp(if z.re > 0.0 { -z } else { z });
+    let size = e + 1.0;
+    narrow(quotient(e, product(size, size)))
+}
+
+/// The part of `eᵃ` in `eᵃ + eᵇ`: the sigmoid of the difference, a half for equal infinities.
+pub fn logistic_share(a: C64, b: C64) -> C64 {
+    let gap = if a == b { W::new(0.0, 0.0) } else { wide(a) - wide(b) };
+    let left = gap.re < 0.0;
+    let e = wide_exp(if left { gap } else { -gap });
+    narrow(quotient(if left { e } else { W::new(1.0, 0.0) }, e + 1.0))
+}
+
+/// `1 − z²`, whose parts are rounded once.
+#[inline(always)]
+pub fn complement(z: C64) -> C64 {
+    let z = wide(z);
+    narrow(product(W::new(1.0 - z.re, -z.im), W::new(1.0 + z.re, z.im)))
+}
+
 /// `log(exp(a) + exp(b))` without overflow (principal value).
 pub fn logaddexp(a: C64, b: C64) -> C64 {
     if a.is_nan() || b.is_nan() {

@@ -250,7 +250,12 @@ pub fn logaddexp(a: f64, b: f64) -> f64 {
 pub fn logistic_share(a: f64, b: f64) -> f64 {
     // The difference of equal infinities is NaN.
     let gap = if a == b { 0.0 } else { a - b };
-    sigmoid(gap)
+    // What rounding took from the difference (Knuth), which exp would make several units in the last place of.
+    let part = gap - a;
+    let lost = (a - (gap - part)) - (b + part);
+    let lost = if lost.is_finite() { lost } else { 0.0 };
+    let share = sigmoid(gap);
+    share.mul_add(lost * (1.0 - share), share)
 }
 
 /// The logarithm of the hyperbolic cosine, accurate near zero, without overflow.
@@ -429,6 +434,14 @@ pub fn sigmoid(x: f64) -> f64 {
     let q = e / (1.0 + e);
     let m = if x < 0.0 { e } else { 1.0 };
     (-m).mul_add(q, m)
+}
+
+/// [`sigmoid`] below 0, and `sigmoid(x) - 1`, negative or -0, from 0 on: accurate in both tails.
+#[inline(always)]
+pub fn sigmoid_tail(x: f64) -> f64 {
+    let e = exp(-x.abs());
+    let q = e / (1.0 + e);
+    if x < 0.0 { q } else { -q }
 }
 
 /// The derivative of [`sigmoid`], accurate in both tails.

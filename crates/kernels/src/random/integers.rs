@@ -31,6 +31,26 @@ impl Integer for bool {
     }
 }
 
+/// Bounds for all places in which MLX's formula has digits.
+#[derive(Clone, Copy)]
+struct Single<T> {
+    low: i32,
+    last: i32,
+    of: PhantomData<T>,
+}
+
+impl<T: Integer> Finish for Single<T> {
+    type Out = T;
+    #[inline(always)]
+    fn finish(self, place: usize, word: u32, _: u32) -> T {
+        let (from, to) = (self.low as f32, (self.last + 1) as f32);
+        let u = Uniform { most: BELOW_ONE }.finish(place, word, 0);
+        let drawn = ((to - from) * u + from).floor() as i32;
+        // The sum may have been rounded up to the end, which is excluded.
+        T::from_bits(i64::from(drawn.min(self.last).max(self.low)) as u64)
+    }
+}
+
 /// Bounds for all places, or for each one.
 #[derive(Clone, Copy)]
 struct Integers<'a, T> {
@@ -95,12 +115,7 @@ impl<T: Integer> Finish for Integers<'_, T> {
         if !self.is_single(low, last) {
             return T::from_bits(self.pick(place, u64::from(word) << 32 | u64::from(second), low, last));
         }
-        let (low, last) = (low as i64, last as i64);
-        let (from, to) = (low as i32 as f32, (last as i32 + 1) as f32);
-        let u = Uniform { most: BELOW_ONE }.finish(place, word, 0);
-        let drawn = ((to - from) * u + from).floor() as i32;
-        // The sum may have been rounded up to the end, which is excluded.
-        T::from_bits(i64::from(drawn).min(last).max(low) as u64)
+        Single { low: low as i32, last: last as i32, of: PhantomData::<T> }.finish(place, word, 0)
     }
 }
 
@@ -121,6 +136,10 @@ pub fn integers<T: Integer>(
         let (low, last) = integers.bounds(i);
         !integers.is_single(low, last)
     });
+    if all == 1 && !wide {
+        // Without a choice for each number the loop vectorises.
+        return draw(Single { low: low[0] as i32, last: last[0] as i32, of: PhantomData::<T> }, key, out);
+    }
     integers.second = wide.then(|| threefry2x32(key, [u32::MAX; 2]));
     draw(integers, key, out);
 }
