@@ -6,9 +6,9 @@ use covector_core::catalog::special::{Special, special};
 use covector_core::transforms::{jvp_flat, vjp_flat};
 use covector_core::{Array, Dtype, Result, RowFn, ops};
 use covector_kernels::fused::{MachineCode, set_machine_code};
-use std::sync::Arc;
+use std::rc::Rc;
 
-type F = Arc<dyn Fn(&[Array]) -> Result<Array>>;
+type F = Rc<dyn Fn(&[Array]) -> Result<Array>>;
 
 fn with(x: &[Array], i: usize, v: &Array) -> Vec<Array> {
     let mut x = x.to_vec();
@@ -18,7 +18,7 @@ fn with(x: &[Array], i: usize, v: &Array) -> Vec<Array> {
 
 /// The derivative of an elementwise function in argument `i`, by reverse mode.
 fn reverse(f: F, i: usize) -> F {
-    Arc::new(move |x| {
+    Rc::new(move |x| {
         let traced = vjp_flat(&x[i..=i], |v| Ok(vec![f(&with(x, i, &v[0]))?]))?;
         let one = ops::ones_like(&traced.outputs()[0]);
         Ok(traced.pullback(&[one])?.remove(0))
@@ -27,7 +27,7 @@ fn reverse(f: F, i: usize) -> F {
 
 /// The same by forward mode.
 fn forward(f: F, i: usize) -> F {
-    Arc::new(move |x| {
+    Rc::new(move |x| {
         let one = ops::ones_like(&x[i]);
         Ok(jvp_flat(&x[i..=i], &[one], |v| Ok(vec![f(&with(x, i, &v[0]))?]))?.1.remove(0))
     })
@@ -100,8 +100,8 @@ fn points(special: &Special) -> Option<Points> {
 
 fn function(f: RowFn) -> (usize, F) {
     match f {
-        RowFn::One(f) => (1, Arc::new(move |x: &[Array]| f(&x[0]))),
-        RowFn::Two(f) => (2, Arc::new(move |x: &[Array]| f(&x[0], &x[1]))),
+        RowFn::One(f) => (1, Rc::new(move |x: &[Array]| f(&x[0]))),
+        RowFn::Two(f) => (2, Rc::new(move |x: &[Array]| f(&x[0], &x[1]))),
     }
 }
 

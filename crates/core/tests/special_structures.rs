@@ -279,30 +279,35 @@ fn a_query_that_sees_nothing_gives_zeros_and_takes_no_gradient() {
     additive[1] = [f64::NEG_INFINITY; 6];
     let mut seen = [[true; 6]; 4];
     seen[1] = [false; 6];
-    let (additive, seen) = (Array::new(additive), Array::new(seen));
+    let (mask, seen) = (Array::new(additive), Array::new(seen));
     let sinks = Array::new([f64::NEG_INFINITY; 2]);
     let weight = vary(&[1, 2, 4, 5], 3.1);
     let kept = Array::new([[1.0], [0.0], [1.0], [1.0]]);
     type Leaves = (Array, Array, Array);
-    for mask in [&additive, &seen] {
-        for sinks in [None, Some(&sinks)] {
-            let options = Attention { mask: Mask::Array(mask), sinks, ..Attention::new(0.6) };
-            let loss =
-                |x: &Leaves| (scaled_dot_product_attention(&x.0, &x.1, &x.2, &options) * &weight).sum();
-            let out = scaled_dot_product_attention(&all.0, &all.1, &all.2, &options);
-            let row = out.index(&[Index::Ellipsis, Index::At(1), Index::from(..)]);
-            assert!(row.to_vec::<f64>().iter().all(|v| *v == 0.0));
-            // As if the row had no weight in the loss.
-            let plain = |x: &Leaves| {
-                let out = scaled_dot_product_attention(&x.0, &x.1, &x.2, &Attention::new(0.6));
-                (out * &kept * &weight).sum()
-            };
-            let (found, due) = (grad(loss)(&all).unwrap(), grad(plain)(&all).unwrap());
-            assert_near("queries", &found.0, &due.0);
-            assert_near("keys", &found.1, &due.1);
-            assert_near("values", &found.2, &due.2);
-        }
+    for sinks in [None, Some(&sinks)] {
+        let options = Attention { mask: Mask::Array(&mask), sinks, ..Attention::new(0.6) };
+        let loss = |x: &Leaves| (scaled_dot_product_attention(&x.0, &x.1, &x.2, &options) * &weight).sum();
+        let out = scaled_dot_product_attention(&all.0, &all.1, &all.2, &options);
+        let row = out.index(&[Index::Ellipsis, Index::At(1), Index::from(..)]);
+        assert!(row.to_vec::<f64>().iter().all(|v| *v == 0.0));
+        // As if the row had no weight in the loss.
+        let plain = |x: &Leaves| {
+            let out = scaled_dot_product_attention(&x.0, &x.1, &x.2, &Attention::new(0.6));
+            (out * &kept * &weight).sum()
+        };
+        let (found, due) = (grad(loss)(&all).unwrap(), grad(plain)(&all).unwrap());
+        assert_near("queries", &found.0, &due.0);
+        assert_near("keys", &found.1, &due.1);
+        assert_near("values", &found.2, &due.2);
     }
+    // Truth values leave the mean of the values, which does not depend on queries and keys.
+    let options = Attention { mask: Mask::Array(&seen), ..Attention::new(0.6) };
+    let slopes = grad(|x: &Leaves| {
+        (scaled_dot_product_attention(&x.0, &x.1, &x.2, &options) * &weight * (1.0 - &kept)).sum()
+    })(&all)
+    .unwrap();
+    assert!(slopes.0.to_vec::<f64>().iter().chain(&slopes.1.to_vec::<f64>()).all(|v| *v == 0.0));
+    assert!(slopes.2.isfinite().all().item::<bool>());
     // Under a causal mask the first of more queries than keys see nothing.
     let options = Attention { mask: Mask::Causal, ..Attention::new(1.0) };
     let slopes =

@@ -289,9 +289,12 @@ impl Attention<'_> {
         Ok(dtype)
     }
 
-    /// The scores, −∞ where nothing is to be seen.
+    /// The scores with what is not to be seen put far below all else.
     fn masked(&self, scores: Array) -> Result<Array> {
-        let hidden = ops::constant(f64::NEG_INFINITY, scores.dtype());
+        let hidden = ops::constant(
+            if scores.dtype() == Dtype::F64 { f64::MIN } else { f64::from(f32::MIN) },
+            scores.dtype(),
+        );
         match self.mask {
             Mask::None => Ok(scores),
             Mask::Causal => {
@@ -392,8 +395,10 @@ op! {
 
     /// Attention: `softmax(scale · q kᵀ) v` for each head. The shapes are `(batch, heads, queries, dims)`,
     /// `(batch, heads of keys, keys, dims)` and `(batch, heads of keys, keys, values)`; several heads of queries in a
-    /// row may share one of keys. Half precision attends in `float32`, and the result is rounded once. A query that sees no
-    /// key gets zeros, and no gradient flows from it.
+    /// row may share one of keys. Half precision attends in `float32`, and the result is rounded once.
+    ///
+    /// A query all of whose scores are −∞, by a mask that is added, gets zeros, and no gradient flows from it. One that a
+    /// mask of truth values or the causal mask shows no key gets the mean of all values.
     pub fn scaled_dot_product_attention / try_scaled_dot_product_attention(q: &Array, k: &Array, v: &Array, options: &Attention<'_>) {
         let dtype = options.check(q, k, v)?;
         let [q, k, v] = [q, k, v].map(|x| ops::to_dtype(x, wide::of(dtype)));
