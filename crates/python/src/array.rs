@@ -15,6 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 /// An n-dimensional array, computed when its values are asked for.
@@ -28,7 +29,10 @@ pub(crate) struct PyArray {
     pub(crate) pins: OnceLock<Box<Pins>>,
 }
 
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
 impl PyArray {
+    #[inline]
     pub(crate) fn new(array: Array) -> Self {
         Self { inner: Mutex::new(array), pins: OnceLock::new() }
     }
@@ -42,8 +46,14 @@ impl PyArray {
         self.lock().clone()
     }
 
+    /// How often any object was given another array, in all threads.
+    pub(crate) fn changes() -> u64 {
+        CHANGES.load(Ordering::Relaxed)
+    }
+
     /// Gives the object another array.
     pub(crate) fn set(&self, array: Array) {
+        CHANGES.fetch_add(1, Ordering::Relaxed);
         let old = std::mem::replace(&mut *self.lock(), array);
         // After the lock is gone: dropping a graph may take a while.
         drop(old);

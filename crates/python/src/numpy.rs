@@ -36,9 +36,9 @@ pub(crate) fn number(obj: &Bound<'_, PyAny>) -> PyResult<Option<(Scalar, Dtype)>
     static NDARRAY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = obj.py();
     let is = |class: Option<&Bound<'_, PyType>>| class.is_some_and(|c| obj.is_instance(c).unwrap_or(false));
-    if !is(class(py, &GENERIC, "generic"))
-        && !(is(class(py, &NDARRAY, "ndarray")) && obj.getattr(intern!(py, "ndim"))?.extract::<usize>()? == 0)
-    {
+    let without_axes = || obj.getattr(intern!(py, "ndim"))?.extract::<usize>().map(|n| n == 0);
+    let known = is(class(py, &GENERIC, "generic")) || (is(class(py, &NDARRAY, "ndarray")) && without_axes()?);
+    if !known {
         return Ok(None);
     }
     let dtype = obj.getattr(intern!(py, "dtype"))?;

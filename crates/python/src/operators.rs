@@ -9,7 +9,7 @@ use crate::array::PyArray;
 use crate::convert::{Operand, describe, remedy};
 use crate::errors::OrRaise;
 use crate::scalar::Scalar;
-use covector_core::{Array, Dtype, Result, ops};
+use covector_core::{Array, Result, ops};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -168,6 +168,9 @@ impl Comparison {
         let out = if let Ok(other) = other.cast_exact::<PyArray>() {
             let other = other.get().get();
             if reflected { (self.f)(&other, &x) } else { (self.f)(&x, &other) }.or_raise()?
+        } else if let Some(scalar) = Scalar::of(other)?.filter(|s| s.outside(x.dtype()).is_none()) {
+            let other = scalar.array_beside(x.dtype())?;
+            if reflected { (self.f)(&other, &x) } else { (self.f)(&x, &other) }.or_raise()?
         } else if let Some(other) = Operand::of(other)? {
             let x = Operand::Array(x);
             if reflected { self.of_operands(other, x)? } else { self.of_operands(x, other)? }
@@ -216,7 +219,7 @@ pub(crate) fn after_numpy<'py>(
 /// `x` to the power of `other`. The most common power of all, a literal 2, is a product: correctly rounded, where the
 /// general function may be off by a digit, and a small part of its work, also in the derivative.
 fn power<'py>(x: &PyArray, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    if squares(other, x.peek(Array::dtype))? {
+    if squares(x, other)? {
         let out = ops::try_square(&x.get()).or_raise()?;
         return Ok(Bound::new(other.py(), PyArray::new(out))?.into_any());
     }
@@ -224,15 +227,17 @@ fn power<'py>(x: &PyArray, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyA
 }
 
 /// Whether an exponent is a number that makes the power a square.
-fn squares(exponent: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<bool> {
-    if exponent.is_exact_instance_of::<PyArray>() {
-        return Ok(false);
-    }
+#[inline]
+fn squares(x: &PyArray, exponent: &Bound<'_, PyAny>) -> PyResult<bool> {
     let scalar = match Scalar::of(exponent)? {
-        Some(scalar) => Some(scalar),
-        None => crate::numpy::number(exponent)?.map(|(scalar, _)| scalar),
+        Some(scalar) => scalar,
+        None if exponent.is_exact_instance_of::<PyArray>() => return Ok(false),
+        None => match crate::numpy::number(exponent)? {
+            Some((scalar, _)) => scalar,
+            None => return Ok(false),
+        },
     };
-    Ok(scalar.is_some_and(|s| s.squares(dtype)))
+    Ok(scalar.squares(x.peek(Array::dtype)))
 }
 
 fn no_modulus(modulus: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
@@ -280,7 +285,7 @@ impl PyArray {
     }
     fn __ipow__(&self, other: &Bound<'_, PyAny>, modulus: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         no_modulus(modulus)?;
-        if squares(other, self.peek(Array::dtype))? {
+        if squares(self, other)? {
             self.set(ops::try_square(&self.get()).or_raise()?);
             return Ok(());
         }

@@ -100,7 +100,15 @@ impl Scalar {
     }
 
     /// How every value of an integer type compares with this number, if it is an integer that the type does not hold.
+    #[inline]
     pub(crate) fn outside(self, dtype: Dtype) -> Option<Ordering> {
+        if matches!(self, Float(_) | Bool(_) | Complex(..)) || !(dtype.is_integer() || dtype == Dtype::Bool) {
+            return None;
+        }
+        self.beyond(dtype)
+    }
+
+    fn beyond(self, dtype: Dtype) -> Option<Ordering> {
         // Beside truth values an integer keeps its own type, which only a huge one does not fit.
         let (low, high) = range(if dtype == Dtype::Bool { Dtype::U64 } else { dtype })?;
         let (below, above) = match self {

@@ -10,6 +10,7 @@ use covector_core::{Array, Error, ops};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use smallvec::SmallVec;
 
 /// Returns a function which computes the value and gradient of ``fun``.
 ///
@@ -177,7 +178,7 @@ impl Grad {
         py: Python<'py>,
         trees: &[(Tree, usize)],
         xs: &[Array],
-    ) -> PyResult<Vec<Handed<'py>>> {
+    ) -> PyResult<SmallVec<[Handed<'py>; 2]>> {
         parts(trees, xs).map(|(tree, xs)| tree.hand_out(py, xs)).collect()
     }
 
@@ -190,6 +191,9 @@ impl Grad {
         xs: &[Array],
     ) -> PyResult<()> {
         for (k, ((tree, xs), handed)) in parts(trees, xs).zip(handed).enumerate() {
+            if !tree.is_writable() {
+                continue;
+            }
             let original = match self.argnums.get(k) {
                 Some(&i) => Some(args.get_item(i)?),
                 None => {

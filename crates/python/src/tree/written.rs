@@ -7,14 +7,18 @@
 use super::{Custom, Kind, Step, Tree};
 use crate::array::PyArray;
 use covector_core::Array;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
 
 /// A tree that was handed to a function, with what it consisted of at that time.
 pub(crate) struct Handed<'py> {
     /// The object of each step of the tree, the last step first.
-    objects: Vec<Bound<'py, PyAny>>,
+    objects: SmallVec<[Bound<'py, PyAny>; 1]>,
+    /// [`PyArray::changes`] at that time.
+    changes: u64,
 }
 
 impl<'py> Handed<'py> {
@@ -30,11 +34,12 @@ type Originals<'py> = HashMap<usize, Bound<'py, PyAny>>;
 impl Tree {
     /// The tree with other arrays, to be handed to a function that may write into it.
     pub(crate) fn hand_out<'py>(&self, py: Python<'py>, leaves: &[Array]) -> PyResult<Handed<'py>> {
+        let changes = PyArray::changes();
         if let [Step::Array] = &self.steps[..] {
-            return Ok(Handed { objects: vec![self.unflatten(py, leaves)?] });
+            return Ok(Handed { objects: smallvec![self.unflatten(py, leaves)?], changes });
         }
         let mut rest = leaves.iter().rev();
-        let mut objects = Vec::with_capacity(self.steps.len());
+        let mut objects = SmallVec::with_capacity(self.steps.len());
         self.build_noting(
             py,
             true,
@@ -44,7 +49,12 @@ impl Tree {
             },
             |object| objects.push(object.clone()),
         )?;
-        Ok(Handed { objects })
+        Ok(Handed { objects, changes })
+    }
+
+    /// Whether the tree has a container that a function may write into.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.steps.len() > 1 || matches!(self.steps[..], [Step::List(_) | Step::Dict(_) | Step::Custom(_)])
     }
 
     /// Carries over to the tree `original` what the function has written into what it was handed; `leaves` are the arrays
@@ -55,10 +65,7 @@ impl Tree {
         leaves: &[Array],
         original: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
-        // An array by itself is no container.
-        if self.steps.len() < 2
-            && !matches!(self.steps[..], [Step::List(_) | Step::Dict(_) | Step::Custom(_)])
-        {
+        if !self.is_writable() {
             return Ok(());
         }
         let changed = self.changed(handed, leaves)?;
@@ -85,25 +92,30 @@ impl Tree {
     /// The containers whose contents are other than they were, inner ones first.
     fn changed(&self, handed: &Handed<'_>, leaves: &[Array]) -> PyResult<Vec<usize>> {
         let mut changed = Vec::new();
-        // The objects that wait for their container, and whether each is as it was; the first child on top.
-        let mut waiting: Vec<(usize, bool)> = Vec::new();
+        // Another value may have been put into an array itself, as by a[0] = 1, but hardly ever was.
+        let look_inside = PyArray::changes() != handed.changes;
         let mut rest = leaves.iter().rev();
+        // The steps that wait for their container, and whether each is as it was; the first child on top.
+        let mut waiting: SmallVec<[(usize, bool); 32]> = SmallVec::new();
         for (i, step) in self.steps.iter().enumerate().rev() {
-            let object = self.object(handed, i);
             let mut same = true;
-            if matches!(step, Step::Array) {
-                // Another value may have been put into the array itself, as by a[0] = 1.
-                let leaf = rest.next();
-                let array = object.cast::<PyArray>()?.get();
-                same = leaf.is_some_and(|leaf| array.peek(|now| now.is_same(leaf)));
-            } else if !matches!(step, Step::Static(_)) {
-                let at = waiting.len() - step.len();
-                let children = &waiting[at..];
-                let expected = children.iter().rev().map(|&(k, _)| self.object(handed, k));
-                let whole = children.iter().all(|&(_, same)| same) && step.holds(object, expected)?;
-                waiting.truncate(at);
-                if !whole {
-                    changed.push(i);
+            match step {
+                Step::Static(_) => {}
+                Step::Array if look_inside => {
+                    let leaf = rest.next();
+                    let array = self.object(handed, i).cast::<PyArray>()?.get();
+                    same = leaf.is_some_and(|leaf| array.peek(|now| now.is_same(leaf)));
+                }
+                Step::Array => {}
+                _ => {
+                    let object = self.object(handed, i);
+                    let at = waiting.len() - step.len();
+                    let children = &waiting[at..];
+                    let expected = children.iter().rev().map(|&(k, _)| self.object(handed, k));
+                    if !(children.iter().all(|&(_, same)| same) && step.holds(object, expected)?) {
+                        changed.push(i);
+                    }
+                    waiting.truncate(at);
                 }
             }
             waiting.push((i, same));
@@ -173,17 +185,31 @@ impl Step {
             return Ok(!custom.has_other_attributes(object)?);
         }
         if let Ok(list) = object.cast::<PyList>() {
-            return Ok(list.len() == expected.len() && list.iter().zip(expected).all(|(x, y)| x.is(y)));
+            let same = |(k, child): (usize, &Bound<'py, PyAny>)| {
+                // SAFETY: the list has as many items, and nothing runs that could change it. The reference is borrowed, and
+                // compared only.
+                unsafe { ffi::PyList_GetItem(list.as_ptr(), k as ffi::Py_ssize_t) == child.as_ptr() }
+            };
+            return Ok(list.len() == expected.len() && expected.enumerate().all(same));
         }
         let Ok(dict) = object.cast::<PyDict>() else {
             // A tuple stays as it is.
             return Ok(true);
         };
-        Ok(dict.len() == expected.len()
-            && dict
-                .iter()
-                .zip(self.keys().iter().zip(expected))
-                .all(|((key, value), (name, child))| key.is(name) && value.is(child)))
+        if dict.len() != expected.len() {
+            return Ok(false);
+        }
+        let mut place = 0;
+        let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
+        for (name, child) in self.keys().iter().zip(expected) {
+            // SAFETY: the pointers are ours, and nothing runs that could change the dict. The references are borrowed, and
+            // compared only.
+            let more = unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut key, &mut value) };
+            if more == 0 || key != name.as_ptr() || value != child.as_ptr() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
