@@ -356,7 +356,17 @@ impl Array {
     }
 
     /// The values, if they were computed already.
+    #[track_caller]
     pub fn data_if_ready(&self) -> Option<&Data> {
+        let data = self.ready();
+        if data.is_some() {
+            self.note_read(Place::here());
+        }
+        data
+    }
+
+    /// [`Array::data_if_ready`] for what hands no value to the program.
+    pub(crate) fn ready(&self) -> Option<&Data> {
         self.node.data().map(|d| &d[self.index as usize])
     }
 
@@ -388,7 +398,7 @@ impl Array {
         } else {
             self.node.settle();
         }
-        Ok(self.data_if_ready().expect("evaluation fills the node or fails"))
+        Ok(self.ready().expect("evaluation fills the node or fails"))
     }
 
     /// Tells the transforms that are tracing this array that its value was read at a place; what is made from the value

@@ -2,6 +2,7 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
+use crate::trace::Place;
 use covector_kernels::Element;
 use ndarray::{ArrayBase, ArrayD, Data, Dimension, IxDyn};
 
@@ -29,8 +30,10 @@ impl Array {
     ///
     /// # Errors
     /// When `T` is not the element type, and as [`Array::try_eval`].
+    #[track_caller]
     pub fn try_to_ndarray<T: Element>(&self) -> Result<ArrayD<T>> {
-        let values = self.try_to_vec::<T>()?;
+        let values = self.values::<T>("to_ndarray")?;
+        self.note_read(Place::here());
         ArrayD::from_shape_vec(IxDyn(self.shape()), values)
             .map_err(|e| Error::shape("to_ndarray", format!("{e}: the shape is not one that ndarray takes")))
     }

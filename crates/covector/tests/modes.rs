@@ -143,9 +143,10 @@ fn a_result_of_nothing_but_values_that_were_read_is_an_error_that_names_the_line
     assert!(error.starts_with("[hessian] ") && error.contains(&format!("modes.rs:{line}:")), "{error}");
 
     #[rustfmt::skip]
-    let reads: [(u32, &dyn Fn(&Array) -> Result<Array>); 5] = [
+    let reads: [(u32, &dyn Fn(&Array) -> Result<Array>); 6] = [
         (line!(), &|x| Ok(Array::new(x.to_vec::<f64>()).sum())),
         (line!(), &|x| Ok(Array::new(x.try_to_vec::<f64>()?).sum())),
+        (line!(), &|x| { eval(std::slice::from_ref(x))?; Ok(Array::from_data(x.data_if_ready().unwrap().clone()).sum()) }),
         (line!(), &|x| Ok(Array::scalar((x * 2.0).sum().try_item::<f64>()?))),
         (line!(), &|x| Ok(Array::from_data(x.try_eval()?.clone()).sum())),
         (line!(), &|x| Ok(Array::scalar(if x.sum().item::<f64>() > 0.0 { 1.0f64 } else { 0.0 }))),

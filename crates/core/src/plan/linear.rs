@@ -170,7 +170,7 @@ impl Listing {
                     false => *leaf_of.entry((graph::id(x), x.index)).or_insert(next),
                 };
                 if leaf == next {
-                    let data = x.data_if_ready().or_else(|| bound?.get(&graph::id(x)));
+                    let data = x.ready().or_else(|| bound?.get(&graph::id(x)));
                     let Some(data) = data else { return Some(Err(no_value())) };
                     leaves.push(data.clone());
                     leaf_ids.push((graph::id(x), x.index));

@@ -67,7 +67,7 @@ impl Prepared {
                 }
                 match step.get(&graph::id(x)).and_then(|s| results.get(s)) {
                     Some(made) => Ok(Out::Made(made[x.index as usize].clone())),
-                    None => Ok(Out::Constant(x.data_if_ready().cloned().ok_or_else(no_value)?)),
+                    None => Ok(Out::Constant(x.ready().cloned().ok_or_else(no_value)?)),
                 }
             })
             .collect::<Result<_>>()?;

@@ -100,7 +100,7 @@ fn jacfwd_of<P: Tree, R: Output<Tree = Array>>(op: &'static str, f: &impl Fn(&P)
 /// `(…x.shape, …x.shape)`.
 ///
 /// # Errors
-/// The returned function fails as [`grad`] does.
+/// The returned function fails as [`grad`](crate::transforms::grad) does.
 pub fn hessian<L: Loss>(f: impl Fn(&Array) -> L) -> impl Fn(&Array) -> Result<Array> {
     move |at: &Array| jacfwd_of("hessian", &|x: &Array| Ok(value_and_grad_of("hessian", &f, x)?.1), at)
 }
