@@ -49,6 +49,10 @@ pub enum Code {
     Negative,
     /// `|a|`.
     Absolute,
+    /// The logistic function, from its tail: `1 + a` where the sign of `a` is negative, else `a`.
+    SigmoidOfTail,
+    /// The slope of the logistic function, from its tail: `|a| − a²`, rounded once.
+    SlopeOfTail,
     /// `a` if it is the larger or NaN, else `b`.
     Maximum,
     /// `a` if it is the smaller or NaN, else `b`.

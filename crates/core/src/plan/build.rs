@@ -68,6 +68,28 @@ pub(crate) struct ChainOp {
     pub(crate) root: u32,
 }
 
+impl ChainOp {
+    /// Whether it takes no longer than to read a value from the cache.
+    pub(crate) fn is_cheap(&self) -> bool {
+        use Code::*;
+        matches!(
+            self.code,
+            Some(
+                Add | Subtract
+                    | Multiply
+                    | Negative
+                    | Square
+                    | Maximum
+                    | Minimum
+                    | Absolute
+                    | Select
+                    | SigmoidOfTail
+                    | SlopeOfTail
+            )
+        )
+    }
+}
+
 /// A call that can run with others.
 pub(crate) enum Pass {
     /// Over axes of an input of this shape.

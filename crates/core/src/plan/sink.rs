@@ -7,22 +7,12 @@
 
 use crate::plan::build::{ChainOp, MAX_CHAIN, MAX_INPUTS, Proto, Root, Source, Val};
 use crate::plan::shared::renumber;
-use crate::primitive::Code;
 use rustc_hash::FxHashSet;
 
 /// Chains longer than this are left as they are: they are made of single numbers.
 const MAX_OPS: usize = 256;
 /// How many cheap operations are done twice.
 const MAX_COPIED: usize = 4;
-
-/// Whether an operation takes no longer than to read a value from the cache.
-fn is_cheap(op: &ChainOp) -> bool {
-    use Code::{Absolute, Add, Maximum, Minimum, Multiply, Negative, Select, Square, Subtract};
-    matches!(
-        op.code,
-        Some(Add | Subtract | Multiply | Negative | Square | Maximum | Minimum | Absolute | Select)
-    )
-}
 
 /// What goes to another chain: operations that are moved, in order; those that are done there, too; and where to.
 struct Move {
@@ -108,7 +98,7 @@ fn movable(p: usize, k: usize, protos: &[Proto], roots: &[Root], readers: &[Vec<
         match number(v) {
             Some(j) if moved.contains(&j) || copied.contains(&j) => continue,
             Some(j) if !roots[ops[j].root as usize].stored => {
-                if copied.len() == MAX_COPIED || !is_cheap(&ops[j]) {
+                if copied.len() == MAX_COPIED || !ops[j].is_cheap() {
                     return None;
                 }
                 copied.push(j);

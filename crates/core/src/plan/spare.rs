@@ -7,8 +7,8 @@
 use crate::plan::build::{ChainOp, MAX_CHAIN, MAX_INPUTS, Proto, Root, Source, Val};
 use smallvec::smallvec;
 
-/// Functions of one argument that take no longer than to read a value from the cache.
-const CHEAP: [&str; 5] = ["negative", "square", "real_abs", "sigmoid_of_tail", "slope_of_tail"];
+/// Longer chains are left as they are: they are made of single numbers.
+const MAX_OPS: usize = 256;
 
 /// Operations of one chain that depend on its operation `of` alone, and are read by the chain `into`.
 struct Spared {
@@ -30,7 +30,7 @@ pub(crate) fn spare(protos: &mut [Proto], roots: &mut Vec<Root>) {
     }
     for p in 0..protos.len() {
         let Proto::Chain { ops, .. } = &protos[p] else { continue };
-        if !ops.iter().any(|op| roots[op.root as usize].stored && CHEAP.contains(&op.name)) {
+        if ops.len() > MAX_OPS || !ops.iter().any(|op| roots[op.root as usize].stored && op.is_cheap()) {
             continue;
         }
         for of in 0..ops.len() {
@@ -52,7 +52,7 @@ fn spared(p: usize, of: usize, protos: &[Proto], roots: &[Root], readers: &[Vec<
         let root = &roots[op.root as usize];
         let [from] = &op.from[..] else { continue };
         let [reader] = readers.get(op.root as usize).map_or(&[][..], |r| r) else { continue };
-        let cheap = root.stored && !root.kept && CHEAP.contains(&op.name);
+        let cheap = root.stored && !root.kept && op.is_cheap();
         if !cheap || from.root != argument || from.layout.is_some() || *reader as usize <= p {
             continue;
         }
@@ -84,21 +84,27 @@ fn transfer(p: usize, spared: &Spared, protos: &mut [Proto], roots: &mut Vec<Roo
     roots[argument as usize].stored = true;
     let mut made = Vec::with_capacity(spared.functions.len());
     for &i in &spared.functions {
-        let (tile, name, old) = (ops[i].tile, ops[i].name, ops[i].root);
+        let (tile, code, name, old) = (ops[i].tile, ops[i].code, ops[i].name, ops[i].root);
         // The old root goes with those who read it from memory; in this chain a new one takes its place.
         let root = &mut roots[old as usize];
         root.stored = false;
         let kept = Root { source: root.source, aval: root.aval.clone(), stored: false, kept: false };
         let new = roots.len() as u32;
         roots.push(kept);
-        made.push(ChainOp { tile, name, from: smallvec![Val { root: argument, layout: None }], root: old });
+        made.push(ChainOp {
+            tile,
+            code,
+            name,
+            from: smallvec![Val { root: argument, layout: None }],
+            root: old,
+        });
         ops[i].root = new;
         for v in ops.iter_mut().flat_map(|op| &mut op.from).filter(|v| v.root == old) {
             v.root = new;
         }
         externals.retain(|v| v.root != old);
     }
-    externals.push(Val { root: argument, layout: None });
+    externals.add(&Val { root: argument, layout: None });
     later.splice(0..0, made);
     // Functions that only the other chain wanted are not computed here any more.
     let mut k = ops.len();

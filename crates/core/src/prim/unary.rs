@@ -205,10 +205,10 @@ rows! {
         {[math sigmoid_tail]};
     /// The logistic function of the `x` whose [`sigmoid_tail`] is `w`.
     sigmoid_of_tail try_sigmoid_of_tail: Float => Same, on (0.1, 0.4), d (|t, _w, _y| t.clone()),
-        {[real |w| if w.is_sign_negative() { 1.0 + w } else { w }]};
+        {[real |w| if w.is_sign_negative() { 1.0 + w } else { w }]} SigmoidOfTail;
     /// The slope of the logistic function at the `x` whose [`sigmoid_tail`] is `w`: `|w| − w²`.
     slope_of_tail try_slope_of_tail: Float => Same, on (0.1, 0.4), d (|t, w, _y| t * (sign(w) - w * 2.0)),
-        {[real |w| w.abs() * (1.0 - w.abs())]};
+        {[real |w| (-w).mul_add(w, w.abs())]} SlopeOfTail;
     /// The derivative of the logistic function, `eˣ/(1 + eˣ)²`, made from `x`: a result near 1 has lost the distance to 1.
     sigmoid_slope try_sigmoid_slope: Float => Same, on (-3.0, 3.0),
         d (|t, x, y| negative(&(t * (y * tanh(&(x * 0.5)))))),

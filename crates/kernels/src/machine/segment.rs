@@ -496,6 +496,17 @@ impl<'e, 'a> Segment<'e, 'a> {
                 self.shift(to, a, true, 1);
                 self.shift(to, to, false, 1);
             }
+            Code::SigmoidOfTail => {
+                let one = self.constant(1f32.to_bits(), 1f64.to_bits());
+                self.e.asm.apply(float(0x58), to, a, Operand::Spread(one));
+                self.e.asm.vector(opcode(2, 2, double, 0x39), CHOSEN.0, 0, a.0, None, None);
+                self.e.asm.vector(opcode(2, 1, double, 0x65), to.0, a.0, to.0, Some(CHOSEN), None);
+            }
+            Code::SlopeOfTail => {
+                self.shift(to, a, true, 1);
+                self.shift(to, to, false, 1);
+                self.e.asm.vector(opcode(2, 1, double, 0xbc), to.0, a.0, a.0, None, None);
+            }
             Code::Reciprocal => {
                 let one = self.constant(1f32.to_bits(), 1f64.to_bits());
                 let op = self.load_one();

@@ -33,6 +33,11 @@ macro_rules! operations {
                 (TileFn::One(tile1!($t => $t, |x| 1.0 / x)), Some(Code::Reciprocal)),
                 (TileFn::One(tile1!($t => $t, |x| -x)), Some(Code::Negative)),
                 (TileFn::One(tile1!($t => $t, |x| x.abs())), Some(Code::Absolute)),
+                (
+                    TileFn::One(tile1!($t => $t, |x| if x.is_sign_negative() { 1.0 + x } else { x })),
+                    Some(Code::SigmoidOfTail),
+                ),
+                (TileFn::One(tile1!($t => $t, |x| (-x).mul_add(x, x.abs()))), Some(Code::SlopeOfTail)),
                 (TileFn::One(tile1!($t => $t, |x| crate::math::$math::tanh(x))), None),
                 (TileFn::One(tile1!($t => $t, |x| crate::math::$math::exp(x))), None),
             ],
