@@ -73,7 +73,7 @@ pub enum Error {
         /// The reason and the way out.
         message: String,
     },
-    /// Memory that could not be had.
+    /// Memory that could not be allocated: for values, or for a kernel to work in.
     #[error("[{op}] {message}")]
     Memory {
         /// The operation that refused.
