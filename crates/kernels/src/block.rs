@@ -3,7 +3,7 @@
 //! The first touch of a page costs more than the arithmetic done on it, and a huge page is touched once instead of
 //! 512 times. A block is only mapped, not touched: what is resident is what was written, to the size of a page.
 //!
-//! Kernels take working memory from here, too ([`Memory`], [`List`], [`scratch`](crate::scratch)). Where there is none,
+//! Kernels take working memory from here, too (`Memory`, `List`, `scratch`). Where there is none,
 //! the kernel ends by unwinding with [`NoMemory`], from whichever thread, and [`checked`] turns that into an error: no
 //! kernel can forget to pass the error on, and none pays for it.
 
