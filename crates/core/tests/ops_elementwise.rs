@@ -114,7 +114,7 @@ fn exact(name: &str) -> Option<Exact> {
             real(|x| ((-x.abs()).exp() / (1.0 + (-x.abs()).exp())).copysign(if x < 0.0 { 1.0 } else { -1.0 }))
         }
         "sigmoid_of_tail" => real(|w| if w.is_sign_negative() { 1.0 + w } else { w }),
-        "slope_of_tail" => real(|w| w.abs() * (1.0 - w.abs())),
+        "slope_of_tail" => real(|w| w.abs() - w * w),
         "logistic" => real(|x| 1.0 / (1.0 + (-x).exp())),
         "floor" => Exact { real1: Some(f64::floor), int1: Some(|x| x), ..none },
         "ceil" => Exact { real1: Some(f64::ceil), int1: Some(|x| x), ..none },

@@ -114,7 +114,7 @@ UNARY = {
     "logistic": (sigmoid, lambda x: 1 / (1 + mp.exp(-x))),
     "sigmoid_tail": (tail, lambda x: mp.exp(x) / (1 + mp.exp(x)) if x < 0 else -1 / (1 + mp.exp(x))),
     "sigmoid_of_tail": (lambda w: 1 + w if np.signbit(w) else w, None),
-    "slope_of_tail": (lambda w: abs(w) * (1 - abs(w)), lambda w: abs(w) * (1 - abs(w))),
+    "slope_of_tail": (lambda w: abs(w) - w * w, lambda w: abs(w) - w * w),
     "sigmoid_slope": (slope, lambda x: mp.exp(-abs(x)) / (1 + mp.exp(-abs(x))) ** 2),
     "log_cosh": (log_cosh, lambda x: mp.log(mp.cosh(x))),
     "complement": (lambda x: (1 - x) * (1 + x), lambda x: (1 - x) * (1 + x)),
