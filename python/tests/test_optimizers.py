@@ -236,6 +236,7 @@ def test_types():
 
 
 def test_update_of_a_module_is_in_place():
+    mx.random.seed(0)
     model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
     model.layers[0].freeze()
     frozen, weight, layer = model.layers[0].weight, model.layers[2].weight, model.layers[2]

@@ -111,7 +111,7 @@ def test_draws_without_a_key_are_shared_or_each_examples_own(name):
     assert len(rows(mx.vmap(mx.compile(f), randomness="different")(x))) == 5
     pairs = mx.vmap(mx.vmap(f, randomness="different"), randomness="different")(mx.zeros((2, 3, 1)))
     assert len({str(r) for part in pairs.tolist() for r in part}) == 6
-    with pytest.raises(ValueError, match=r"\[vmap\].*key"):
+    with pytest.raises(ValueError, match=r"vmap.*key"):
         mx.vmap(f, randomness="error")(x)
     draw()
 

@@ -43,6 +43,8 @@ static WORKERS: Mutex<Vec<&'static Worker>> = Mutex::new(Vec::new());
 
 struct Worker {
     asleep: AtomicBool,
+    /// Whether it has begun to run.
+    runs: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
@@ -155,8 +157,11 @@ fn help(me: usize) -> bool {
 fn wake(wanted: usize, publish: impl FnOnce()) {
     let mut workers = WORKERS.lock().unwrap_or_else(|e| e.into_inner());
     while workers.len() < wanted {
-        let worker: &'static Worker =
-            Box::leak(Box::new(Worker { asleep: AtomicBool::new(false), thread: OnceLock::new() }));
+        let worker: &'static Worker = Box::leak(Box::new(Worker {
+            asleep: AtomicBool::new(false),
+            runs: AtomicBool::new(false),
+            thread: OnceLock::new(),
+        }));
         let number = workers.len() + 1;
         let started = std::thread::Builder::new().name("covector".into()).spawn(move || work(worker, number));
         match started {
@@ -164,6 +169,11 @@ fn wake(wanted: usize, publish: impl FnOnce()) {
                 let _ = worker.thread.set(handle.thread().clone());
                 workers.push(worker);
                 STARTED.store(number, Release);
+                // Where memory ends before a new thread has memory for its thread-local data, the C library ends the
+                // process. Once the thread runs, it has it.
+                while !worker.runs.load(Acquire) {
+                    std::thread::yield_now();
+                }
             }
             // Without another thread the job is slower, not wrong.
             Err(_) => break,
@@ -181,6 +191,7 @@ fn wake(wanted: usize, publish: impl FnOnce()) {
 }
 
 fn work(me: &'static Worker, number: usize) {
+    me.runs.store(true, Release);
     let mut since = Instant::now();
     let share = &SHARES[number];
     loop {

@@ -67,9 +67,9 @@ class Optimizer:
         with a dict of arrays in place of each. Where the parameters are no dict, or have entries of those
         names, their tree is under ``parameters``.
 
-        The arrays are ``float32`` where the gradients are ``float16`` or ``bfloat16``: in those types running means
-        stall and small squares vanish. (MLX keeps them in the gradients' type.) A step is computed in ``float32``
-        too, and the new parameter is rounded once.
+        The arrays are ``float32`` where the gradients are ``float16`` or ``bfloat16``: in those types running
+        means stall and small squares vanish. (MLX keeps them in the gradients' type.) A step is computed in
+        ``float32`` too, and the new parameter is rounded once.
         """
         return self._state
 

@@ -175,7 +175,7 @@ pub(super) fn next_key() -> Result<Array> {
         State::Recorded(recorder) => Ok(recorder.draw(Draw::Next)),
         State::Refused(_) => Err(Error::value(
             "vmap",
-            "the function draws random numbers without a key, and randomness is \"error\"; map over keys that split has made, \
+            "the function under vmap draws random numbers without a key, and randomness is \"error\"; map over keys that split has made, \
              or choose \"same\" (one draw for all examples) or \"different\" (one for each)",
         )),
     }
