@@ -200,3 +200,18 @@ fn single_precision_keeps_the_slopes_at_special_points() {
     }
     assert!(wrong.is_empty(), "{} of {checks} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// Where a logistic function is differentiated or compiled it is made from its tail; its values are the same bits.
+#[test]
+fn a_traced_logistic_function_has_the_same_bits() {
+    use covector_core::transforms::{compile, vjp_flat};
+    for dtype in [Dtype::F16, Dtype::Bf16, Dtype::F32, Dtype::F64] {
+        let x = ops::astype(&ops::linspace(-120.0, 120.0, 20_001, Dtype::F64), dtype);
+        let plain = ops::sigmoid(&x);
+        let traced = vjp_flat(std::slice::from_ref(&x), |x| Ok(vec![ops::sigmoid(&x[0])])).unwrap();
+        let compiled = compile(|x: &Array| ops::sigmoid(x))(&x).unwrap();
+        for y in [&traced.outputs()[0], &compiled] {
+            assert!(ops::array_equal(y, &plain, true).item::<bool>(), "{dtype}");
+        }
+    }
+}

@@ -379,7 +379,8 @@ pub fn rsqrt(x: f32) -> f32 {
 /// The logistic function 1 / (1 + exp(-x)).
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
-    // exp of the negative side never overflows, and keeps the digits of small results.
+    // exp of the negative side never overflows, and keeps the digits of small results. The same bits come from
+    // `sigmoid_tail`, from which the function is made where it is differentiated.
     let e = exp(-x.abs());
     let q = e / (1.0 + e);
     let m = if x < 0.0 { e } else { 1.0 };
@@ -391,7 +392,7 @@ pub fn sigmoid(x: f32) -> f32 {
 pub fn sigmoid_tail(x: f32) -> f32 {
     let e = exp(-x.abs());
     let q = e / (1.0 + e);
-    if x < 0.0 { q } else { -q }
+    if x < 0.0 { (-e).mul_add(q, e) } else { -q }
 }
 
 /// The derivative of [`sigmoid`], accurate in both tails.
