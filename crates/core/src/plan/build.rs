@@ -107,6 +107,20 @@ pub(crate) enum Proto {
     Call { op: Op, inputs: SmallVec<[Val; 3]>, avals: Avals, first_root: u32, pass: Option<Pass> },
 }
 
+/// The instructions that read each root, in their order.
+pub(crate) fn readers(protos: &[Proto], roots: &[Root]) -> Vec<Vec<u32>> {
+    let mut readers: Vec<Vec<u32>> = vec![Vec::new(); roots.len()];
+    for (p, proto) in protos.iter().enumerate() {
+        for v in proto.inputs() {
+            let readers = &mut readers[v.root as usize];
+            if readers.last() != Some(&(p as u32)) {
+                readers.push(p as u32);
+            }
+        }
+    }
+    readers
+}
+
 /// Keys that were seen, with the number each was first seen with. They lie one behind the other in one vector.
 #[derive(Default)]
 struct Known {

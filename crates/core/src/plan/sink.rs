@@ -5,7 +5,7 @@
 //! backward pass, beside `tanh` itself. Done by its reader it is a few operations on what is read there anyway, which
 //! saves the memory and the way there and back. A few cheap operations that both chains need are done by both.
 
-use crate::plan::build::{ChainOp, MAX_CHAIN, MAX_INPUTS, Proto, Root, Source, Val};
+use crate::plan::build::{ChainOp, MAX_CHAIN, MAX_INPUTS, Proto, Root, Source, Val, readers};
 use crate::plan::shared::renumber;
 use rustc_hash::FxHashSet;
 
@@ -23,16 +23,7 @@ struct Move {
 
 /// Moves operations to the chains that read them.
 pub(crate) fn sink(protos: &mut Vec<Proto>, roots: &mut Vec<Root>) {
-    // The instructions that read each root.
-    let mut readers: Vec<Vec<u32>> = vec![Vec::new(); roots.len()];
-    for (p, proto) in protos.iter().enumerate() {
-        for v in proto.inputs() {
-            let readers = &mut readers[v.root as usize];
-            if readers.last() != Some(&(p as u32)) {
-                readers.push(p as u32);
-            }
-        }
-    }
+    let mut readers = readers(protos, roots);
     for p in 0..protos.len() {
         let Proto::Chain { ops, .. } = &protos[p] else { continue };
         if ops.len() > MAX_OPS {

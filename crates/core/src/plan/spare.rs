@@ -4,7 +4,7 @@
 //! A sigmoid is the example: its result and its slope are both cheap functions of its tail. The forward pass would store
 //! both for the backward pass; stored once, the tail takes half the memory and half the way there and back.
 
-use crate::plan::build::{ChainOp, MAX_CHAIN, MAX_INPUTS, Proto, Root, Source, Val};
+use crate::plan::build::{ChainOp, MAX_CHAIN, MAX_INPUTS, Proto, Root, Source, Val, readers};
 use smallvec::smallvec;
 
 /// Longer chains are left as they are: they are made of single numbers.
@@ -19,15 +19,7 @@ struct Spared {
 
 /// Stores arguments in place of two or more functions of them.
 pub(crate) fn spare(protos: &mut [Proto], roots: &mut Vec<Root>) {
-    let mut readers: Vec<Vec<u32>> = vec![Vec::new(); roots.len()];
-    for (p, proto) in protos.iter().enumerate() {
-        for v in proto.inputs() {
-            let readers = &mut readers[v.root as usize];
-            if readers.last() != Some(&(p as u32)) {
-                readers.push(p as u32);
-            }
-        }
-    }
+    let readers = readers(protos, roots);
     for p in 0..protos.len() {
         let Proto::Chain { ops, .. } = &protos[p] else { continue };
         if ops.len() > MAX_OPS || !ops.iter().any(|op| roots[op.root as usize].stored && op.is_cheap()) {
