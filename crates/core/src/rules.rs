@@ -27,7 +27,7 @@ pub(crate) fn jvp(
             let sum = if has_wide_sum(tangents, y) {
                 let (ts, x) = (widened_some(tangents), widened(x));
                 push_elementwise(rule, &ts, &x, &unrounded(&y[0], &x)?)?
-                    .map(|t| ops::to_dtype(&t, y[0].dtype()))
+                    .map(|t| ops::into_dtype(t, y[0].dtype()))
             } else {
                 push_elementwise(rule, tangents, x, &y[0])?
             };
@@ -59,7 +59,7 @@ pub(crate) fn jvp(
                     sum = Some(add(sum, reapply(y, inputs)?.remove(0))?);
                 }
             }
-            Ok(vec![sum.map(|t| ops::to_dtype(&t, y[0].dtype()))])
+            Ok(vec![sum.map(|t| ops::into_dtype(t, y[0].dtype()))])
         }
         Derivative::Structured(rule) => structured_jvp(rule, tangents, x, y),
         Derivative::Handwritten(rule) => rule.jvp(tangents, x, y),
@@ -187,7 +187,7 @@ pub(crate) fn pull_elementwise(
     y: &Array,
 ) -> Result<Option<Array>> {
     let Some(term) = pull_broadcast(rule, i, ct, x, y)? else { return Ok(None) };
-    Ok(Some(ops::to_dtype(&ops::sum_to(&term, x[i].shape())?, x[i].dtype())))
+    Ok(Some(ops::into_dtype(ops::sum_to(&term, x[i].shape())?, x[i].dtype())))
 }
 
 /// The same before it is added up over the axes that the input was broadcast along. Terms of half precision that are to be
@@ -223,7 +223,7 @@ fn structured_jvp(
         return rule.jvp(tangents, x, y);
     }
     let found = rule.jvp(&widened_some(tangents), &widened(x), &widened(y))?;
-    Ok(found.into_iter().zip(y).map(|(t, y)| t.map(|t| ops::to_dtype(&t, y.dtype()))).collect())
+    Ok(found.into_iter().zip(y).map(|(t, y)| t.map(|t| ops::into_dtype(t, y.dtype()))).collect())
 }
 
 /// The pullback of a primitive that only has a jvp: its tangent map, a linear graph over fresh leaves, walked

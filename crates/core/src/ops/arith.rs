@@ -20,6 +20,11 @@ pub(crate) fn to_dtype(x: &Array, dtype: Dtype) -> Array {
     crate::error::expect(Array::apply(Op::Static(&AS_TYPE[dtype as usize]), smallvec![x.clone()]))
 }
 
+/// The same of an array that is not needed otherwise: one that has the type already is handed on without counting it anew.
+pub(crate) fn into_dtype(x: Array, dtype: Dtype) -> Array {
+    if x.dtype() == dtype { x } else { to_dtype(&x, dtype) }
+}
+
 /// `x` in floating point: integers and truth values become `float32`.
 pub(crate) fn to_inexact(x: &Array) -> Array {
     if x.dtype().is_inexact() { x.clone() } else { to_dtype(x, Dtype::F32) }

@@ -132,7 +132,7 @@ impl Sum {
     /// The sum of everything; `None` if there was nothing.
     pub(crate) fn whole(self, aval: &Aval, factors: &Factors) -> Result<Option<Array>> {
         let Self { mut whole, aside } = self;
-        let narrow = |sum: Option<Array>| sum.map(|sum| ops::to_dtype(&sum, aval.dtype));
+        let narrow = |sum: Option<Array>| sum.map(|sum| ops::into_dtype(sum, aval.dtype));
         let Some(aside) = aside else { return Ok(narrow(whole)) };
         let Aside { parts, products, rows } = *aside;
         for ct in joined_rows(rows, factors)? {
@@ -247,9 +247,9 @@ fn joined(parts: &[(Window, Array)], axis: usize, aval: &Aval) -> Result<Array> 
 fn overlaid(whole: Option<Array>, parts: Vec<(Window, Array)>, aval: &Aval) -> Result<Array> {
     let several = whole.is_some() || parts.len() > 1 || parts.iter().any(|(_, ct)| ct.dtype() != aval.dtype);
     let dtype = if several { wide::of(aval.dtype) } else { aval.dtype };
-    let mut sum = whole.map(|sum| ops::to_dtype(&sum, dtype));
+    let mut sum = whole.map(|sum| ops::into_dtype(sum, dtype));
     for (window, ct) in parts {
-        let ct = ops::to_dtype(&ct, dtype);
+        let ct = ops::into_dtype(ct, dtype);
         sum = Some(match sum {
             None => ops::update_window(&ops::zeros(&aval.shape, dtype), &ct, window)?,
             Some(sum) => {
