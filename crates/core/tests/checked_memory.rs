@@ -2,7 +2,8 @@
 //! that fails ends the process.
 
 mod support;
-use covector_core::{Dtype, eval, set_num_threads};
+use covector_core::{Dtype, eval, graph_text, set_num_threads};
+use covector_kernels::simd::{Level, level};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -53,13 +54,17 @@ fn no_kernel_takes_memory_of_the_size_of_the_data_without_asking() {
         }
         for k in 0..support::large(dtype).len() {
             let y = support::large(dtype).swap_remove(k);
+            // Without AVX-512 products run in the crate `gemm`, which packs blocks of the operands in memory of its own; the
+            // blocks have the size of the caches, whatever that of the data.
+            let packs = level() < Level::Avx512 && graph_text(std::slice::from_ref(&y)).contains("matmul");
+            let few = if packs { 4 << 20 } else { FEW };
             LARGEST.store(0, Relaxed);
             NOTING.store(true, Relaxed);
             let found = eval(&[y]);
             NOTING.store(false, Relaxed);
             found.unwrap();
             let largest = LARGEST.load(Relaxed);
-            assert!(largest < FEW, "result {k} of {dtype}: {largest} bytes from the standard library");
+            assert!(largest < few, "result {k} of {dtype}: {largest} bytes from the standard library");
         }
     }
 }
