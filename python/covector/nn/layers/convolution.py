@@ -28,18 +28,18 @@ class _Conv(Module):
         stride: Any,
         padding: Any,
         dilation: Any,
-        output_padding: Any = 0,
+        output_padding: Any = None,
     ) -> None:
-        """Makes the parameters, once the settings are found to make sense."""
+        """Makes the parameters and keeps the settings, once these are found to make sense."""
         layer = type(self).__name__
         in_channels = size(layer, "in_channels", in_channels)
         out_channels = size(layer, "out_channels", out_channels)
         groups = size(layer, "groups", groups)
         kernel = sizes(layer, "kernel_size", kernel_size, self._axes)
-        sizes(layer, "stride", stride, self._axes)
-        sizes(layer, "padding", padding, self._axes, least=0)
+        strides = sizes(layer, "stride", stride, self._axes)
+        paddings = sizes(layer, "padding", padding, self._axes, least=0)
         sizes(layer, "dilation", dilation, self._axes)
-        sizes(layer, "output_padding", output_padding, self._axes, least=0)
+        behind = sizes(layer, "output_padding", output_padding or 0, self._axes, least=0)
         for side, channels in (("input", in_channels), ("output", out_channels)):
             if channels % groups != 0:
                 raise ValueError(
@@ -51,10 +51,13 @@ class _Conv(Module):
         self.weight = mx.random.uniform(low=-scale, high=scale, shape=(out_channels, *kernel, inputs))
         if bias:
             self.bias = mx.zeros((out_channels,))
-
-    def _each(self, value: Any) -> tuple[int, ...]:
-        """The value for each axis."""
-        return sizes(type(self).__name__, "the setting", value, self._axes, least=0)
+        # Along one axis the settings stay the numbers that they are.
+        one = self._axes == 1
+        self.padding: Any = padding if one else paddings
+        self.stride: Any = stride if one else strides
+        self.dilation: Any = dilation
+        if output_padding is not None:
+            self.output_padding: Any = output_padding if one else behind
 
     def _repr(self, *names: str) -> str:
         outputs, *kernel, inputs = self.weight.shape
@@ -108,9 +111,6 @@ class Conv1d(_Conv):
             padding=padding,
             dilation=dilation,
         )
-        self.padding = padding
-        self.dilation = dilation
-        self.stride = stride
         self.groups = groups
 
     def _extra_repr(self) -> str:
@@ -161,9 +161,6 @@ class Conv2d(_Conv):
             padding=padding,
             dilation=dilation,
         )
-        self.padding = self._each(padding)
-        self.stride = self._each(stride)
-        self.dilation = dilation
         self.groups = groups
 
     def _extra_repr(self) -> str:
@@ -202,9 +199,6 @@ class Conv3d(_Conv):
         self._draw(
             in_channels, out_channels, kernel_size, bias, stride=stride, padding=padding, dilation=dilation
         )
-        self.padding = self._each(padding)
-        self.stride = self._each(stride)
-        self.dilation = dilation
 
     def _extra_repr(self) -> str:
         return self._repr("stride", "padding", "dilation")
@@ -251,10 +245,6 @@ class ConvTranspose1d(_Conv):
             dilation=dilation,
             output_padding=output_padding,
         )
-        self.padding = padding
-        self.dilation = dilation
-        self.stride = stride
-        self.output_padding = output_padding
 
     def _extra_repr(self) -> str:
         return self._repr("stride", "padding", "dilation", "output_padding")
@@ -302,10 +292,6 @@ class ConvTranspose2d(_Conv):
             dilation=dilation,
             output_padding=output_padding,
         )
-        self.padding = self._each(padding)
-        self.stride = self._each(stride)
-        self.dilation = dilation
-        self.output_padding = self._each(output_padding)
 
     def _extra_repr(self) -> str:
         return self._repr("stride", "padding", "dilation", "output_padding")
@@ -353,10 +339,6 @@ class ConvTranspose3d(_Conv):
             dilation=dilation,
             output_padding=output_padding,
         )
-        self.padding = self._each(padding)
-        self.stride = self._each(stride)
-        self.dilation = dilation
-        self.output_padding = self._each(output_padding)
 
     def _extra_repr(self) -> str:
         return self._repr("stride", "padding", "dilation", "output_padding")
