@@ -134,8 +134,8 @@ impl Scatter {
     /// The product of the factors that are zero, `count` of them in each place, and its tangent.
     ///
     /// The product of n factors is their elementary symmetric polynomial of degree n, which Newton's identities make
-    /// from the sums of their powers. That is exact in every derivative, and needs no more than a scatter of sums.
-    /// Of more than three zeros all derivatives up to the third vanish.
+    /// from the sums of their powers. That needs no more than a scatter of sums, and is exact in every derivative of up to
+    /// three zeros. Of more zeros all derivatives up to the third vanish; higher ones are not computed, and are 0.
     fn product_of_zeros(
         &self,
         x: &[Array],
