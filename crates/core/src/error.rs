@@ -152,6 +152,7 @@ pub(crate) fn named<T>(function: &'static str, operation: impl FnOnce() -> Resul
         error.named(match function {
             "argmax_axis" => "argmax",
             "argmin_axis" => "argmin",
+            "split_at" => "split",
             "squeeze_all" => "squeeze",
             name => name.strip_suffix("_axes").unwrap_or(name).trim_end_matches('_'),
         })
