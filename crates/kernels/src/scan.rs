@@ -3,9 +3,9 @@
 use crate::dtype::Element;
 use crate::half_bits::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::num::Num;
-use crate::pool::parallel;
 use crate::simd::vectorize;
-use crate::view::{Out, View};
+use crate::strided::{Out, View};
+use crate::threads::parallel;
 use half::{bf16, f16};
 
 /// What a scan accumulates.
@@ -91,7 +91,7 @@ pub fn scan(op: Scan, x: View<'_>, axis: usize, reverse: bool, inclusive: bool, 
     let direct = x.dtype() == dtype && x.is_row_major();
     let src = if direct { x.ptr() } else { ptr.cast_const() };
     if !direct {
-        crate::map::cast(x, out);
+        crate::strided::cast(x, out);
     }
     crate::with_dtype!(dtype, T => {
         let lines = Lines { src: src.cast::<T>(), dst: ptr.cast::<T>(), outer, len, inner, reverse, inclusive };

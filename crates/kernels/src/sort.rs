@@ -3,13 +3,12 @@
 //! Elements are sorted as integers in the same order, digit by digit: that takes as long as reading them a few times,
 //! and several threads can work on one line, block by block, with the same result as one.
 
-use crate::block::{List, Memory};
 use crate::dtype::{C64, Dtype};
-use crate::map::cast;
+use crate::memory::{List, Memory};
 use crate::num::Num;
-use crate::pool::{parallel, parallel_ranges};
 use crate::simd::vectorize;
-use crate::view::{Out, View};
+use crate::strided::{Out, View, cast};
+use crate::threads::{parallel, parallel_ranges};
 use half::{bf16, f16};
 
 /// Elements up to which comparing is faster than counting digits.

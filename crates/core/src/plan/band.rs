@@ -1,7 +1,7 @@
 //! Which instructions run together: chains and reductions over the same rows become bands.
 //!
 //! An instruction joins the unit of one of its producers when, row by row, it needs nothing but the same row of what
-//! the unit makes, for some division of the iteration space into rows. See [`covector_kernels::band`] for what
+//! the unit makes, for some division of the iteration space into rows. See [`covector_kernels::rows`] for what
 //! running together means.
 
 use crate::plan::build::{Layout, Pass, Proto, Root, Source, Val};

@@ -24,9 +24,9 @@ use crate::primitive::{Avals, Op, TileFn};
 use crate::shape::{Shape, ShapeText};
 use crate::wide;
 use covector_kernels::Dtype;
-use covector_kernels::band::Band;
-use covector_kernels::cast::{narrow_tile, widen_tile};
-use covector_kernels::fused::{Builder, Program, Reg};
+use covector_kernels::convert::{narrow_tile, widen_tile};
+use covector_kernels::program::{Builder, Program, Reg};
+use covector_kernels::rows::Region;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::fmt;
@@ -69,7 +69,7 @@ pub(crate) enum Work {
     /// Elementwise operations in one pass.
     Chain { program: Program, shape: Shape, inputs: Vec<Operand>, outs: Vec<Output> },
     /// Chains and reductions over the same rows, perhaps after a product, part by part.
-    Band { band: Band, after: Option<Box<Product>>, inputs: Vec<Operand>, outs: Vec<Output> },
+    Band { band: Region, after: Option<Box<Product>>, inputs: Vec<Operand>, outs: Vec<Output> },
     /// Copies to parts of one array.
     Join { inputs: Vec<Operand>, outs: Vec<Output> },
     /// A primitive's own evaluation.

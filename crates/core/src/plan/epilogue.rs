@@ -2,7 +2,7 @@
 //!
 //! A chain or band that needs, row by row, nothing of a large product but the same rows can begin before the product
 //! is complete, on rows that are still in the cache. How that runs is
-//! [`Band::run_after`](covector_kernels::band::Band::run_after); here it is found.
+//! [`Region::run_after_dot`](covector_kernels::rows::Region::run_after_dot); here it is found.
 
 use crate::plan::band::{Grouper, row_counts, worth};
 use crate::plan::build::Proto;

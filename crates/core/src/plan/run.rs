@@ -127,7 +127,7 @@ impl Instr {
                 allocate(&mut made, outs, inputs, &self.over, slots)?;
                 let mut result = slots[out.slot as usize].clone().expect("just made");
                 write(outs, &mut made, inputs, slots, |views, outs| {
-                    band.run_after((a.view(), b.view(), result.out_planned()), views, outs);
+                    band.run_after_dot((a.view(), b.view(), result.out_planned()), views, outs);
                 });
                 put(outs, &mut made, slots);
                 Ok(())

@@ -4,7 +4,7 @@ use crate::plan::band::{Reach, Unit, broadcast_strides, lie, prefix};
 use crate::plan::build::{Pass, Proto, Val};
 use crate::plan::distinct::Distinct;
 use crate::plan::emit::{Emitter, Product, Slot, Work};
-use covector_kernels::band::{self, Band, Place, Stage, Target};
+use covector_kernels::rows::{ReducedOutput, Region, Stage, StageInput, StageOutput, Storage};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -94,7 +94,7 @@ impl<'a> BandMaker<'a> {
             stages.push(match &emitter.protos[m as usize] {
                 Proto::Chain { shape, ops, externals } => {
                     let (program, made) = emitter.program(m, ops, externals);
-                    Stage::Chain {
+                    Stage::Map {
                         program,
                         shape: shape.to_vec(),
                         inputs: externals.iter().map(|v| self.source(v)).collect(),
@@ -109,7 +109,7 @@ impl<'a> BandMaker<'a> {
             product.out.shape.iter().product::<usize>() / self.unit.rows * product.out.dtype.size()
         };
         let work = Work::Band {
-            band: Band::new(self.unit.rows, stages, self.shelf.bytes, after.as_deref().map(bytes)),
+            band: Region::new(self.unit.rows, stages, self.shelf.bytes, after.as_deref().map(bytes)),
             after,
             inputs: self.inputs.iter().map(|v| emitter.operand(v)).collect(),
             outs: self.outs.iter().map(|&r| emitter.output(r)).collect(),
@@ -119,46 +119,44 @@ impl<'a> BandMaker<'a> {
 
     fn pass(&mut self, proto: &Proto, root: u32) -> Stage {
         let rows = self.unit.rows;
-        let sources: SmallVec<[band::Source; 2]> =
+        let sources: SmallVec<[StageInput; 2]> =
             proto.inputs().iter().enumerate().map(|(i, v)| self.rows(proto, i, v)).collect();
         let mut sources = sources.into_iter();
         let mut next = || sources.next().expect("as many as the pass needs");
         let outer = proto.space().and_then(|s| prefix(s, rows)).expect("the grouping found the rows");
         let aval = &self.emitter.roots[root as usize].aval;
         let over = (proto.reach(rows) == Some(Reach::Over)).then(|| {
-            let Place::Output(output) = self.place(root) else {
+            let Storage::Output(index) = self.place(root) else {
                 unreachable!("sums over rows are in memory")
             };
-            band::Sum { output, size: aval.shape.iter().product(), dtype: aval.dtype }
+            ReducedOutput { index, size: aval.shape.iter().product(), dtype: aval.dtype }
         });
         match proto.pass().expect("other calls run alone") {
             Pass::Reduce { kind, axes, .. } => {
                 let mut axes: Vec<usize> =
                     axes.iter().filter(|&&a| a >= outer).map(|&a| a - outer + 1).collect();
                 match over {
-                    Some(sum) => {
+                    Some(output) => {
                         axes.insert(0, 0);
-                        Stage::Over { kind: *kind, input: next(), axes, sum }
+                        Stage::Reduced { kind: *kind, input: next(), axes, output }
                     }
-                    None => Stage::Within { kind: *kind, input: next(), axes, output: self.target(root) },
+                    None => Stage::PerRow { kind: *kind, input: next(), axes, output: self.target(root) },
                 }
             }
-            Pass::Product { .. } => {
-                Stage::Product { rows: next(), matrix: next(), output: self.target(root) }
-            }
-            Pass::ProductOver { .. } => Stage::ProductOver {
+            Pass::Product { .. } => Stage::Dot { rows: next(), matrix: next(), output: self.target(root) },
+            Pass::ProductOver { .. } => Stage::DotReduced {
                 left: next(),
                 right: next(),
-                sum: over.expect("products over rows are sums"),
+                output: over.expect("products over rows are sums"),
             },
         }
     }
 
     /// What a pass reads, with the rows as one first axis.
-    fn rows(&mut self, proto: &Proto, i: usize, v: &Val) -> band::Source {
+    fn rows(&mut self, proto: &Proto, i: usize, v: &Val) -> StageInput {
         let rows = self.unit.rows;
         let mut source = self.source(v);
-        if matches!(source.place, Place::Input(_)) {
+        if matches!(source.storage, Storage::Input(_)) {
             // The view that comes at run time begins there already.
             source.shift = 0;
         }
@@ -173,16 +171,16 @@ impl<'a> BandMaker<'a> {
     }
 
     /// Where a root that the band makes is.
-    fn place(&mut self, root: u32) -> Place {
+    fn place(&mut self, root: u32) -> Storage {
         if let Some(&shelf) = self.shelf.of.get(&root) {
-            return Place::Shelf(shelf);
+            return Storage::Scratch(shelf);
         }
         let next = self.outs.len();
         let place = *self.place_of.entry(root).or_insert(next);
         if place == next {
             self.outs.push(root);
         }
-        Place::Output(place)
+        Storage::Output(place)
     }
 
     /// Elements of a root for each row.
@@ -190,18 +188,18 @@ impl<'a> BandMaker<'a> {
         self.emitter.roots[root as usize].aval.shape.iter().product::<usize>() / self.unit.rows
     }
 
-    fn target(&mut self, root: u32) -> Target {
+    fn target(&mut self, root: u32) -> StageOutput {
         let dtype = self.emitter.roots[root as usize].aval.dtype;
-        Target { place: self.place(root), dtype, row: self.row(root) }
+        StageOutput { storage: self.place(root), dtype, row: self.row(root) }
     }
 
-    fn source(&mut self, v: &Val) -> band::Source {
+    fn source(&mut self, v: &Val) -> StageInput {
         let root = &self.emitter.roots[v.root as usize];
         let inside = root.maker().is_some_and(|m| self.unit.members.contains(&m));
-        let place = if inside { self.place(v.root) } else { Place::Input(self.inputs.add(v)) };
+        let place = if inside { self.place(v.root) } else { Storage::Input(self.inputs.add(v)) };
         let l = lie(v, self.emitter.roots);
-        band::Source {
-            place,
+        StageInput {
+            storage: place,
             dtype: root.aval.dtype,
             row: self.row(v.root),
             shape: l.shape.to_vec(),

@@ -9,16 +9,16 @@
 
 mod geometry;
 mod lanes;
+pub mod pooling;
 mod tiles;
 
-use crate::block::{List, Memory};
 use crate::dtype::{C64, Dtype};
-use crate::map::cast;
+use crate::memory::{List, Memory};
 use crate::num::Num;
-use crate::pool::parallel;
 use crate::scratch::{Kept, lines, scratch};
 use crate::simd::vectorize;
-use crate::view::{Out, View};
+use crate::strided::{Out, View, cast};
+use crate::threads::parallel;
 pub use geometry::Axis;
 use geometry::{Extents, Phase, union};
 use std::cell::Cell;

@@ -21,7 +21,7 @@ pub(super) fn fold_across<T: Num, F: Fold<T>>(x: Rows<T>, length: usize, acc: &m
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma")]
 unsafe fn transposed<T: Num, F: Fold<T>>(x: Rows<T>, length: usize, acc: &mut [T]) {
-    use crate::transpose::{SIDE32, columns32};
+    use crate::strided::transpose::{SIDE32, columns32};
     for i in (0..acc.len()).step_by(SIDE32) {
         let height = SIDE32.min(acc.len() - i);
         let mut sums = [F::INIT; SIDE32];

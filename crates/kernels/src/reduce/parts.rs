@@ -1,8 +1,8 @@
 //! Large reductions on several threads.
 
 use super::{BLOCK, Reduce, whole};
-use crate::pool::parallel;
-use crate::view::{Out, View};
+use crate::strided::{Out, View};
+use crate::threads::parallel;
 
 /// Splits the first kept axis: every part has its own piece of the result.
 pub(super) fn by_kept_axis(
