@@ -7,7 +7,7 @@ use crate::plan::distinct::Distinct;
 use crate::plan::emit::{Plan, emit};
 use crate::plan::linear::{Linear, Ref, write_op};
 use crate::prim::shape::Dims;
-use crate::primitive::{Avals, Code, Fuse, Op, TileFn};
+use crate::primitive::{Avals, Code, Lower, Op, TileFn};
 use crate::shape::{Shape, Strides, reduced_shape, row_major_strides};
 use covector_kernels::{Dtype, Reduce};
 use rustc_hash::{FxHashMap, FxHasher};
@@ -244,11 +244,11 @@ impl Planner<'_> {
     fn step(&mut self, i: usize, inputs: SmallVec<[Val; 3]>, values: &mut Vec<Val>) {
         let step = &self.linear.steps[i];
         let op = &step.recipe.op;
-        match op.fuse(&step.recipe.inputs) {
-            Fuse::Forward { first } => {
+        match op.lower(&step.recipe.inputs) {
+            Lower::Identity { first } => {
                 values.extend(inputs[first..].iter().take(step.node.avals.len()).cloned());
             }
-            Fuse::View(view) => {
+            Lower::View(view) => {
                 let from = lie(&inputs[0], &self.roots);
                 let out = &step.node.avals[0].shape;
                 match view.view(&from.shape, &from.strides, out) {
@@ -261,8 +261,8 @@ impl Planner<'_> {
                     None => self.call(i, inputs, None, values),
                 }
             }
-            Fuse::Map { tile, code } => self.map(i, (tile, code), inputs, values),
-            Fuse::Reduce { kind, axes } => {
+            Lower::Map { tile, code } => self.map(i, (tile, code), inputs, values),
+            Lower::Reduce { kind, axes } => {
                 let shape = Shape::from_slice(step.recipe.inputs[0].shape());
                 self.call(
                     i,
@@ -278,11 +278,11 @@ impl Planner<'_> {
                     made.layout = Some(Box::new(Layout { shape, strides, shift: 0 }));
                 }
             }
-            Fuse::Product => {
+            Lower::Dot => {
                 let pass = product(&step.recipe.inputs[0], &step.recipe.inputs[1]);
                 self.call(i, inputs, pass, values);
             }
-            Fuse::Call => self.call(i, inputs, None, values),
+            Lower::Concatenate { .. } | Lower::Call => self.call(i, inputs, None, values),
         }
     }
 

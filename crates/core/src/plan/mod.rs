@@ -30,7 +30,7 @@ use crate::array::{Array, Recipe};
 use crate::buffer::checked;
 use crate::error::{Error, Result};
 use crate::eval::no_value;
-use crate::primitive::{Fuse, Values};
+use crate::primitive::{Lower, Values};
 use crate::profile::{self, EventKind};
 use cache::Cached;
 pub(crate) use cache::{forget, forgotten};
@@ -93,8 +93,8 @@ fn source(array: &Array) -> Option<Array> {
     }
     array.node.peek_recipe(|recipe| {
         let alone = array.node.avals.len() == 1;
-        Some(match recipe.op.fuse(&recipe.inputs) {
-            Fuse::Forward { first } if alone => recipe.inputs.get(first)?.clone(),
+        Some(match recipe.op.lower(&recipe.inputs) {
+            Lower::Identity { first } if alone => recipe.inputs.get(first)?.clone(),
             _ => array.clone(),
         })
     })

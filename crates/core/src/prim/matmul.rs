@@ -5,7 +5,7 @@ use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::binary::multiply_row;
-use crate::primitive::{Avals, Batch, Bilinear, Derivative, Fuse, Primitive, Values};
+use crate::primitive::{Avals, Batch, Bilinear, Derivative, Lower, Primitive, Values};
 use crate::shape::{Shape, ShapeText, broadcast_shapes};
 use crate::wide;
 use covector_kernels as kernels;
@@ -80,11 +80,11 @@ impl Primitive for Matmul {
         let inner = inputs[0].last().copied().unwrap_or(1);
         2 * (inner * outs[0].shape.iter().product::<usize>()) as u64
     }
-    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+    fn lower(&self, inputs: &[Array]) -> Lower<'_> {
         // An outer product is a multiplication with broadcasting.
         let outer = inputs[0].shape().last() == Some(&1) && inputs[0].dtype().is_inexact();
-        let times = outer.then(|| multiply_row().fuse(inputs));
-        times.filter(|times| matches!(times, Fuse::Map { .. })).unwrap_or(Fuse::Product)
+        let times = outer.then(|| multiply_row().lower(inputs));
+        times.filter(|times| matches!(times, Lower::Map { .. })).unwrap_or(Lower::Dot)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::ops;
 use crate::prim::shape::Dims;
 use crate::primitive::{
-    Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
+    Avals, Batch, Derivative, Linear, Lower, MaybeArrays, Param, Params, Primitive, Structured, Values,
 };
 use crate::shape::{Shape, reduced_shape};
 use covector_kernels::{self as kernels, Dtype, Reduce as Kind};
@@ -68,8 +68,8 @@ impl Primitive for Reduce {
         kernels::reduce(self.kind, inputs[0].view(), &self.axes, out.out());
         Ok(smallvec![out])
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Reduce { kind: self.kind, axes: &self.axes }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Reduce { kind: self.kind, axes: &self.axes }
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("axes", Param::Ints(&self.axes));
