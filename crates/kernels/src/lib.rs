@@ -4,6 +4,7 @@
 //! memory). The layer above decides what to run and where results live; this crate decides how.
 
 mod arange;
+mod combine;
 pub mod conv;
 pub mod convert;
 mod dot;

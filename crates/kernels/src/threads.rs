@@ -220,6 +220,46 @@ fn work(me: &'static Worker, number: usize) {
     }
 }
 
+/// An address that the parts of a job share. It is an address only; each use of it says why no other part uses the same
+/// elements.
+pub(crate) struct Shared<T>(*mut T);
+
+// SAFETY: an address may be known to any thread.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// The address of elements that parts read and write.
+    pub(crate) fn new(ptr: *mut T) -> Self {
+        Self(ptr)
+    }
+
+    /// The address of elements that parts only read.
+    pub(crate) fn read(ptr: *const T) -> Self {
+        Self(ptr.cast_mut())
+    }
+
+    /// The address of element `i`.
+    #[inline(always)]
+    pub(crate) fn at(self, i: usize) -> *mut T {
+        self.0.wrapping_add(i)
+    }
+
+    /// The address of the element at an offset that may be negative.
+    #[inline(always)]
+    pub(crate) fn by(self, offset: isize) -> *mut T {
+        self.0.wrapping_offset(offset)
+    }
+}
+
 /// Splits `0..n` into parts of at least `least` and gives each to `task`; the split depends on `n` alone.
 pub fn parallel_ranges(n: usize, least: usize, task: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
     // More parts than threads, so that a thread that is held up does not hold up the job; not many more.

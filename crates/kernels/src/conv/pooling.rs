@@ -9,7 +9,7 @@ use crate::memory::List;
 use crate::num::Num;
 use crate::simd::vectorize;
 use crate::strided::{Out, View};
-use crate::threads::parallel;
+use crate::threads::{Shared, parallel};
 use crate::with_dtype;
 use half::{bf16, f16};
 use std::ops::Range;
@@ -142,11 +142,6 @@ fn bring<T: Num, const WRITE: bool>(out: &mut [T], values: &[T]) {
         *out = if WRITE { value } else { out.add(value) };
     }
 }
-
-/// An address on its way to another thread.
-struct Shared<T>(*mut T);
-// SAFETY: it is only an address; each part writes elements of its own.
-unsafe impl<T> Sync for Shared<T> {}
 
 impl Grid {
     fn new(windows: &[Windows], x: &[usize], y: &[usize]) -> Self {
@@ -295,12 +290,11 @@ fn split<T: Send>(
     }
     let parts = (n * cost / PART).clamp(1, 32).min(n);
     let step = n.div_ceil(parts);
-    let to = Shared(out.ptr().cast::<T>());
-    let to = &to;
+    let to = Shared::new(out.ptr().cast::<T>());
     parallel(n.div_ceil(step), &|part| {
         let range = part * step..((part + 1) * step).min(n);
         // SAFETY: `out` has `n · each` elements of `T`, its type, and each part has some of its own.
-        let out = unsafe { std::slice::from_raw_parts_mut(to.0.add(range.start * each), range.len() * each) };
+        let out = unsafe { std::slice::from_raw_parts_mut(to.at(range.start * each), range.len() * each) };
         f(range, out);
     });
 }

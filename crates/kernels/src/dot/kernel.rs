@@ -1,4 +1,4 @@
-//! The innermost products: some rows by some registers of columns, all sums in registers (AVX-512).
+//! The innermost loops of products: some rows by some registers of columns, with all sums in registers (AVX-512).
 
 use crate::num::Num;
 use crate::strided::transpose::{SIDE32, SIDE64, columns32, columns64};
@@ -7,7 +7,8 @@ use std::arch::x86_64::*;
 /// Rows of the largest tile. With two registers of columns the sums take 28 of the 32 registers.
 pub(super) const ROWS: usize = 14;
 
-/// Elements between the steps of packed rows: with a line for each step of a tile (two in `f64`), all writes are whole ones.
+/// Elements from one step of packed rows to the next. Each step of a tile has cache lines of its own (one, in `f64` two), so
+/// that only whole lines are written.
 pub(super) const SLOT: usize = 16;
 
 /// Rows of the largest tile that is four registers wide.
@@ -28,11 +29,11 @@ pub(super) struct Tile<T> {
     pub(super) c_row: usize,
     /// Columns.
     pub(super) width: usize,
-    /// Whether the result is added to what is there.
+    /// Whether the result is added to `c` or replaces it.
     pub(super) add: bool,
 }
 
-/// What the blocked product needs of an element type.
+/// The operations of the blocked product on an element type.
 pub(super) trait Kernel: Num {
     /// Elements of a register.
     const LANES: usize;
@@ -44,8 +45,8 @@ pub(super) trait Kernel: Num {
     /// The machine has AVX-512; the tile's operands can be read and its result written.
     unsafe fn tile(rows: usize, t: &Tile<Self>);
 
-    /// `dst[p·width + i] = src[i·outer + p]` for `i` below `count`, zero above, and `p` below `k`. The rows behind the last
-    /// are what will be read next.
+    /// `dst[p·width + i] = src[i·outer + p]` for `i` below `count`, zero above, and `p` below `k`. The rows after the last
+    /// one are prefetched, because they are read next.
     ///
     /// # Safety
     /// The machine has AVX-512; the elements can be read and written.
@@ -99,7 +100,7 @@ pub(super) struct Dots<T> {
     pub(super) c_column: usize,
 }
 
-/// A tile of as many rows and registers, all known at compile time.
+/// Calls the tile for a number of rows and registers that is known at compile time.
 macro_rules! by_rows {
     ($rows:ident, $t:ident, $v:literal: $($r:literal)*) => {
         match $rows {

@@ -1,59 +1,67 @@
-//! Matrix products.
+//! Products of matrices.
 
 #[cfg(target_arch = "x86_64")]
 mod blocked;
+#[cfg(target_arch = "x86_64")]
+mod blocks;
 mod halves;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod operands;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod scratch;
 mod vector;
+mod widen;
 
 use crate::dtype::{C64, Dtype};
 use crate::memory::{List, Memory};
 use crate::num::Num;
-use crate::strided::{Axes, Odometer, Out, View, copy_into};
-use crate::threads::parallel;
+use crate::strided::{Axes, Odometer, Out, View, copy_into, row_major_strides};
+use crate::threads::{Shared, parallel};
 use std::ops::Range;
 
 /// `out = a · b` over the last two axes: `a` is `[batch.., m, k]`, `b` is `[batch.., k, n]`, `out` is `[batch.., m, n]`.
 ///
-/// Batch axes broadcast: equal ranks, extents equal or 1. All three have one floating or complex type;
-/// half-precision types are multiplied and accumulated in `f32`. Any strides will do.
+/// Batch axes broadcast: the ranks are equal, and extents are equal or 1. All three have one floating-point or complex type;
+/// half-precision types are multiplied and accumulated in `f32`. Strides are arbitrary.
+///
+/// # Panics
+/// If the type is not a floating-point or complex one.
 pub fn matmul(a: View<'_>, b: View<'_>, out: Out<'_>) {
     matmul_reporting(a, b, out, OnRows::default());
 }
 
-/// Who is callback of rows of a result that are written, in how many of their columns. Each column of a row is callback of at
-/// most once, from the thread that wrote it; some products do not tell of all.
+/// A callback for finished rows: the range of rows and the number of their columns that were just written. It is called on
+/// the thread that wrote them. Each element is reported at most once; some products do not report all elements.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct OnRows<'a> {
-    callback: Option<&'a (dyn Fn(Range<usize>, usize) + Sync)>,
-    /// What the rows are counted from.
+    call: Option<&'a (dyn Fn(Range<usize>, usize) + Sync)>,
+    /// The number of the first row, which is added to the rows that are reported.
     first: usize,
 }
 
 impl<'a> OnRows<'a> {
-    pub(crate) fn new(callback: &'a (dyn Fn(Range<usize>, usize) + Sync)) -> Self {
-        Self { callback: Some(callback), first: 0 }
+    pub(crate) fn new(call: &'a (dyn Fn(Range<usize>, usize) + Sync)) -> Self {
+        Self { call: Some(call), first: 0 }
     }
 
-    /// The same for a product whose rows are some of the whole's.
+    /// The callback of a product whose first row is row `first` of this product.
     fn at(self, first: usize) -> Self {
         Self { first: self.first + first, ..self }
     }
 
-    /// Of no columns there is nothing to tell: who counts what is missing would find it complete twice.
+    /// Reports rows. Empty reports are skipped: a counter that is already zero would fire again.
     fn report(self, rows: Range<usize>, columns: usize) {
-        if let Some(callback) = self.callback.filter(|_| !rows.is_empty() && columns > 0) {
-            callback(self.first + rows.start..self.first + rows.end, columns);
+        if let Some(call) = self.call.filter(|_| !rows.is_empty() && columns > 0) {
+            call(self.first + rows.start..self.first + rows.end, columns);
         }
     }
 }
 
-/// [`matmul`], with somebody who is callback of the rows of the result, all batches one after the other.
+/// [`matmul`] with a callback for finished rows, which are numbered over all batches.
 pub(crate) fn matmul_reporting(a: View<'_>, b: View<'_>, out: Out<'_>, on_rows: OnRows<'_>) {
     match out.dtype() {
         Dtype::F32 => run::<f32>(a, b, out, on_rows),
@@ -65,17 +73,9 @@ pub(crate) fn matmul_reporting(a: View<'_>, b: View<'_>, out: Out<'_>, on_rows: 
     }
 }
 
-/// Whether the machine has what the blocked product is written for.
+/// Whether the machine has the instructions of the blocked product.
 fn blocks() -> bool {
     cfg!(target_arch = "x86_64") && crate::simd::level() == crate::simd::Level::Avx512
-}
-
-fn row_major(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
-    for k in (1..shape.len()).rev() {
-        strides[k - 1] = strides[k] * shape[k] as isize;
-    }
-    strides
 }
 
 fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>, on_rows: OnRows<'_>) {
@@ -101,7 +101,7 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>, on_rows: OnRows<'_>) {
     };
     let (la, lb) = (layout(&a), layout(&b));
     if lb.as_slice().iter().all(|x| x.0 == 1 || x.1 == 0) {
-        // One `b` for all: the batch becomes rows, if the rows of `a` allow.
+        // One `b` for the whole batch: the batch axes become rows if the strides of `a` allow.
         let mut rows = Axes::new();
         rows.push(m, sa.0);
         for &(n, s) in la.as_slice() {
@@ -123,10 +123,10 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>, on_rows: OnRows<'_>) {
             return unsafe { product.run(out.ptr().cast(), true) };
         }
         if m <= FEW_ROWS && a.shape()[..rank - 2] == *batch {
-            // Else they are copied, which costs less than to bring `b` to the processor for a few rows at a time.
+            // Otherwise the rows are copied, which costs less than reading `b` again for every few rows.
             let rows = Memory::<T>::new(all * k);
             // SAFETY: fresh memory for as many elements.
-            unsafe { copy_into(a, rows.ptr().cast(), &row_major(a.shape())) };
+            unsafe { copy_into(a, rows.ptr().cast(), &row_major_strides(a.shape())) };
             let product = Product {
                 m: all,
                 n,
@@ -157,7 +157,7 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>, on_rows: OnRows<'_>) {
     };
     let each = m * n * k;
     if count == 1 || each >= 4 * PART {
-        return some(0..count, true); // large ones are split one by one
+        return some(0..count, true); // each large product is divided by itself
     }
     let parts = (count * each / (PART / 4)).clamp(1, 16.min(count));
     let step = count.div_ceil(parts);
@@ -168,10 +168,10 @@ fn run<T: Num>(a: View<'_>, b: View<'_>, out: Out<'_>, on_rows: OnRows<'_>) {
     });
 }
 
-/// Products of so few rows are put together if their right matrix is the same.
+/// Products of at most this number of rows become one product if their right matrix is the same.
 const FEW_ROWS: usize = 64;
 
-/// Multiplications that are worth a part of their own: some tens of microseconds.
+/// Multiplications from which on a separate part pays: some tens of microseconds.
 const PART: usize = 1 << 20;
 
 /// One product of matrices: their extents, addresses and (row, column) strides.
@@ -186,15 +186,11 @@ struct Product<'a, T> {
     on_rows: OnRows<'a>,
 }
 
-/// A matrix to write, on its way to another thread.
-struct Target<T>(*mut T);
-// SAFETY: every thread writes a part of its own.
-unsafe impl<T> Sync for Target<T> {}
-// SAFETY: the fields only tell where to read, which is sound from any thread.
+// SAFETY: addresses, strides and extents, which any thread may know; each read says why it is sound.
 unsafe impl<T> Sync for Product<'_, T> {}
 
 impl<T: Num> Product<'_, T> {
-    /// Computes the product at `out`, large ones in parts if `spread` allows. The split depends on the extents alone.
+    /// Computes the product at `out`, a large one in parts if `spread` is set. The division depends on the extents alone.
     ///
     /// # Safety
     /// The elements that the fields describe can be read, `m` rows of `n` written at `out`.
@@ -224,9 +220,8 @@ impl<T: Num> Product<'_, T> {
             // SAFETY: the caller's contract.
             return unsafe { self.whole(out) };
         }
-        let target = Target(out);
-        let target = &target;
-        // Blocks of rows or of columns, whichever there are more of, in multiples of the kernel's registers.
+        let target = Shared::new(out);
+        // Blocks of rows, or of columns if there are more columns, in multiples of the kernel's registers.
         let long = m.max(n);
         let step = long.div_ceil(parts).next_multiple_of(48);
         parallel(long.div_ceil(step), &|i| {
@@ -239,27 +234,27 @@ impl<T: Num> Product<'_, T> {
                 (Self { n: count, b: (b, self.b.1), ..*self }, from)
             };
             // SAFETY: a part of the rows or columns that the caller vouches for, written by this call alone.
-            unsafe { part.whole(target.0.add(shift)) };
+            unsafe { part.whole(target.at(shift)) };
             let first = if m >= n { from } else { 0 };
             self.on_rows.report(first..first + part.m, part.n);
         });
     }
 
-    /// The product of half precision: in one pass over a matrix that meets few rows or columns, else in blocks.
+    /// A product of half precision: for few rows or columns in one pass over the other matrix, else in blocks.
     ///
     /// # Safety
     /// As for [`Product::run`].
     unsafe fn of_halves(&self, out: *mut T, spread: bool) {
-        use halves::{Halves, Target, few_rows};
+        use halves::{Halves, HalvesMut, few_rows};
         let &Self { m, n, k, a: (a, (ar, ac)), b: (b, (br, bc)), row, .. } = self;
         let a = Halves { ptr: a.cast(), free: ar, summed: ac };
         let b = Halves { ptr: b.cast(), free: bc, summed: br };
-        let c = Target { ptr: out.cast(), row, column: 1 };
-        // SAFETY: the caller's contract; a transposed product for few columns.
+        let c = HalvesMut { ptr: out.cast(), row, column: 1 };
+        // SAFETY: the caller's contract; for few columns, of the transposed product.
         unsafe {
-            let turned = Target { row: c.column, column: c.row, ..c };
+            let transposed = HalvesMut { row: c.column, column: c.row, ..c };
             if m <= few_rows() && halves::few::<T>((m, n, k), a, b, c, spread)
-                || n <= few_rows() && halves::few::<T>((n, m, k), b, a, turned, spread)
+                || n <= few_rows() && halves::few::<T>((n, m, k), b, a, transposed, spread)
             {
                 return;
             }
@@ -279,12 +274,13 @@ impl<T: Num> Product<'_, T> {
     /// # Safety
     /// As for [`Product::run`]; the machine has AVX-512.
     #[cfg(target_arch = "x86_64")]
-    unsafe fn in_blocks<S: blocked::Stored>(&self, out: *mut T, spread: bool) {
-        use blocked::{Extents, Matrix, Target, multiply};
+    unsafe fn in_blocks<S: operands::Factor>(&self, out: *mut T, spread: bool) {
+        use blocked::multiply;
+        use operands::{Extents, Matrix, MatrixMut};
         debug_assert_eq!(S::DTYPE, T::DTYPE);
         let matrix =
             |(ptr, (row, column)): (*const T, (isize, isize))| Matrix { ptr: ptr.cast::<S>(), row, column };
-        let c = Target { ptr: out.cast::<S>(), row: self.row };
+        let c = MatrixMut { ptr: out.cast::<S>(), row: self.row };
         // SAFETY: the caller's contract.
         unsafe {
             let e = Extents { m: self.m, n: self.n, k: self.k };
@@ -292,8 +288,8 @@ impl<T: Num> Product<'_, T> {
         }
     }
 
-    /// A matrix times a vector, from either side, if the matrix is contiguous one way: one pass over its memory.
-    /// False if it is not, or for types that have no kernel of their own.
+    /// A product of a matrix and a vector, from either side, in one pass over a matrix that is contiguous in one order. False
+    /// for other matrices, and for types without a kernel.
     ///
     /// # Safety
     /// As for [`Product::run`].
@@ -302,7 +298,7 @@ impl<T: Num> Product<'_, T> {
         // The matrix with its (free, summed) strides, and the vector.
         let (matrix, (free, summed), vector, step, len, to) =
             if n == 1 { (a, (ar, ac), b, br, m, row) } else { (b, (bc, br), a, ac, n, 1) };
-        // Short rows or columns leave the loops below mostly empty.
+        // For short rows or columns the loops below mostly run their remainders.
         let by_rows = summed == 1 && k >= 32;
         if !by_rows && (free != 1 || len < 16) || to != 1 && len > 1 {
             return false;

@@ -1,19 +1,19 @@
-//! Copies of operands in the order in which the innermost products read them.
+//! Packed copies of operands, in the order in which the kernel reads them.
 
-use super::blocked::Stored;
-use super::halves::conversions;
 use super::kernel::{Kernel, Stack};
+use super::operands::Factor;
+use super::widen::conversions;
 
 /// Elements of half precision that are widened at once.
 const MOST: usize = 2048;
 
-/// Packs panels, each of the elements from `starts[i]` to `ends(i)` of an axis: for `i` below the number of panels,
+/// Packs panels, each of the elements from `starts[i]` to `ends(i)` of an axis: for each panel `i`,
 /// `dst[i·apart + p·width + j] = src[(starts[i] + j)·outer + p·inner]`, widened, for `p` below `k` and `starts[i] + j` below
-/// `ends(i)`; above is anything. `width` is a multiple of the lanes of a register.
+/// `ends(i)`. Other elements of `dst` are undefined. `width` is a multiple of the lanes of a register.
 ///
 /// # Safety
 /// The machine has AVX-512; the elements can be read and written.
-pub(super) unsafe fn pack<S: Stored>(
+pub(super) unsafe fn pack<S: Factor>(
     src: *const S,
     (outer, inner): (isize, isize),
     starts: &[usize],
@@ -35,7 +35,7 @@ pub(super) unsafe fn pack<S: Stored>(
             };
             let mut buffer = [std::mem::MaybeUninit::<S::Wide>::uninit(); MOST];
             let buffer = buffer.as_mut_ptr().cast::<S::Wide>();
-            // As many panels as the buffer has room for.
+            // The number of panels that the buffer has room for.
             let some = (MOST / width).max(1);
             for (g, starts) in starts.chunks(some).enumerate() {
                 let (first, dst) = (starts[0], dst.add(g * some * apart));
@@ -69,11 +69,11 @@ pub(super) unsafe fn pack<S: Stored>(
     }
 }
 
-/// A panel whose elements lie one behind the other along the summed axis.
+/// Packs a panel whose elements are contiguous along the summed axis.
 ///
 /// # Safety
 /// As for [`pack`].
-unsafe fn along<S: Stored>(
+unsafe fn along<S: Factor>(
     src: *const S,
     outer: isize,
     count: usize,

@@ -1,11 +1,11 @@
-//! Products of a matrix and a vector, which wait for memory and nothing else: the matrix is read once, in order.
+//! Products of a matrix and a vector. Their time is that of reading the matrix, so it is read once and in order.
 
 use crate::memory::Memory;
 use crate::num::Num;
 use crate::simd::vectorize;
-use crate::threads::parallel;
+use crate::threads::{Shared, parallel};
 
-/// Multiply and add, as one operation where the machine has it.
+/// Fused multiply-add, where the machine has the instruction.
 pub(super) trait Fused: Num {
     fn fused(self, b: Self, c: Self) -> Self;
 }
@@ -22,7 +22,7 @@ impl Fused for f64 {
     }
 }
 
-/// Elements of the matrix that are worth a part of their own.
+/// Elements of the matrix from which on a separate part pays.
 const PART: usize = 1 << 16;
 
 vectorize! {
@@ -59,11 +59,6 @@ vectorize! {
     }
 }
 
-/// A pointer on its way to another thread.
-struct Shared<P>(P);
-// SAFETY: the matrix is only read, and every thread writes results of its own.
-unsafe impl<P> Sync for Shared<P> {}
-
 /// `out[i] = Σⱼ matrix[i, j] · v[j]` for `len` results; `summed` is 1 if `by_rows`, else `free` is.
 ///
 /// # Safety
@@ -77,39 +72,36 @@ pub(super) unsafe fn product<T: Fused>(
     len: usize,
 ) {
     let k = v.len();
-    let (matrix, out) = (Shared(matrix), Shared(out));
-    let (matrix, out) = (&matrix, &out);
+    let (matrix, out) = (Shared::read(matrix), Shared::new(out));
     let parts = (len * k / PART).clamp(1, 16);
     if by_rows {
-        // Rows are contiguous: a dot product each.
+        // Rows are contiguous: one dot product for each.
         let step = len.div_ceil(parts).next_multiple_of(16);
         parallel(len.div_ceil(step), &|p| {
             for i in p * step..((p + 1) * step).min(len) {
                 // SAFETY: row `i` of the matrix, and result `i`, which this part alone writes.
                 unsafe {
-                    let row = std::slice::from_raw_parts(matrix.0.offset(i as isize * free), k);
-                    out.0.add(i).write(dot(row, v));
+                    let row = std::slice::from_raw_parts(matrix.by(i as isize * free), k);
+                    out.at(i).write(dot(row, v));
                 }
             }
         });
         return;
     }
-    // Columns are contiguous: scaled and added up, in blocks of columns whose sums are added in order.
+    // Columns are contiguous: they are scaled and added up, in blocks of columns whose sums are added in order.
     let step = k.div_ceil(parts).next_multiple_of(4);
     let count = k.div_ceil(step);
     let sums = Memory::<T>::new(count * len);
-    let target = Shared(sums.ptr());
-    let target = &target;
+    let target = Shared::new(sums.ptr());
     parallel(count, &|p| {
         // SAFETY: sums `p`, which this part alone uses.
         let acc = unsafe {
-            let first = target.0.add(p * len);
+            let first = target.at(p * len);
             (0..len).for_each(|i| first.add(i).write(T::ZERO));
             std::slice::from_raw_parts_mut(first, len)
         };
         // SAFETY: column `j` of the matrix: `len` contiguous elements.
-        let column =
-            |j: usize| unsafe { std::slice::from_raw_parts(matrix.0.offset(j as isize * summed), len) };
+        let column = |j: usize| unsafe { std::slice::from_raw_parts(matrix.by(j as isize * summed), len) };
         let (from, to) = (p * step, ((p + 1) * step).min(k));
         let mut j = from;
         while j + 4 <= to {
@@ -128,6 +120,6 @@ pub(super) unsafe fn product<T: Fused>(
     for i in 0..len {
         let sum = (1..count).fold(sums[i], |s, p| s.add(sums[p * len + i]));
         // SAFETY: the caller's contract.
-        unsafe { out.0.add(i).write(sum) };
+        unsafe { out.at(i).write(sum) };
     }
 }

@@ -185,14 +185,6 @@ impl<'a> Starts<'a> {
     }
 }
 
-pub(crate) fn row_major(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
-    for k in (1..shape.len()).rev() {
-        strides[k - 1] = strides[k] * shape[k] as isize;
-    }
-    strides
-}
-
 /// `out[i.., s..] = src[s + sum over k of indices[k][i] on axis axes[k]]`, where `i` runs over the indices'
 /// common shape and `s` over `slice_sizes` (as many as `src` has axes).
 ///

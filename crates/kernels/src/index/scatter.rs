@@ -3,16 +3,16 @@
 //! Updates to one place are combined in their order, whatever the number of threads: each thread takes the updates of
 //! places of its own. Sums and products of half precision are formed in `f32`, and rounded once.
 
+use crate::combine::{Combine, Prod, Stored, Sum};
 use crate::dtype::{Dtype, Element};
 use crate::index::gather::{
-    LastAxis, OutOfBounds, PART, Starts, apart, in_parts, place, prefetch, row_major, wide, with_index,
+    LastAxis, OutOfBounds, PART, Starts, apart, in_parts, place, prefetch, wide, with_index,
 };
 use crate::memory::Memory;
 use crate::num::Num;
-use crate::scan::{Combine, Prod, Stored, Sum};
 use crate::simd::vectorize;
-use crate::strided::{Axes, Odometer, Out, View};
-use crate::threads::parallel;
+use crate::strided::{Axes, Odometer, Out, View, row_major_strides};
+use crate::threads::{Shared, parallel};
 
 /// How a scatter combines an update with what is there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,7 +45,7 @@ pub fn scatter(
         return Ok(());
     }
     let rank = out.shape().len();
-    let strides = row_major(out.shape());
+    let strides = row_major_strides(out.shape());
     let split = updates.ndim() - rank;
     let slice_sizes = &updates.shape()[split..];
     let layouts: Vec<Axes> = indices.iter().map(|v| Axes::of(v.shape(), v.strides())).collect();
@@ -74,22 +74,20 @@ pub fn scatter(
         }
         // Every thread takes the updates of a range of places, in their order: as one thread would combine them.
         let memory = Memory::<u32>::new(2 * count);
-        let target = Shared(memory.ptr());
-        let target = &target;
+        let target = Shared::new(memory.ptr());
         in_parts(count, 32, &|range| {
-            let places = target.0;
             if let ([index], [axis]) = (indices, axes)
                 && index.is_row_major()
             {
                 // SAFETY: elements `range`, which no other part writes.
-                let places = unsafe { std::slice::from_raw_parts_mut(places.add(range.start), range.len()) };
+                let places = unsafe { std::slice::from_raw_parts_mut(target.at(range.start), range.len()) };
                 return resolve(index, range.start, (out_shape[*axis], strides[*axis], *axis), places);
             }
             let mut starts = starts(range.start);
             for i in range {
                 let at = starts.next(out_shape, &strides, slice_sizes)?;
                 // SAFETY: element `i`, which no other part writes.
-                unsafe { places.add(i).write(at as u32) };
+                unsafe { target.at(i).write(at as u32) };
             }
             Ok(())
         })?;
@@ -108,16 +106,15 @@ pub fn scatter(
             return Ok(());
         }
         let bounds = by_place(places, out.size(), order);
-        let (order, src, dst) = (Shared(order.as_mut_ptr()), Shared(src.cast_mut()), Shared(dst));
-        let (order, src, dst) = (&order, &src, &dst);
+        let (order, src, dst) = (Shared::new(order.as_mut_ptr()), Shared::read(src), Shared::new(dst));
         parallel(bounds.len() - 1, &|p| {
             // SAFETY: `next` checked that slices lie within `out`, and this part alone writes to its places and its numbers.
             unsafe {
-                let some = std::slice::from_raw_parts_mut(order.0.add(bounds[p]), bounds[p + 1] - bounds[p]);
+                let some = std::slice::from_raw_parts_mut(order.at(bounds[p]), bounds[p + 1] - bounds[p]);
                 if together {
-                    slices.combine_together(some, places, &outer, src.0, dst.0);
+                    slices.combine_together(some, places, &outer, src.at(0), dst.at(0));
                 } else {
-                    slices.combine_some(some, places, &outer, src.0, dst.0);
+                    slices.combine_some(some, places, &outer, src.at(0), dst.at(0));
                 }
             }
         });
@@ -142,11 +139,6 @@ fn resolve(
     Ok(())
 }
 
-/// A pointer on its way to another thread.
-struct Shared<T>(*mut T);
-// SAFETY: every thread writes elements of its own.
-unsafe impl<T> Sync for Shared<T> {}
-
 /// Writes the numbers of `places`, which are below `size`, to `order`: grouped by ranges of places, in order within each
 /// range. Returns where groups start and end.
 fn by_place(places: &[u32], size: usize, order: &mut [u32]) -> Vec<usize> {
@@ -157,8 +149,7 @@ fn by_place(places: &[u32], size: usize, order: &mut [u32]) -> Vec<usize> {
     let blocks = if n < 1 << 15 { 1 } else { BLOCKS };
     let part = |b: usize| b * n / blocks..(b + 1) * n / blocks;
     let mut counts = vec![[0usize; RANGES]; blocks];
-    let shared = Shared(counts.as_mut_ptr());
-    let shared = &shared;
+    let shared = Shared::new(counts.as_mut_ptr());
     // Multiplication by the reciprocal, one too low at most at the ends: any monotonic split will do.
     let scale = (1u64 << 32) / u64::from(width);
     let group = |place: u32| ((u64::from(place) * scale) >> 32) as usize % RANGES;
@@ -167,7 +158,7 @@ fn by_place(places: &[u32], size: usize, order: &mut [u32]) -> Vec<usize> {
         unsafe {
             let mut counts = [0; RANGES];
             places[part(b)].iter().for_each(|&p| counts[group(p)] += 1);
-            shared.0.add(b).write(counts);
+            shared.at(b).write(counts);
         }
     });
     let mut bounds = vec![0; RANGES + 1];
@@ -178,12 +169,11 @@ fn by_place(places: &[u32], size: usize, order: &mut [u32]) -> Vec<usize> {
         }
         bounds[g + 1] = at;
     }
-    let (shared, target) = (Shared(counts.as_mut_ptr()), Shared(order.as_mut_ptr()));
-    let (shared, target) = (&shared, &target);
+    let (shared, target) = (Shared::new(counts.as_mut_ptr()), Shared::new(order.as_mut_ptr()));
     parallel(blocks, &|b| {
         // SAFETY: the counts of one block, and places that they give to no other.
         unsafe {
-            let (mut next, to, range) = (*shared.0.add(b), target.0, part(b));
+            let (mut next, to, range) = (*shared.at(b), target.at(0), part(b));
             for (i, &place) in (range.start as u32..).zip(&places[range]) {
                 let slot = &mut next[group(place)];
                 to.add(*slot).write(i);
@@ -484,7 +474,7 @@ pub fn scatter_along_axis(
         return Ok(());
     }
     let shape = updates.shape();
-    let mut strides = row_major(out.shape());
+    let mut strides = row_major_strides(out.shape());
     let (extent, stride) = (out.shape()[axis], strides[axis]);
     strides[axis] = 0;
     // Outside of `axis` every block of the output has its own updates; inside of it every column has.

@@ -1,5 +1,5 @@
-//! Regions over the rows of a matrix product, each part run as soon as its rows are there: a bias, an activation, a
-//! softmax or an optimizer's step finds them in the cache.
+//! Regions over the rows of a matrix product. Each part runs as soon as its rows of the product are written, while they
+//! are still in the cache: a bias, an activation, a softmax or an optimizer's step.
 
 use super::Region;
 use super::region::Run;
@@ -13,10 +13,11 @@ use std::sync::atomic::{
 };
 
 impl Region {
-    /// Computes `product = a · b` as [`matmul`](crate::matmul()) does, and runs the stages as [`Region::run`] does, with
-    /// the same results. Some of the inputs are the product, which outputs may be written over.
+    /// Computes `product = a · b` as [`matmul`](crate::matmul()) does and runs the stages as [`Region::run`] does, with
+    /// the same results. Some of the inputs are the product; outputs may be written over it.
     ///
-    /// A row of the region needs of the product only rows of its own: as many for each, all batches one after the other.
+    /// Each row of the region reads its own rows of the product and no others. All rows of the region have equally many
+    /// rows of the product, counted over all batches.
     pub fn run_after_dot(
         &self,
         (a, b, product): (View<'_>, View<'_>, Out<'_>),
@@ -29,24 +30,24 @@ impl Region {
         let run = Run::new(self, inputs, outputs);
         let step = all / self.rows;
         let rows = |p: usize| self.part_rows(p).start * step..self.part_rows(p).end * step;
-        // Elements of the product that a part waits for.
-        let waits: Vec<AtomicUsize> =
+        // For each part, the elements of its rows of the product that are not written yet.
+        let missing: Vec<AtomicUsize> =
             (0..self.parts()).map(|p| AtomicUsize::new(rows(p).len() * columns)).collect();
-        let callback = |callback: Range<usize>, columns: usize| {
-            for (p, waits) in waits.iter().enumerate().skip(callback.start / (self.part * step)) {
+        let on_rows = |written: Range<usize>, columns: usize| {
+            for (p, missing) in missing.iter().enumerate().skip(written.start / (self.part * step)) {
                 let own = rows(p);
-                if own.start >= callback.end {
+                if own.start >= written.end {
                     break;
                 }
-                let there = (callback.end.min(own.end) - callback.start.max(own.start)) * columns;
-                // Who brings the last of them has seen what the others wrote.
-                if waits.fetch_sub(there, AcqRel) == there {
+                let new = (written.end.min(own.end) - written.start.max(own.start)) * columns;
+                // The thread that writes the last elements has seen the elements of the others.
+                if missing.fetch_sub(new, AcqRel) == new {
                     run.part(p);
                 }
             }
         };
-        matmul_reporting(a, b, product, OnRows::new(&callback));
-        let left: Vec<usize> = (0..waits.len()).filter(|&p| waits[p].load(Acquire) > 0).collect();
+        matmul_reporting(a, b, product, OnRows::new(&on_rows));
+        let left: Vec<usize> = (0..missing.len()).filter(|&p| missing[p].load(Acquire) > 0).collect();
         parallel(left.len(), &|i| run.part(left[i]));
         run.finish();
     }

@@ -1,35 +1,36 @@
-//! Regions: how their rows are divided into parts and blocks, and how the parts' results are combined.
+//! Regions: the division of their rows into parts and blocks, and the combination of the parts' results.
 
-use super::block::{Block, wide};
+use super::block::Block;
 use super::{ReducedOutput, Stage, Storage};
 use crate::convert::cast_tile;
 use crate::dtype::Dtype;
 use crate::memory::Memory;
 use crate::reduce::{self, Reduce};
-use crate::scratch::{Kept, Line, scratch};
-use crate::strided::{Out, View};
+use crate::scratch::{Kept, Line, lines, scratch};
+use crate::strided::{Out, View, is_row_major};
 use crate::threads::parallel;
 use smallvec::SmallVec;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// Scratch memory that a block of rows should fit in. Smaller blocks stay in nearer caches, but the passes over each then take
-/// so little time that starting them costs more: from 96 to 384 KiB a softmax cross-entropy takes a third less.
+/// Scratch memory that a block of rows should fit in. Smaller blocks stay in nearer caches, but then each pass takes so
+/// little time that starting it costs more: from 96 to 384 KiB a softmax cross-entropy takes a third less.
 const BLOCK_BYTES: usize = 384 << 10;
-/// Elements times operations that are worth a part of their own.
+/// Elements times operations from which on a separate part pays.
 const PART_WORK: usize = 1 << 15;
-/// Bytes of a product that a part after it should have at once: less than the second-level cache holds.
+/// Bytes of a preceding product that one part should read: less than the second-level cache holds.
 const PRODUCT_BYTES: usize = 256 << 10;
-/// The most parts, unless after a product.
+/// The most parts, unless the region follows a product.
 const MAX_PARTS: usize = 16;
 
 /// Stages over the same rows.
 pub struct Region {
     pub(super) rows: usize,
     stages: Vec<Stage>,
-    /// Bytes for each row, by scratch.
+    /// Bytes for each row, for each piece of scratch memory.
     scratch: Vec<usize>,
-    /// For each stage: the sum over all rows that follows it, and which of its outputs only that sum reads.
+    /// For each stage: a later stage that sums one of its outputs over all rows, and the number of that output, which no
+    /// other stage reads.
     sums: Vec<Option<(usize, usize)>>,
     /// Rows in a block.
     block: usize,
@@ -37,20 +38,13 @@ pub struct Region {
     pub(super) part: usize,
 }
 
-const LINE: usize = size_of::<Line>();
-
 thread_local! {
     static SCRATCH: Kept = const { Cell::new(None) };
 }
 
-/// As many parts or one more: of three equal parts one of two threads gets two, and the other waits for it.
+/// An even number of parts: of three equal parts one of two threads gets two, and the other waits for it.
 fn even(parts: usize) -> usize {
     if parts > 1 { parts.next_multiple_of(2) } else { parts }
-}
-
-/// Lines that `bytes` need.
-fn lines(bytes: usize) -> usize {
-    bytes.div_ceil(LINE)
 }
 
 impl Region {
@@ -59,12 +53,12 @@ impl Region {
         &self.stages
     }
 
-    /// Bytes for each row, by scratch.
+    /// Bytes for each row, for each piece of scratch memory.
     pub fn scratch(&self) -> &[usize] {
         &self.scratch
     }
 
-    /// Bytes that it holds, apart from machine code.
+    /// Bytes of the description, without machine code.
     pub fn bytes(&self) -> usize {
         let stage = |stage: &Stage| match stage {
             Stage::Map { program, inputs, outputs, .. } => {
@@ -75,10 +69,10 @@ impl Region {
         size_of::<Self>() + size_of_val(&self.stages[..]) + self.stages.iter().map(stage).sum::<usize>()
     }
 
-    /// A region of stages over `rows` rows, with this many bytes for each row on each scratch. A region that is to run after a
-    /// product is told how many bytes of that product belong to a row.
+    /// A region of stages over `rows` rows. `scratch` gives the bytes for each row of each piece of scratch memory.
+    /// `product` gives the bytes for each row of the product that the region follows, if it follows one.
     pub fn new(rows: usize, stages: Vec<Stage>, scratch: Vec<usize>, product: Option<usize>) -> Self {
-        // What a block keeps in the cache: the scratch, and inputs that several stages read.
+        // A block keeps in the cache: scratch memory, and inputs that several stages read.
         let mut bytes: usize = scratch.iter().sum();
         let mut seen: SmallVec<[(usize, usize); 8]> = SmallVec::new();
         for source in stages.iter().flat_map(Stage::inputs_by_row) {
@@ -92,7 +86,7 @@ impl Region {
             }
         }
         let work: usize = stages.iter().map(|s| s.work(rows)).sum();
-        // Without scratch any block does; some thousand elements hide what a block costs by itself.
+        // Without scratch memory any block is small enough; some thousand elements hide the cost of starting a block.
         let block = (BLOCK_BYTES / bytes.max(4)).clamp(1, rows.max(1));
         let parts = even(rows * work / PART_WORK).clamp(1, MAX_PARTS);
         let parts = parts.max(product.map_or(1, |bytes| rows * bytes / PRODUCT_BYTES).min(rows));
@@ -116,7 +110,7 @@ impl Region {
         self.rows
     }
 
-    /// Runs the stages: inputs as the sources name them, outputs row-major.
+    /// Runs the stages. `inputs` and `outputs` are numbered as in [`Storage`]; outputs are row-major.
     pub fn run(&self, inputs: &[View<'_>], outputs: &[Out<'_>]) {
         let run = Run::new(self, inputs, outputs);
         parallel(self.parts(), &|p| run.part(p));
@@ -132,14 +126,14 @@ impl Region {
         part * self.part..((part + 1) * self.part).min(self.rows)
     }
 
-    /// Runs the stages on some rows. `folds` say in which lines of `sums` the reductions over the rows have their
-    /// accumulators, and how many those are.
+    /// Runs the stages on the given rows. For each stage, `accumulators` gives the first line of its accumulator in
+    /// `sums` and the number of lines.
     fn run_part(
         &self,
         inputs: &[View<'_>],
         outputs: &[Out<'_>],
         rows: Range<usize>,
-        folds: &[(usize, usize)],
+        accumulators: &[(usize, usize)],
         sums: *mut Line,
     ) {
         let Range { start: from, end: to } = rows;
@@ -147,33 +141,34 @@ impl Region {
         let mut total = 0;
         for bytes in &self.scratch {
             starts.push(total);
-            total += lines(bytes * self.block);
+            total += lines::<u8>(bytes * self.block);
         }
-        // Room for one block's result of a reduction over the rows.
+        // Behind it, room for one block's result of a reduction over the rows.
         let partial = total;
-        total += folds.iter().map(|f| f.1).max().unwrap_or(0);
+        total += accumulators.iter().map(|a| a.1).max().unwrap_or(0);
         scratch(&SCRATCH, total, |base: *mut Line| {
-            let mut here = Block {
+            let mut block = Block {
                 inputs,
                 outputs,
                 scratch: starts.iter().map(|&s| base.wrapping_add(s).cast()).collect(),
                 from,
                 to: from,
             };
-            while here.to < to {
-                let first = here.to == from;
-                (here.from, here.to) = (here.to, (here.to + self.block).min(to));
-                // The sums that were formed along with what is summed.
+            while block.to < to {
+                let first = block.to == from;
+                (block.from, block.to) = (block.to, (block.to + self.block).min(to));
+                // Sums over all rows that an earlier stage has already formed.
                 let mut formed: SmallVec<[usize; 4]> = SmallVec::new();
-                let place =
-                    |i: usize| (sums.wrapping_add(folds[i].0).cast(), base.wrapping_add(partial).cast());
+                let place = |i: usize| {
+                    (sums.wrapping_add(accumulators[i].0).cast(), base.wrapping_add(partial).cast())
+                };
                 for (i, stage) in self.stages.iter().enumerate() {
-                    if let Some((over, output)) = self.sums[i]
-                        && here.run_and_sum(stage, output, &self.stages[over], self.rows, first, place(over))
+                    if let Some((sum, output)) = self.sums[i]
+                        && block.run_and_sum(stage, output, &self.stages[sum], self.rows, first, place(sum))
                     {
-                        formed.push(over);
+                        formed.push(sum);
                     } else if !formed.contains(&i) {
-                        here.run(stage, self.rows, first, place(i));
+                        block.run(stage, self.rows, first, place(i));
                     }
                 }
             }
@@ -181,26 +176,28 @@ impl Region {
     }
 }
 
-/// The sum of all elements of an output of stage `i`, if nothing else reads that output.
+/// A later stage that sums all elements of an output of map `i`, and the number of that output, if no other stage reads
+/// the output.
 fn find_sum(stages: &[Stage], i: usize) -> Option<(usize, usize)> {
     let Stage::Map { outputs, shape, .. } = &stages[i] else { return None };
     let all: usize = shape.iter().product();
-    outputs.iter().enumerate().find_map(|(output, target)| {
-        let Storage::Scratch(scratch) = target.storage else { return None };
+    outputs.iter().enumerate().find_map(|(output, made)| {
+        let Storage::Scratch(scratch) = made.storage else { return None };
         let later = || stages.iter().enumerate().skip(i + 1);
-        // The scratch may be another's from some stage on.
-        let writes = |stage: &Stage| stage.outputs().iter().any(|t| t.storage == target.storage);
+        // A later stage may use the same scratch memory for another value.
+        let writes = |stage: &Stage| stage.outputs().iter().any(|t| t.storage == made.storage);
         let end = later().find(|(_, s)| writes(s)).map_or(stages.len(), |(k, _)| k);
         let reads = |stage: &Stage| stage.reads_scratch(scratch);
         let mut readers = later().take_while(|(k, _)| *k <= end).filter(|(_, s)| reads(s));
-        let (over, stage) = readers.next()?;
+        let (sum, stage) = readers.next()?;
         let Stage::Reduced { kind: Reduce::Sum, input, output: reduced, .. } = stage else { return None };
         let whole = input.shift == 0
             && input.shape.iter().product::<usize>() == all
-            // SAFETY: only its layout is looked at.
-            && unsafe { View::new(std::ptr::null(), input.dtype, &input.shape, &input.strides) }.is_row_major();
-        let same = reduced.size == 1 && reduced.dtype == target.dtype && matches!(reduced.dtype, Dtype::F32 | Dtype::F64);
-        (readers.next().is_none() && whole && same).then_some((over, output))
+            && is_row_major(&input.shape, &input.strides);
+        let same = reduced.size == 1
+            && reduced.dtype == made.dtype
+            && matches!(reduced.dtype, Dtype::F32 | Dtype::F64);
+        (readers.next().is_none() && whole && same).then_some((sum, output))
     })
 }
 
@@ -209,48 +206,49 @@ pub(super) struct Run<'a> {
     region: &'a Region,
     inputs: &'a [View<'a>],
     outputs: &'a [Out<'a>],
-    /// For each reduction over the rows, where a part's lines hold its accumulator, and how many they are.
-    folds: SmallVec<[(usize, usize); 4]>,
+    /// For each stage, the first line of its accumulator among the lines of a part, and the number of lines.
+    accumulators: SmallVec<[(usize, usize); 4]>,
     /// Lines of a part.
     each: usize,
-    sums: Shared,
-    #[expect(dead_code, reason = "what `sums` points to")]
-    memory: Memory<Line>,
+    /// The accumulators of all parts. Each part has lines of its own, so that no two threads write to one line.
+    sums: Memory<Line>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(region: &'a Region, inputs: &'a [View<'a>], outputs: &'a [Out<'a>]) -> Self {
-        // Lines of their own for each part.
-        let folds: SmallVec<[(usize, usize); 4]> = region
+        let accumulators: SmallVec<[(usize, usize); 4]> = region
             .stages
             .iter()
             .scan(0, |at, stage| {
-                let n = stage.reduced().map_or(0, |r| lines(r.size * wide(r.dtype).size()));
+                let n = stage.reduced().map_or(0, |r| lines::<u8>(r.size * r.dtype.accumulator().size()));
                 *at += n;
                 Some((*at - n, n))
             })
             .collect();
-        let each: usize = folds.iter().map(|f| f.1).sum();
-        let memory = Memory::new(each * region.parts());
-        let sums = Shared(memory.ptr());
-        Self { region, inputs, outputs, folds, each, sums, memory }
+        let each: usize = accumulators.iter().map(|a| a.1).sum();
+        Self { region, inputs, outputs, accumulators, each, sums: Memory::new(each * region.parts()) }
     }
 
-    /// Runs a part. Each has to run once.
+    /// The accumulators' line `line` of part `p`.
+    fn line(&self, p: usize, line: usize) -> *mut Line {
+        self.sums.ptr().wrapping_add(p * self.each + line)
+    }
+
+    /// Runs part `p`. Each part has to run once.
     pub(super) fn part(&self, p: usize) {
         let rows = self.region.part_rows(p);
-        self.region.run_part(self.inputs, self.outputs, rows, &self.folds, self.sums.at(p * self.each));
+        self.region.run_part(self.inputs, self.outputs, rows, &self.accumulators, self.line(p, 0));
     }
 
-    /// Joins the parts' sums, in order.
+    /// Combines the parts' accumulators, in order, and writes the outputs that reduce all rows.
     pub(super) fn finish(self) {
-        for (stage, &(at, _)) in self.region.stages.iter().zip(&self.folds) {
+        for (stage, &(at, _)) in self.region.stages.iter().zip(&self.accumulators) {
             let Some(ReducedOutput { index, size, dtype }) = stage.reduced() else { continue };
-            let (kind, acc) = (stage.kind(), wide(*dtype));
-            let first: *mut u8 = self.sums.at(at).cast();
+            let (kind, acc) = (stage.kind(), dtype.accumulator());
+            let first: *mut u8 = self.line(0, at).cast();
             for p in 1..self.region.parts() {
                 // SAFETY: the accumulators of two parts, `size` elements each, written by `run_part`.
-                unsafe { reduce::combine(kind, acc, self.sums.at(p * self.each + at).cast(), first, *size) };
+                unsafe { reduce::combine(kind, acc, self.line(p, at).cast(), first, *size) };
             }
             let out = self.outputs[*index].ptr();
             // SAFETY: the output has `size` elements of `dtype`.
@@ -262,16 +260,5 @@ impl<'a> Run<'a> {
                 }
             }
         }
-    }
-}
-
-/// A pointer that parts share, each using a range of its own.
-#[derive(Clone, Copy)]
-struct Shared(*mut Line);
-// SAFETY: parts use ranges of their own (see `Region::run`).
-unsafe impl Sync for Shared {}
-impl Shared {
-    fn at(&self, line: usize) -> *mut Line {
-        self.0.wrapping_add(line)
     }
 }

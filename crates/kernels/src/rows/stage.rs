@@ -1,24 +1,25 @@
-//! The stages of a region: their inputs, their outputs and where these are stored.
+//! The stages of a region: their operations, their inputs and outputs, and where these are stored.
 
 use crate::dtype::Dtype;
 use crate::program::Program;
 use crate::reduce::Reduce;
 
-/// Where a value of a region lives.
+/// Where a value of a region is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Storage {
-    /// Input `i` of the region.
+    /// Input `i` of the region, the whole value.
     Input(usize),
-    /// Output `i` of the region, whole in memory.
+    /// Output `i` of the region, the whole value.
     Output(usize),
-    /// Scratch memory, one block of rows at a time.
+    /// Scratch memory `i`, which holds one block of rows at a time.
     Scratch(usize),
 }
 
-/// What a stage reads. Strides and shift count elements from the start of the whole value, also where only a block
-/// of it exists.
+/// An input of a stage. Strides and shift count elements from the start of the whole value, even if only a block of it
+/// is stored.
 pub struct StageInput {
-    /// Where it is; the next three say the layout of an output or of scratch memory; those of an input come with its view.
+    /// Where the value is stored. Shape, strides and shift below apply to outputs and scratch memory; an input of the
+    /// region comes with a view of its own.
     pub storage: Storage,
     /// The element type.
     pub dtype: Dtype,
@@ -28,13 +29,13 @@ pub struct StageInput {
     pub shape: Vec<usize>,
     /// The strides that the stage sees.
     pub strides: Vec<isize>,
-    /// Where element `[0, 0, …]` is.
+    /// The offset of element `[0, 0, …]`.
     pub shift: isize,
 }
 
-/// What a stage writes: row-major, `row` elements for each row.
+/// An output of a stage: row-major, `row` elements for each row.
 pub struct StageOutput {
-    /// An output, or scratch memory.
+    /// An output of the region, or scratch memory.
     pub storage: Storage,
     /// The element type.
     pub dtype: Dtype,
@@ -42,7 +43,17 @@ pub struct StageOutput {
     pub row: usize,
 }
 
-/// One pass over a block.
+/// An output that reduces all rows. It is complete only after the last block, so later stages cannot read it.
+pub struct ReducedOutput {
+    /// The number of the region's output.
+    pub index: usize,
+    /// The number of elements.
+    pub size: usize,
+    /// The element type.
+    pub dtype: Dtype,
+}
+
+/// One pass over a block of rows.
 pub enum Stage {
     /// Elementwise operations over `shape`, whose outer axes are the rows.
     Map {
@@ -55,9 +66,9 @@ pub enum Stage {
         /// The program's outputs.
         outputs: Vec<StageOutput>,
     },
-    /// A reduction within rows: the source's shape is `[rows, …]`, `axes` do not contain 0.
+    /// A reduction within each row: the input's shape is `[rows, …]`, and `axes` do not contain 0.
     PerRow {
-        /// What is computed.
+        /// The reduction.
         kind: Reduce,
         /// The input.
         input: StageInput,
@@ -66,9 +77,9 @@ pub enum Stage {
         /// The result.
         output: StageOutput,
     },
-    /// A reduction over all rows and perhaps more: the source's shape is `[rows, …]`, `axes` contain 0.
+    /// A reduction over all rows and perhaps other axes: the input's shape is `[rows, …]`, and `axes` contain 0.
     Reduced {
-        /// What is computed.
+        /// The reduction.
         kind: Reduce,
         /// The input.
         input: StageInput,
@@ -77,38 +88,28 @@ pub enum Stage {
         /// The result.
         output: ReducedOutput,
     },
-    /// Rows `[rows, k]` times one matrix `[k, n]`, which is an input.
+    /// The product of each row of `[rows, k]` with one matrix `[k, n]`, which is an input of the region.
     Dot {
         /// The rows.
         rows: StageInput,
         /// The matrix.
         matrix: StageInput,
-        /// The result.
+        /// The result, `[rows, n]`.
         output: StageOutput,
     },
-    /// `[rows, m]` transposed times `[rows, n]`.
+    /// The transpose of `[rows, m]` times `[rows, n]`: a product summed over all rows.
     DotReduced {
-        /// The one.
+        /// The left factor before it is transposed, `[rows, m]`.
         left: StageInput,
-        /// The other.
+        /// The right factor, `[rows, n]`.
         right: StageInput,
-        /// The result.
+        /// The result, `[m, n]`.
         output: ReducedOutput,
     },
 }
 
-/// The result of all rows together; later stages cannot read it.
-pub struct ReducedOutput {
-    /// The number of the output.
-    pub index: usize,
-    /// Its elements.
-    pub size: usize,
-    /// Its element type.
-    pub dtype: Dtype,
-}
-
 impl Stage {
-    /// All that it reads.
+    /// All inputs.
     pub fn inputs(&self) -> impl Iterator<Item = &StageInput> {
         let other = match self {
             Stage::Dot { matrix: other, .. } | Stage::DotReduced { right: other, .. } => Some(other),
@@ -117,24 +118,24 @@ impl Stage {
         self.inputs_by_row().iter().chain(other)
     }
 
-    /// What it reads row by row.
+    /// The inputs that count when rows are divided into blocks.
     pub(super) fn inputs_by_row(&self) -> &[StageInput] {
         match self {
             Stage::Map { inputs, .. } => inputs,
             Stage::PerRow { input, .. } | Stage::Reduced { input, .. } => std::slice::from_ref(input),
-            // The matrix is not divided into rows.
+            // The matrix is the same for all rows.
             Stage::Dot { rows, .. } => std::slice::from_ref(rows),
-            // The right one is narrow.
+            // The right factor is narrow.
             Stage::DotReduced { left, .. } => std::slice::from_ref(left),
         }
     }
 
-    /// Whether it reads a scratch.
-    pub(super) fn reads_scratch(&self, scratch: usize) -> bool {
-        self.inputs().any(|s| s.storage == Storage::Scratch(scratch))
+    /// Whether the stage reads scratch memory `i`.
+    pub(super) fn reads_scratch(&self, i: usize) -> bool {
+        self.inputs().any(|s| s.storage == Storage::Scratch(i))
     }
 
-    /// What it writes for each row.
+    /// The outputs that have elements for each row.
     pub fn outputs(&self) -> &[StageOutput] {
         match self {
             Stage::Map { outputs, .. } => outputs,
@@ -143,7 +144,7 @@ impl Stage {
         }
     }
 
-    /// The result of all rows together, if it is one.
+    /// The output that reduces all rows, if the stage has one.
     pub fn reduced(&self) -> Option<&ReducedOutput> {
         match self {
             Stage::Reduced { output, .. } | Stage::DotReduced { output, .. } => Some(output),
@@ -151,7 +152,7 @@ impl Stage {
         }
     }
 
-    /// How results of parts are joined.
+    /// The operation that combines the results of two parts.
     pub(super) fn kind(&self) -> Reduce {
         match self {
             Stage::Reduced { kind, .. } | Stage::PerRow { kind, .. } => *kind,

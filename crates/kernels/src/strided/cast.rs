@@ -6,7 +6,7 @@ use crate::convert::cast_tile;
 use crate::memory::Memory;
 use crate::simd::Tile1;
 use crate::stream::worthwhile;
-use crate::threads::parallel_ranges;
+use crate::threads::{Shared, parallel_ranges};
 
 /// Elements that are worth a part of their own.
 const PART: usize = 1 << 16;
@@ -42,20 +42,14 @@ pub fn cast(x: View<'_>, out: Out<'_>) {
     unsafe { copy_out(x.ptr(), size, &axes, out.ptr(), n) };
 }
 
-/// Where to read, on its way to another thread.
-struct Source(*const u8);
-// SAFETY: it is only read.
-unsafe impl Sync for Source {}
-
 /// Converts as many contiguous elements of `size` bytes as `out` has.
 fn convert(f: Tile1, x: *const u8, size: usize, out: &Out<'_>) {
-    let (x, to) = (Source(x), out.dtype().size());
-    let x = &x;
+    let (x, to) = (Shared::read(x), out.dtype().size());
     let past = worthwhile(out.size() * to);
     parallel_ranges(out.size(), PART, &|range| {
         // SAFETY: elements `range` of both, which do not overlap.
         unsafe {
-            let (from, dst) = (x.0.add(range.start * size), out.ptr().add(range.start * to));
+            let (from, dst) = (x.at(range.start * size).cast_const(), out.ptr().add(range.start * to));
             if past {
                 by_tiles(dst, to, range.len(), |start, tile, n| f(from.add(start * size), tile, n));
             } else {

@@ -13,3 +13,4 @@ pub use cast::{cast, fill};
 pub use copy::{copy_each, copy_into};
 pub(crate) use cursor::{Cursor, TILE, Tile, copy_strided, copy_strided_both};
 pub use view::{Out, View};
+pub(crate) use view::{is_row_major, row_major_strides};

@@ -62,14 +62,7 @@ impl<'a> View<'a> {
 
     /// Whether the elements lie in row-major order without gaps (axes of extent 1 may have any stride).
     pub fn is_row_major(&self) -> bool {
-        let mut expect = 1isize;
-        for (&n, &s) in self.shape.iter().zip(self.strides).rev() {
-            if n != 1 && s != expect {
-                return self.size() == 0;
-            }
-            expect *= n as isize;
-        }
-        true
+        is_row_major(self.shape, self.strides)
     }
 
     /// The elements as a slice, when they are row-major and of type `T`.
@@ -83,6 +76,28 @@ impl<'a> View<'a> {
         // SAFETY: `new`'s contract: the reachable elements, here all contiguous, are valid for 'a.
         Some(unsafe { std::slice::from_raw_parts(self.ptr.cast(), self.size()) })
     }
+}
+
+/// Whether elements of these extents and strides are in row-major order without gaps.
+#[inline]
+pub(crate) fn is_row_major(shape: &[usize], strides: &[isize]) -> bool {
+    let mut expect = 1isize;
+    for (&n, &s) in shape.iter().zip(strides).rev() {
+        if n != 1 && s != expect {
+            return shape.contains(&0);
+        }
+        expect *= n as isize;
+    }
+    true
+}
+
+/// The strides of row-major elements.
+pub(crate) fn row_major_strides(shape: &[usize]) -> Vec<isize> {
+    let mut strides = vec![1; shape.len()];
+    for k in (1..shape.len()).rev() {
+        strides[k - 1] = strides[k] * shape[k] as isize;
+    }
+    strides
 }
 
 /// Row-major memory that a kernel fills; for chains also rows with gaps between them.

@@ -1,47 +1,47 @@
-//! Products of half precision: accumulated in `f32` and rounded once. Operands are widened piece by piece, in memory that
-//! stays in the nearest cache: a weight matrix as a whole would take twice its memory again, at every call.
+//! Products of half precision, accumulated in `f32` and rounded once. Operands are widened piece by piece, in memory that
+//! stays in the nearest cache: widening a whole weight matrix would take twice its memory at every call.
 
 #[cfg(target_arch = "x86_64")]
 mod registers;
 
 use super::vector::{add_scaled, dot};
-use crate::convert::{narrow_tile, widen_tile};
-use crate::dtype::{Dtype, Element};
+use super::widen::conversions;
+use crate::dtype::Element;
 use crate::memory::List;
 use crate::scratch::{Kept, scratch};
 use crate::simd::Tile1;
-use crate::threads::parallel;
+use crate::threads::{Shared, parallel};
 use std::cell::Cell;
 
-/// The most rows that are few: the other matrix is read once for all of them, without packing.
+/// The most rows for which the other matrix is read once, without packing.
 const MOST: usize = 32;
-/// Elements that are widened at once, of a row or column of the matrix.
+/// Elements of a row or column of the matrix that are widened at once.
 const PIECE: usize = 1024;
-/// Columns of a part are a multiple of this where they are contiguous: a sum of each for all rows stays in the cache.
+/// Contiguous columns are divided into multiples of this: the sums of all rows for so many columns stay in the cache.
 const BREADTH: usize = 256;
 /// Elements of rows that are widened at once.
 const LONG: usize = 1 << 18;
-/// Elements of the matrix that are worth a part of their own.
+/// Elements of the matrix from which on a separate part pays.
 const PART: usize = 1 << 16;
-/// Partial sums from which on a matrix is divided by its columns instead.
+/// The most partial sums; with more, the matrix is divided by its columns instead.
 const SUMS: usize = 1 << 16;
 
 thread_local! {
-    /// The few rows, widened, and sums, of the product that this thread has begun.
+    /// The widened rows and the sums of the product that this thread computes.
     static WIDE: Kept = const { Cell::new(None) };
-    /// The piece that this thread has widened.
+    /// The piece of the matrix that this thread has widened.
     static PIECES: Kept = const { Cell::new(None) };
 }
 
-/// Elements of half precision, of which only the size matters, in memory.
+/// A matrix of half precision to read; the element type does not matter here, only its size.
 #[derive(Clone, Copy)]
 pub(super) struct Halves {
     pub(super) ptr: *const u16,
-    /// The stride of the axis that the result has, and of the summed one.
+    /// The strides of the axis that the result keeps, and of the summed axis.
     pub(super) free: isize,
     pub(super) summed: isize,
 }
-// SAFETY: it only tells where to read, which is sound from any thread.
+// SAFETY: an address and two strides, which any thread may know; each read says why it is sound.
 unsafe impl Sync for Halves {}
 
 impl Halves {
@@ -49,8 +49,8 @@ impl Halves {
         self.ptr.wrapping_offset(free as isize * self.free + summed as isize * self.summed).cast()
     }
 
-    /// Widens a block of `rows` by `k` elements to `to`, so that the elements of an axis that is contiguous here stay so.
-    /// Gives the strides of the two axes there.
+    /// Widens a block of `rows` by `k` elements to `to` and keeps a contiguous axis contiguous. Returns the strides of the
+    /// two axes at `to`.
     ///
     /// # Safety
     /// The elements can be read and written.
@@ -83,85 +83,25 @@ impl Halves {
     }
 }
 
-/// A result of half precision on its way to other threads.
+/// A matrix of half precision to write.
 #[derive(Clone, Copy)]
-pub(super) struct Target {
+pub(super) struct HalvesMut {
     pub(super) ptr: *mut u16,
     pub(super) row: usize,
     pub(super) column: usize,
 }
 // SAFETY: every thread writes elements of its own.
-unsafe impl Sync for Target {}
+unsafe impl Sync for HalvesMut {}
 
-/// An address on its way to another thread.
-struct Shared(*mut f32);
-// SAFETY: every thread uses elements of its own.
-unsafe impl Sync for Shared {}
-
-/// How many rows are few. Where what is widened goes through the nearest cache, more of them wait for that.
+/// The most rows for one pass over the matrix: fewer where widened elements are written to the cache and read back, which
+/// then takes most of the time.
 pub(super) fn few_rows() -> usize {
     if super::blocks() { MOST } else { 8 }
 }
 
-/// The conversions from and to a type. To multiply with, `f16` is widened by the instruction for it where there is one,
-/// which makes signalling NaN quiet.
-pub(super) fn conversions(dtype: Dtype) -> (Tile1, Tile1) {
-    let (widen, narrow) = (widen_tile(dtype), narrow_tile(dtype));
-    let (widen, narrow) = (widen.expect("a half-precision type"), narrow.expect("a half-precision type"));
-    #[cfg(target_arch = "x86_64")]
-    if dtype == Dtype::F16 {
-        use crate::simd::{Level, level};
-        return match level() {
-            Level::Avx512 => (by_instruction::widen_512, narrow),
-            Level::Avx2 if is_x86_feature_detected!("f16c") => (by_instruction::widen_256, narrow),
-            _ => (widen, narrow),
-        };
-    }
-    (widen, narrow)
-}
-
-#[cfg(target_arch = "x86_64")]
-mod by_instruction {
-    use crate::half_bits::f16_to_f32;
-    use half::f16;
-    use std::arch::x86_64::*;
-
-    macro_rules! widen {
-        ($name:ident, $inner:ident, $features:literal, $lanes:literal, |$from:ident, $to:ident| $step:expr) => {
-            /// # Safety
-            /// The contract of `Tile1`; the machine has the instructions.
-            pub(super) unsafe fn $name(x: *const u8, out: *mut u8, n: usize) {
-                #[target_feature(enable = $features)]
-                unsafe fn $inner(x: *const f16, out: *mut f32, n: usize) {
-                    let whole = n / $lanes * $lanes;
-                    // SAFETY: the caller's contract: `n` elements of both.
-                    unsafe {
-                        for i in (0..whole).step_by($lanes) {
-                            let ($from, $to) = (x.add(i), out.add(i));
-                            $step;
-                        }
-                        for i in whole..n {
-                            out.add(i).write(f16_to_f32(x.add(i).read()));
-                        }
-                    }
-                }
-                // SAFETY: the caller's contract.
-                unsafe { $inner(x.cast(), out.cast(), n) }
-            }
-        };
-    }
-    widen!(widen_512, wide, "avx512f,avx512vl", 16, |from, to| _mm512_storeu_ps(
-        to,
-        _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()))
-    ));
-    widen!(widen_256, wide, "avx2,f16c", 8, |from, to| _mm256_storeu_ps(
-        to,
-        _mm256_cvtph_ps(_mm_loadu_si128(from.cast()))
-    ));
-}
-
 /// `out[i, j] = Σₚ rows[i, p] · matrix[j, p]` for at most [`few_rows`] rows, `columns` columns and sums of `k` elements, in one
-/// pass over the matrix. False, and nothing is done, if the matrix is contiguous neither way, or another way is better.
+/// pass over the matrix. False, and nothing is done, if the matrix is contiguous in neither order or another kernel is
+/// better.
 ///
 /// # Safety
 /// The elements can be read and written; all of the extents are at least 1.
@@ -169,7 +109,7 @@ pub(super) unsafe fn few<S: Element>(
     (m, columns, k): (usize, usize, usize),
     rows: Halves,
     matrix: Halves,
-    out: Target,
+    out: HalvesMut,
     spread: bool,
 ) -> bool {
     debug_assert!(m <= MOST);
@@ -177,15 +117,15 @@ pub(super) unsafe fn few<S: Element>(
     if !by_rows && (matrix.free != 1 || columns < 16) {
         return false;
     }
-    // Long sums for few columns are divided, which the blocked product does.
+    // The blocked product divides long sums for few columns.
     if by_rows && columns < 64 && k > LONG && super::blocks() {
         return false;
     }
     let (widen, narrow) = conversions(S::DTYPE);
-    // The rows are widened as a whole if they are not very long.
+    // Rows are widened as a whole unless they are very long.
     let depth = k.min((LONG / m).next_multiple_of(PIECE));
     let parts = if spread { (columns * depth / PART).clamp(1, 16) } else { 1 };
-    // Sums of parts of the summed axis, unless these are many: then the parts are columns.
+    // Parts divide the summed axis, unless that takes many partial sums: then they divide the columns.
     let apart = !by_rows && parts * m * columns <= SUMS.max(parts * 64);
     let pass = Pass { widen, m, columns, by_rows, apart, parts };
     let (size, all) = (m * columns, pass.sums());
@@ -194,7 +134,7 @@ pub(super) unsafe fn few<S: Element>(
         let (sums, total) = (wide.wrapping_add(m * depth), wide.wrapping_add(m * depth + all));
         for from in (0..k).step_by(depth) {
             let depth = depth.min(k - from);
-            // SAFETY: there is room for the rows, one after the other, and for all sums; the caller vouches for the rest.
+            // SAFETY: there is room for the rows, one after the other, and for all sums; the caller guarantees the rest.
             unsafe {
                 for i in 0..m {
                     let row = Halves { ptr: rows.at(i, from).cast(), free: 0, ..rows };
@@ -213,7 +153,7 @@ pub(super) unsafe fn few<S: Element>(
             }
         }
         let sums = if depth < k { total } else { sums };
-        // SAFETY: all sums were written; the caller vouches for the result.
+        // SAFETY: all sums are written; the caller guarantees the result.
         unsafe {
             for i in 0..m {
                 let (from, to) = (sums.add(i * columns), out.ptr.wrapping_add(i * out.row));
@@ -230,20 +170,20 @@ pub(super) unsafe fn few<S: Element>(
     true
 }
 
-/// How few rows pass over a matrix.
+/// One pass over the matrix for few rows.
 struct Pass {
     widen: Tile1,
     m: usize,
     columns: usize,
-    /// Whether the columns are contiguous along the summed axis; else they are side by side.
+    /// Whether columns are contiguous along the summed axis; else neighbouring columns are contiguous.
     by_rows: bool,
-    /// Whether parts are some of the summed axis, with sums of their own; else they are some of the columns.
+    /// Whether parts divide the summed axis, each with sums of its own; else they divide the columns.
     apart: bool,
     parts: usize,
 }
 
 impl Pass {
-    /// How many sums there have to be room for.
+    /// The number of sums, of all parts together.
     fn sums(&self) -> usize {
         self.m * self.columns * if self.apart { self.parts } else { 1 }
     }
@@ -254,21 +194,21 @@ impl Pass {
     /// The matrix has such columns; there is room for the sums.
     unsafe fn run<S: Element>(&self, (rows, k): (&[f32], usize), matrix: &Halves, sums: *mut f32) {
         let &Self { widen, m, columns, parts, .. } = self;
-        let sums = &Shared(sums);
+        let sums = Shared::new(sums);
         if self.apart {
             let step = k.div_ceil(parts).next_multiple_of(4);
             let count = k.div_ceil(step);
             parallel(count, &|part| {
                 let depths = (part * step, ((part + 1) * step).min(k));
-                let to = sums.0.wrapping_add(part * m * columns);
+                let to = sums.at(part * m * columns);
                 // SAFETY: sums of this part's own, one row after the other.
                 unsafe { add_columns::<S>(widen, matrix, (0, columns), depths, (rows, k), m, (to, columns)) };
             });
             for i in 0..m * columns {
-                // SAFETY: `count` times so many sums were written.
+                // SAFETY: each of the `count` parts has written all its sums.
                 unsafe {
-                    let all = (1..count).fold(*sums.0.add(i), |s, p| s + *sums.0.add(p * m * columns + i));
-                    sums.0.add(i).write(all);
+                    let all = (1..count).fold(*sums.at(i), |s, p| s + *sums.at(p * m * columns + i));
+                    sums.at(i).write(all);
                 }
             }
             return;
@@ -276,7 +216,7 @@ impl Pass {
         let step = columns.div_ceil(parts).next_multiple_of(if self.by_rows { 16 } else { BREADTH });
         parallel(columns.div_ceil(step), &|part| {
             let some = (part * step, ((part + 1) * step).min(columns));
-            let to = sums.0.wrapping_add(some.0);
+            let to = sums.at(some.0);
             // SAFETY: sums of this part's columns.
             unsafe {
                 if self.by_rows {
@@ -289,8 +229,8 @@ impl Pass {
     }
 }
 
-/// Writes `sums[i, j] = Σₚ rows[i, p] · matrix[j, p]` for `m` rows of `k` elements and for some columns of a matrix that are
-/// contiguous along the summed axis. The first of the sums is for the first column; rows of them are `apart`.
+/// Writes `sums[i, j] = Σₚ rows[i, p] · matrix[j, p]` for `m` rows of `k` elements and for some columns of a matrix, which are
+/// contiguous along the summed axis. The first sum is that of the first column; rows of sums are `apart` elements apart.
 ///
 /// # Safety
 /// The elements of the matrix can be read, and the sums written, by this thread alone.
@@ -320,7 +260,7 @@ unsafe fn dot_columns<S: Element>(
         // SAFETY: the machine has AVX-512; the caller's contract.
         return unsafe { registers::dots(S::DTYPE, &d) };
     }
-    // A dot product for each column, of one piece after the other.
+    // A dot product for each column, piece by piece.
     scratch(&PIECES, PIECE, |piece: *mut f32| {
         for j in first..end {
             let mut acc = [0f32; MOST];
@@ -343,8 +283,9 @@ unsafe fn dot_columns<S: Element>(
     });
 }
 
-/// Writes `sums[i, j] = Σₚ rows[i, p] · matrix[j, p]` for `m` rows and for some columns and depths of a matrix whose columns
-/// are side by side; a row has `k` elements. The first of the sums is for the first column; rows of them are `apart`.
+/// Writes `sums[i, j] = Σₚ rows[i, p] · matrix[j, p]` for `m` rows of `k` elements and for some columns and summed elements of a
+/// matrix whose neighbouring columns are contiguous. The first sum is that of the first column; rows of sums are `apart`
+/// elements apart.
 ///
 /// # Safety
 /// The elements of the matrix can be read, and the sums written, by this thread alone.
@@ -385,7 +326,7 @@ unsafe fn add_columns<S: Element>(
             for j in (first..end).step_by(PIECE) {
                 let n = PIECE.min(end - j);
                 let some: [&[f32]; 4] = std::array::from_fn(|d| {
-                    // Behind the last step the last is taken, times zero.
+                    // Beyond the last step the last piece is taken; its results are not used.
                     let at = pieces.wrapping_add(d.min(depth - 1) * PIECE);
                     // SAFETY: elements of the matrix; four pieces have room.
                     unsafe {
@@ -396,7 +337,7 @@ unsafe fn add_columns<S: Element>(
                     }
                 });
                 for i in 0..m {
-                    // SAFETY: sums of row `i`, which were cleared.
+                    // SAFETY: sums of row `i`, which are set to zero above.
                     let acc = unsafe { std::slice::from_raw_parts_mut(sums.add(i * apart + j - first), n) };
                     if depth == 4 {
                         add_scaled(some, std::array::from_fn(|d| row(i)[p + d]), acc);
@@ -415,12 +356,12 @@ fn add_one(x: &[f32], scale: f32, acc: &mut [f32]) {
     }
 }
 
-/// Rows and columns of a block of a result, and the summed elements that are widened for it at once.
+/// Rows and columns of a block of the result, and the summed elements that are widened for it at once.
 const SIDE: usize = 256;
 const DEPTH: usize = 1024;
 
-/// `out[i, j] = Σₚ a[i, p] · b[j, p]` in blocks, for machines that the blocked product is not written for: a block of each
-/// operand is widened, and a library multiplies them.
+/// `out[i, j] = Σₚ a[i, p] · b[j, p]` in blocks, for machines without AVX-512: a block of each operand is widened, and
+/// the gemm crate multiplies them.
 ///
 /// # Safety
 /// The elements can be read and written; all of the extents are at least 1.
@@ -428,7 +369,7 @@ pub(super) unsafe fn in_blocks<S: Element>(
     (m, n, k): (usize, usize, usize),
     a: Halves,
     b: Halves,
-    out: Target,
+    out: HalvesMut,
     spread: bool,
 ) {
     let (widen, narrow) = conversions(S::DTYPE);

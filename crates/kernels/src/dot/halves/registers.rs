@@ -1,10 +1,10 @@
 //! Few rows by a matrix of half precision that is widened in registers (AVX-512), four rows at once: one pass over the
-//! matrix. With up to four rows it waits for memory alone, and for half as much of it as a product of `f32`.
+//! matrix. With up to four rows the time is that of reading the matrix, which is half as large as one of `f32`.
 
 use crate::dtype::Dtype;
 use std::arch::x86_64::*;
 
-/// Some rows, each `apart` from the last, by the columns of a matrix.
+/// Some rows, `apart` elements from one to the next, by the columns of a matrix.
 #[derive(Clone, Copy)]
 pub(in super::super) struct Few {
     pub(in super::super) rows: *const f32,
@@ -16,12 +16,12 @@ pub(in super::super) struct Few {
     pub(in super::super) summed: isize,
     pub(in super::super) columns: usize,
     pub(in super::super) k: usize,
-    /// Sums, whose rows are so far apart.
+    /// The sums, and the elements from one row of them to the next.
     pub(in super::super) sums: *mut f32,
     pub(in super::super) sums_apart: usize,
 }
 
-/// Runs `$f` for groups of four rows and for the rows left over, with `$i` the first of a group of `$r`.
+/// Runs `$f` for groups of four rows and for the remaining rows; `$i` is the first of a group of `$r`.
 macro_rules! groups {
     ($m:expr, |$i:ident, $r:ident| $f:expr) => {{
         let mut $i = 0;
@@ -110,7 +110,7 @@ macro_rules! kernels {
                 // SAFETY: the caller's contract, in all of this.
                 unsafe {
                     let mut j = 0;
-                    // Sums of eight columns hide how long a multiplication takes.
+                    // Sums of eight columns hide the latency of a multiplication.
                     while d.m == 1 && j + 8 <= d.columns {
                         tile::<1, 8>(d, 0, j);
                         j += 8;
@@ -209,7 +209,7 @@ pub(in super::super) unsafe fn dots(dtype: Dtype, d: &Few) {
     unsafe { if dtype == Dtype::F16 { of_f16::dots(d) } else { of_bf16::dots(d) } }
 }
 
-/// Adds the products of the rows with columns that are side by side to the sums.
+/// Adds to the sums the products of the rows with a matrix whose neighbouring columns are contiguous.
 ///
 /// # Safety
 /// The machine has AVX-512; the elements can be read, and the sums read and written.
