@@ -29,7 +29,7 @@ pub mod tree;
 pub mod wide;
 
 pub use array::{Array, Aval, Inputs};
-pub use covector_kernels::pool::{num_threads, set_num_threads};
+pub use covector_kernels::threads::{num_threads, set_num_threads};
 pub use covector_kernels::{C64, Complex, Dtype, Element, bf16, f16};
 pub use error::{Error, Result};
 pub use eval::{async_eval, eval, eval_soon, finish};

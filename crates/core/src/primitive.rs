@@ -5,7 +5,7 @@ use crate::buffer::Data;
 use crate::error::{Error, Result};
 pub use crate::prim::shape::Window;
 use crate::shape::Strides;
-pub use covector_kernels::fused::{Code, TileFn};
+pub use covector_kernels::program::{Code, TileFn};
 use smallvec::SmallVec;
 use std::any::{Any, TypeId};
 use std::sync::Arc;

@@ -11,8 +11,8 @@ use crate::runtime::memory::verify::verify as verify_executable;
 use crate::shape::{Shape, row_major_strides};
 use crate::transforms::value_and_grad;
 use covector_kernels::Dtype;
-use covector_kernels::band::{Band, Place, Source, Stage, Sum, Target};
-use covector_kernels::fused::{Builder, TileFn};
+use covector_kernels::program::{Builder, TileFn};
+use covector_kernels::rows::{ReducedOutput, Region, Stage, StageInput, StageOutput, Storage};
 use covector_kernels::{Reduce, tile1};
 use smallvec::smallvec;
 
@@ -421,33 +421,33 @@ fn by_hand(change: impl FnOnce(&mut Vec<Stage>, &mut Vec<usize>)) -> Result<(), 
         builder.output(made);
         builder.finish()
     };
-    let source = |place: Place| Source {
-        place,
+    let source = |place: Storage| StageInput {
+        storage: place,
         dtype: Dtype::F32,
         row: 8,
         shape: vec![4, 8],
         strides: vec![8, 1],
         shift: 0,
     };
-    let target = |place: Place| Target { place, dtype: Dtype::F32, row: 8 };
-    let chain = |from: Place, to: Place| Stage::Chain {
+    let target = |place: Storage| StageOutput { storage: place, dtype: Dtype::F32, row: 8 };
+    let chain = |from: Storage, to: Storage| Stage::Map {
         program: negate(),
         shape: vec![4, 8],
         inputs: vec![source(from)],
         outputs: vec![target(to)],
     };
     let mut stages = vec![
-        chain(Place::Input(0), Place::Shelf(0)),
-        chain(Place::Shelf(0), Place::Output(0)),
-        Stage::Over {
+        chain(Storage::Input(0), Storage::Scratch(0)),
+        chain(Storage::Scratch(0), Storage::Output(0)),
+        Stage::Reduced {
             kind: Reduce::Sum,
-            input: source(Place::Output(0)),
+            input: source(Storage::Output(0)),
             axes: vec![0, 1],
-            sum: Sum { output: 1, size: 1, dtype: Dtype::F32 },
+            output: ReducedOutput { index: 1, size: 1, dtype: Dtype::F32 },
         },
     ];
-    let mut shelves = vec![32];
-    change(&mut stages, &mut shelves);
+    let mut scratch = vec![32];
+    change(&mut stages, &mut scratch);
     let out = |slot: u32, shape: &[usize]| Output {
         slot,
         dtype: Dtype::F32,
@@ -455,7 +455,7 @@ fn by_hand(change: impl FnOnce(&mut Vec<Stage>, &mut Vec<usize>)) -> Result<(), 
         part: None,
     };
     let kernel = Kernel::Region {
-        region: Band::new(4, stages, shelves, None),
+        region: Region::new(4, stages, scratch, None),
         dot: None,
         inputs: vec![Argument { slot: 0, layout: None }],
         outs: vec![out(1, &[4, 8]), out(2, &[])],
@@ -478,52 +478,52 @@ fn damaged_regions_are_refused() {
         let why = by_hand(change).expect_err(words);
         assert!(why.contains(words), "{why}");
     };
-    fn inputs(stage: &mut Stage) -> &mut Source {
+    fn inputs(stage: &mut Stage) -> &mut StageInput {
         match stage {
-            Stage::Chain { inputs, .. } => &mut inputs[0],
-            Stage::Over { input, .. } => input,
+            Stage::Map { inputs, .. } => &mut inputs[0],
+            Stage::Reduced { input, .. } => input,
             _ => unreachable!("the stages above"),
         }
     }
-    fn output(stage: &mut Stage) -> &mut Target {
+    fn output(stage: &mut Stage) -> &mut StageOutput {
         match stage {
-            Stage::Chain { outputs, .. } => &mut outputs[0],
+            Stage::Map { outputs, .. } => &mut outputs[0],
             _ => unreachable!("the stages above"),
         }
     }
-    refused("shelf 0 is read before it is written", &|stages, _| stages.swap(0, 1));
-    refused("do not fit on shelf 0", &|_, shelves| shelves[0] = 16);
-    refused("there is no shelf 0", &|_, shelves| shelves.clear());
+    refused("scratch 0 is read before it is written", &|stages, _| stages.swap(0, 1));
+    refused("do not fit in scratch 0", &|_, scratch| scratch[0] = 16);
+    refused("there is no scratch 0", &|_, scratch| scratch.clear());
     refused("holds something else", &|stages, _| inputs(&mut stages[1]).dtype = Dtype::F64);
     refused("holds something else", &|stages, _| inputs(&mut stages[1]).shift = 1);
     refused("input 0 is read, which has", &|stages, _| inputs(&mut stages[0]).strides[1] = 2);
     refused("input 0 is float32, and read as", &|stages, _| inputs(&mut stages[0]).dtype = Dtype::I32);
-    refused("there is no input 1", &|stages, _| inputs(&mut stages[0]).place = Place::Input(1));
-    refused("input 0 is written", &|stages, _| output(&mut stages[1]).place = Place::Input(0));
+    refused("there is no input 1", &|stages, _| inputs(&mut stages[0]).storage = Storage::Input(1));
+    refused("input 0 is written", &|stages, _| output(&mut stages[1]).storage = Storage::Input(0));
     refused("output 0 is never written", &|stages, _| {
-        output(&mut stages[1]).place = Place::Shelf(0);
-        inputs(&mut stages[2]).place = Place::Shelf(0);
+        output(&mut stages[1]).storage = Storage::Scratch(0);
+        inputs(&mut stages[2]).storage = Storage::Scratch(0);
     });
     refused("output 0 is written twice", &|stages, _| {
-        output(&mut stages[0]).place = Place::Output(0);
-        inputs(&mut stages[1]).place = Place::Input(0);
+        output(&mut stages[0]).storage = Storage::Output(0);
+        inputs(&mut stages[1]).storage = Storage::Input(0);
     });
     refused("output 0 is read before it is written", &|stages, _| {
-        inputs(&mut stages[0]).place = Place::Output(0);
+        inputs(&mut stages[0]).storage = Storage::Output(0);
     });
     refused("output 0 is read as something else", &|stages, _| inputs(&mut stages[2]).shift = 4);
     refused("do not make output 0", &|stages, _| output(&mut stages[1]).row = 4);
     refused("is read before all rows are done", &|stages, _| {
-        let Stage::Over { sum, .. } = &mut stages[2] else { unreachable!("the stages above") };
-        sum.output = 0;
-        sum.size = 32;
+        let Stage::Reduced { output, .. } = &mut stages[2] else { unreachable!("the stages above") };
+        output.index = 0;
+        output.size = 32;
         let last = stages.remove(2);
         stages.insert(0, last);
-        inputs(&mut stages[0]).place = Place::Input(0);
-        inputs(&mut stages[1]).place = Place::Output(0);
+        inputs(&mut stages[0]).storage = Storage::Input(0);
+        inputs(&mut stages[1]).storage = Storage::Output(0);
     });
     refused("the sum is not output 1", &|stages, _| {
-        let Stage::Over { sum, .. } = &mut stages[2] else { unreachable!("the stages above") };
-        sum.size = 2;
+        let Stage::Reduced { output, .. } = &mut stages[2] else { unreachable!("the stages above") };
+        output.size = 2;
     });
 }

@@ -5,8 +5,8 @@ use super::ir::{Callable, Layout};
 use crate::buffer::Data;
 use crate::primitive::Avals;
 use crate::shape::Shape;
-use covector_kernels::band::Band;
-use covector_kernels::fused::Program;
+use covector_kernels::program::Program;
+use covector_kernels::rows::Region;
 use covector_kernels::{Dtype, Reduce};
 use smallvec::SmallVec;
 use std::fmt;
@@ -50,7 +50,7 @@ pub(crate) enum Kernel {
     /// A tile program over one shape.
     Map { program: Program, shape: Shape, inputs: Vec<Argument>, outs: Vec<Output> },
     /// Stages over the same rows, perhaps as the epilogue of a dot.
-    Region { region: Band, dot: Option<Box<Dot>>, inputs: Vec<Argument>, outs: Vec<Output> },
+    Region { region: Region, dot: Option<Box<Dot>>, inputs: Vec<Argument>, outs: Vec<Output> },
     /// Copies, each input to its output.
     Copy { inputs: Vec<Argument>, outs: Vec<Output> },
     /// A reduction over `axes`.
