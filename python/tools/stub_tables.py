@@ -439,7 +439,8 @@ NN_OTHERS = {
     "join_schedules",
     "linear_schedule",
     "lstm",
-    "settle",
+    "eval_soon",
+    "optimizer_rows",
     "step_decay",
 }
 
