@@ -4,6 +4,7 @@
 //! for. [`Array`] is a lazy handle to a node; [`ops`] makes nodes; [`transforms`] runs functions on tracers and
 //! builds more graph out of the same ops, which is why every composition works; [`eval()`] computes.
 
+mod ad;
 mod array;
 pub mod buffer;
 pub mod catalog;
@@ -20,7 +21,6 @@ mod prim;
 pub mod primitive;
 pub mod profile;
 pub mod random;
-mod rules;
 mod runtime;
 pub mod shape;
 mod trace;

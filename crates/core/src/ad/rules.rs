@@ -5,23 +5,22 @@
 //! complex arrays `Re⟨ct, J t⟩ = Re⟨Jᴴ ct, t⟩` and the gradient of a real loss is `∂L/∂re + i ∂L/∂im`, the
 //! direction of steepest ascent (the convention of MLX and PyTorch; JAX returns its conjugate).
 
-use crate::array::Array;
+use crate::ad::pullback;
+use crate::array::{Array, Outs, Recipe};
 use crate::error::{Error, Result};
-use crate::graph;
 use crate::ops;
-use crate::primitive::{Derivative, Elementwise, MaybeArrays, Primitive, Structured};
+use crate::primitive::{Derivative, Elementwise, MaybeArrays, Structured};
 use crate::trace::TraceGuard;
-use crate::transforms::pullback;
 use crate::wide;
 use covector_kernels::Dtype;
+use smallvec::SmallVec;
 
-/// Tangents of the outputs `y` of `primitive` at `x`, for the tangents of its inputs.
-pub(crate) fn jvp(
-    primitive: &dyn Primitive,
-    tangents: &[Option<Array>],
-    x: &[Array],
-    y: &[Array],
-) -> Result<MaybeArrays> {
+/// One term for each input of an operation; `None` is a structural zero.
+pub(crate) type Terms = SmallVec<[Option<Array>; 2]>;
+
+/// Tangents of the outputs `y` of an operation for the tangents of its inputs.
+pub(crate) fn jvp(recipe: &Recipe, tangents: &[Option<Array>], y: &[Array]) -> Result<MaybeArrays> {
+    let (primitive, x) = (&recipe.op, &recipe.inputs[..]);
     match primitive.derivative() {
         Derivative::Elementwise(rule) => {
             let sum = if has_wide_sum(tangents, y) {
@@ -90,10 +89,6 @@ fn unrounded(y: &Array, x: &[Array]) -> Result<Array> {
     }
 }
 
-fn same(a: &Array, b: &Array) -> bool {
-    (graph::id(a), a.index) == (graph::id(b), b.index)
-}
-
 /// `t · ∂y/∂xᵢ`. Of half precision, what takes several operations is computed in the wide type, and rounded once: `1 − y²`
 /// of a `y` that was rounded to 1 is 0, and `2x` may be infinite where the product with a small `t` is not.
 fn partial(rule: &dyn Elementwise, i: usize, t: &Array, x: &[Array], y: &Array) -> Result<Option<Array>> {
@@ -102,7 +97,7 @@ fn partial(rule: &dyn Elementwise, i: usize, t: &Array, x: &[Array], y: &Array) 
         return Ok(Some(term));
     }
     // One operation on what was given rounds once. Truth values are exact, and constants are no operations.
-    let given = |a: &Array| same(a, t) || same(a, y) || x.iter().any(|x| same(a, x));
+    let given = |a: &Array| a.is_same(t) || a.is_same(y) || x.iter().any(|x| a.is_same(x));
     let exact = |a: &Array| given(a) || a.dtype() == Dtype::Bool || a.node.recipe().is_none();
     if given(&term) || term.node.recipe().is_none_or(|recipe| recipe.inputs.iter().all(exact)) {
         return Ok(Some(term));
@@ -132,67 +127,47 @@ fn push_elementwise(
     }
 }
 
-/// Cotangents of the inputs `x` that are `wanted`, for the cotangents of the outputs `y`.
-pub(crate) fn vjp(
-    primitive: &dyn Primitive,
-    cotangents: &[Option<Array>],
-    x: &[Array],
-    y: &[Array],
-    wanted: &[bool],
-) -> Result<MaybeArrays> {
+/// Cotangents of the inputs that are `wanted`, for the cotangents of the outputs `y`. Those of half precision may be in the
+/// wide type: they are terms of sums, and sums are rounded once.
+pub(crate) fn vjp(recipe: &Recipe, cts: Outs<Option<Array>>, y: &[Array], wanted: &[bool]) -> Result<Terms> {
+    let (primitive, x) = (&recipe.op, &recipe.inputs[..]);
+    let wanted_inputs = || wanted.iter().enumerate().filter(|&(_, &wanted)| wanted).map(|(i, _)| i);
+    let mut terms = Terms::from_elem(None, x.len());
     match primitive.derivative() {
         Derivative::Elementwise(rule) => {
-            let Some(ct) = &cotangents[0] else { return Ok(vec![None; x.len()]) };
+            let Some(ct) = &cts[0] else { return Ok(terms) };
             let ct = conj(ct)?;
-            let mut out = Vec::with_capacity(x.len());
-            for (i, &wanted) in wanted.iter().enumerate() {
-                out.push(if wanted { pull_elementwise(rule, i, &ct, x, &y[0])? } else { None });
+            for i in wanted_inputs() {
+                terms[i] = pull_elementwise(rule, i, &ct, x, &y[0])?;
             }
-            Ok(out)
         }
         Derivative::Linear(rule) => {
-            let cotangents = conj_all(cotangents)?;
-            let mut out = Vec::with_capacity(x.len());
-            for (i, &wanted) in wanted.iter().enumerate() {
-                let term =
-                    if wanted && rule.is_linear_in(i) { rule.transpose(i, &cotangents, x)? } else { None };
-                out.push(term.map(|t| conj(&t)).transpose()?);
+            let cts: Outs<_> = cts.iter().map(conj_some).collect::<Result<_>>()?;
+            for i in wanted_inputs().filter(|&i| rule.is_linear_in(i)) {
+                terms[i] = conj_some(&rule.transpose(i, &cts, x)?)?;
             }
-            Ok(out)
         }
         Derivative::Bilinear(rule) => {
-            let Some(ct) = &cotangents[0] else { return Ok(vec![None; x.len()]) };
+            let Some(ct) = &cts[0] else { return Ok(terms) };
             let ct = conj(ct)?;
-            let mut out = vec![None; x.len()];
-            for i in 0..2 {
-                if wanted[i] {
-                    out[i] = Some(conj(&rule.transpose(i, &ct, x)?)?);
-                }
+            for i in wanted_inputs() {
+                terms[i] = Some(conj(&rule.transpose(i, &ct, x)?)?);
             }
-            Ok(out)
         }
-        Derivative::Structured(rule) => transpose_jvp(rule, cotangents, x, y, wanted),
-        Derivative::Handwritten(rule) => rule.vjp(cotangents, x, y, wanted),
-        Derivative::Zero => Ok(vec![None; x.len()]),
-        Derivative::None(why) => Err(Error::not_differentiable(primitive.name(), why)),
+        Derivative::Structured(rule) => terms = transpose_jvp(rule, &cts, x, y, wanted)?.into(),
+        Derivative::Handwritten(rule) => {
+            let found = rule.vjp(&cts, x, y, wanted)?;
+            terms = found.into_iter().zip(wanted).map(|(ct, &wanted)| ct.filter(|_| wanted)).collect();
+        }
+        Derivative::Zero => {}
+        Derivative::None(why) => return Err(Error::not_differentiable(primitive.name(), why)),
     }
+    Ok(terms)
 }
 
-/// The cotangent of input `i` of an elementwise operation, for the conjugate of its output's.
-pub(crate) fn pull_elementwise(
-    rule: &dyn Elementwise,
-    i: usize,
-    ct: &Array,
-    x: &[Array],
-    y: &Array,
-) -> Result<Option<Array>> {
-    let Some(term) = pull_broadcast(rule, i, ct, x, y)? else { return Ok(None) };
-    Ok(Some(ops::into_dtype(ops::sum_to(&term, x[i].shape())?, x[i].dtype())))
-}
-
-/// The same before it is added up over the axes that the input was broadcast along. Terms of half precision that are to be
-/// added up are in the wide type, unless they are the cotangent itself.
-pub(crate) fn pull_broadcast(
+/// The cotangent of input `i` of an elementwise operation, for the conjugate of its output's. Terms of half precision that
+/// are added up over axes along which the input was broadcast are in the wide type, unless they are the cotangent itself.
+fn pull_elementwise(
     rule: &dyn Elementwise,
     i: usize,
     ct: &Array,
@@ -203,12 +178,12 @@ pub(crate) fn pull_broadcast(
         let wide_ct = wide::widen(ct);
         let x = widened(x);
         let term = rule.partial(i, &wide_ct, &x, &unrounded(y, &x)?)?;
-        term.map(|term| if same(&term, &wide_ct) { ct.clone() } else { term })
+        term.map(|term| if term.is_same(&wide_ct) { ct.clone() } else { term })
     } else {
         partial(rule, i, ct, x, y)?
     };
     let Some(term) = term else { return Ok(None) };
-    if term.dtype().is_complex() { ops::try_conjugate(&term).map(Some) } else { Ok(Some(term)) }
+    ops::sum_to(&conj(&term)?, x[i].shape()).map(Some)
 }
 
 /// The tangents of a primitive that only has a jvp. If the rule accumulates, half precision is widened for all of it, and
@@ -250,7 +225,7 @@ pub(crate) fn transpose_jvp(
         }
     }
     let leaves: Vec<Array> = tangents.iter().flatten().cloned().collect();
-    let mut found = pullback(&guard, &ends, &cts, &leaves)?.into_iter();
+    let mut found = pullback(guard.trace(), &ends, &cts, &leaves)?.into_iter();
     Ok(tangents.iter().map(|t| t.as_ref().and_then(|_| found.next().flatten())).collect())
 }
 
@@ -266,17 +241,18 @@ fn reapply(y: &[Array], inputs: Vec<Array>) -> Result<Vec<Array>> {
 }
 
 /// `a + b`, where a missing `a` is zero.
-pub(crate) fn add(a: Option<Array>, b: Array) -> Result<Array> {
+fn add(a: Option<Array>, b: Array) -> Result<Array> {
     match a {
         None => Ok(b),
         Some(a) => ops::try_add(&a, &b),
     }
 }
 
-pub(crate) fn conj(x: &Array) -> Result<Array> {
+/// The conjugate of a complex array; a real array itself.
+fn conj(x: &Array) -> Result<Array> {
     if x.dtype().is_complex() { ops::try_conjugate(x) } else { Ok(x.clone()) }
 }
 
-fn conj_all(xs: &[Option<Array>]) -> Result<MaybeArrays> {
-    xs.iter().map(|x| x.as_ref().map(conj).transpose()).collect()
+fn conj_some(x: &Option<Array>) -> Result<Option<Array>> {
+    x.as_ref().map(conj).transpose()
 }
