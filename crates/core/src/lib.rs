@@ -21,6 +21,7 @@ pub mod primitive;
 pub mod profile;
 pub mod random;
 mod rules;
+mod runtime;
 pub mod shape;
 mod trace;
 pub mod transforms;

@@ -89,7 +89,7 @@ pub trait Primitive: Any + Send + Sync {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>>;
 
     /// Computes the outputs. Inputs come by value, so that one that nobody else holds can lend its memory. Only for
-    /// what [`Primitive::fuse`] leaves to be called; the planner does the rest itself.
+    /// primitives that [`Primitive::lower`] to a call, a view, a reduction or a dot.
     ///
     /// # Errors
     /// What only the values show: an index out of bounds, memory that could not be had.
@@ -100,9 +100,9 @@ pub trait Primitive: Any + Send + Sync {
         ))
     }
 
-    /// What the planner may do instead of calling [`Primitive::eval`].
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Call
+    /// The form of the primitive in the planner's graph.
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Call
     }
 
     /// Whether [`Primitive::eval`] is a plan of its own: evaluated by itself it needs no other, and its outputs may lie
@@ -129,16 +129,17 @@ pub trait Primitive: Any + Send + Sync {
     }
 }
 
-/// What the planner knows of a primitive's evaluation.
-pub enum Fuse<'a> {
-    /// Nothing: it is called.
+/// The form of a primitive in the planner's graph: what the planner may do with it. It decides by this type, never by a
+/// primitive's name.
+pub enum Lower<'a> {
+    /// An opaque call of [`Primitive::eval`].
     Call,
-    /// Output `k` is input `first + k`, as it is.
-    Forward {
+    /// Output `k` is input `first + k`, unchanged.
+    Identity {
         /// The input that output 0 is.
         first: usize,
     },
-    /// The output is a view of input 0's memory, if the layout allows.
+    /// The output is a view of input 0's memory, if the layout allows; a call otherwise.
     View(&'a dyn View),
     /// One output, elementwise over broadcast inputs, by a tile function. Half-precision inputs and outputs are
     /// converted around it: it works in `float32`.
@@ -148,15 +149,21 @@ pub enum Fuse<'a> {
         /// The instruction that the tile function is, where the processor has one for it.
         code: Option<Code>,
     },
-    /// A reduction of input 0 over `axes`, which stay with extent 1: it is called, or runs with its neighbours.
+    /// A reduction of input 0 over `axes`, which stay with extent 1: a call, or a stage of a region.
     Reduce {
         /// What is computed.
         kind: covector_kernels::Reduce,
         /// The reduced axes, sorted.
         axes: &'a [usize],
     },
-    /// The matrix product of inputs 0 and 1: it is called, or runs with its neighbours.
-    Product,
+    /// The matrix product `[…, m, k] × […, k, n]` of inputs 0 and 1: a call, or a stage of a region.
+    Dot,
+    /// The inputs side by side along an axis. The planner has their values written to their places; there is no
+    /// [`Primitive::eval`].
+    Concatenate {
+        /// The axis.
+        axis: usize,
+    },
 }
 
 /// A primitive whose output is the input's memory seen in another way.

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::batch_elementwise;
 use crate::primitive::{
-    Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Op, Params, Primitive, Structured, TileFn,
+    Avals, Batch, Derivative, Linear, Lower, MaybeArrays, Op, Params, Primitive, Structured, TileFn,
 };
 use crate::shape::broadcast_shapes;
 use covector_kernels::{C64, Dtype, Tile1, Tile2, math, tile1, tile2};
@@ -40,8 +40,8 @@ impl Primitive for Part {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map { tile: TileFn::One(self.tile()), code: None }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Map { tile: TileFn::One(self.tile()), code: None }
     }
     /// None: each has a name of its own.
     fn params(&self, _params: &mut Params<'_>) {}
@@ -91,8 +91,8 @@ impl Primitive for MakeComplex {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch_elementwise(batch)
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map { tile: TileFn::Two(JOIN), code: None }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Map { tile: TileFn::Two(JOIN), code: None }
     }
 }
 
@@ -125,8 +125,8 @@ impl Primitive for ComplexAbs {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map { tile: TileFn::One(MODULUS), code: None }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Map { tile: TileFn::One(MODULUS), code: None }
     }
 }
 
@@ -158,8 +158,8 @@ impl Primitive for ComplexSign {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map { tile: TileFn::One(DIRECTION), code: None }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Map { tile: TileFn::One(DIRECTION), code: None }
     }
 }
 

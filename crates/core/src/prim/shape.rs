@@ -6,7 +6,7 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::{Avals, Batch, Derivative, Fuse, Linear, Param, Params, Primitive, Values, View};
+use crate::primitive::{Avals, Batch, Derivative, Linear, Lower, Param, Params, Primitive, Values, View};
 use crate::shape::{Shape, ShapeText, Strides};
 use covector_kernels as kernels;
 use smallvec::{SmallVec, smallvec};
@@ -46,8 +46,8 @@ impl Primitive for Reshape {
         shape.extend_from_slice(&self.shape);
         Ok(vec![ops::reshape_to(&batch.inputs[0], &shape)?])
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::View(self)
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::View(self)
     }
     /// Only where no strides do: the elements are copied.
     fn eval(&self, inputs: Values, _outs: &[Aval]) -> Result<Values> {
@@ -134,8 +134,8 @@ impl Primitive for Transpose {
         let axes: Dims = std::iter::once(0).chain(self.axes.iter().map(|a| a + 1)).collect();
         Ok(vec![ops::permute(&batch.inputs[0], axes)?])
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::View(self)
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::View(self)
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("axes", Param::Ints(&self.axes));
@@ -195,8 +195,8 @@ impl Primitive for Broadcast {
         to.extend_from_slice(&self.shape);
         Ok(vec![ops::try_broadcast_to(&ops::reshape_to(x, &from)?, &to)?])
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::View(self)
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::View(self)
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("shape", Param::Ints(&self.shape));
@@ -282,8 +282,8 @@ impl Primitive for Slice {
         shape.insert(0, batch.size);
         Ok(vec![ops::slice_dropping(&batch.inputs[0], self.window.batched(batch.size), &shape)?])
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::View(self)
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::View(self)
     }
     fn params(&self, params: &mut Params<'_>) {
         self.window.params(params);
@@ -428,6 +428,9 @@ impl Primitive for Concatenate {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         let inputs: Vec<Array> = (0..batch.inputs.len()).map(|i| batch.full(i)).collect::<Result<_>>()?;
         Ok(vec![ops::try_concatenate(&inputs, self.axis as isize + 1)?])
+    }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Concatenate { axis: self.axis }
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("axis", Param::Int(self.axis as i64));

@@ -11,7 +11,7 @@ use crate::graph;
 use crate::ops;
 use crate::prim::basic;
 use crate::primitive::{
-    Avals, Batch, Derivative, Fuse, Handwritten, Linear, MaybeArrays, Param, Params, Primitive, Structured,
+    Avals, Batch, Derivative, Handwritten, Linear, Lower, MaybeArrays, Param, Params, Primitive, Structured,
 };
 use crate::rules::transpose_jvp;
 use crate::shape::ShapeText;
@@ -194,8 +194,8 @@ impl Primitive for Custom {
         custom_call(args, outs, captured.to_vec(), CustomFunction { vjp, jvp, vmap: None })
     }
 
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Forward { first: self.args }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Identity { first: self.args }
     }
 
     fn params(&self, params: &mut Params<'_>) {

@@ -1,12 +1,13 @@
 //! Real plans pass; damaged, they are refused, with the reason. Each kind of damage is done to each plan in each place
 //! where it can be done.
 
-use super::verify;
 use crate::array::{Array, Aval};
 use crate::ops;
-use crate::plan::build::Layout;
-use crate::plan::emit::{Instr, Operand, Output, Plan, Work};
-use crate::plan::linear::{Linear, Listing};
+use crate::plan::key::{Linear, Listing};
+use crate::plan::{compile, lower};
+use crate::runtime::executable::{Argument, Executable, Instr, Kernel, Output};
+use crate::runtime::ir::Layout;
+use crate::runtime::memory::verify::verify as verify_executable;
 use crate::shape::{Shape, row_major_strides};
 use crate::transforms::value_and_grad;
 use covector_kernels::Dtype;
@@ -15,11 +16,15 @@ use covector_kernels::fused::{Builder, TileFn};
 use covector_kernels::{Reduce, tile1};
 use smallvec::smallvec;
 
-type Made = (Plan, Linear);
+type Made = (Executable, Linear);
+
+fn verify(plan: &Executable, linear: &Linear) -> Result<(), String> {
+    verify_executable(plan, &linear.leaves, &lower::wanted(linear))
+}
 
 fn plan_of(arrays: &[Array]) -> Made {
     let linear = Listing::new(arrays).unwrap().linear().unwrap();
-    (Plan::new(&linear), linear)
+    (compile(&linear), linear)
 }
 
 /// Row-major values of their own.
@@ -88,44 +93,48 @@ fn real_plans_pass() {
     let any = |name: &str, f: &dyn Fn(&Instr) -> bool| {
         samples.iter().any(|(n, (plan, _))| *n == name && plan.instrs.iter().any(f))
     };
-    assert!(any("chains", &|i| matches!(i.work, Work::Chain { .. })));
-    assert!(any("chains", &|i| matches!(i.work, Work::Call { .. })));
-    assert!(any("region", &|i| matches!(i.work, Work::Band { .. })));
+    assert!(any("chains", &|i| matches!(i.kernel, Kernel::Map { .. })));
+    assert!(any("chains", &|i| matches!(i.kernel, Kernel::Call { .. })));
+    assert!(any("region", &|i| matches!(i.kernel, Kernel::Region { .. })));
     assert!(any("parts", &|i| outs(i).iter().any(|o| o.part.is_some())));
-    assert!(any("follows", &|i| matches!(i.work, Work::Band { after: Some(_), .. })));
-    assert!(any("over", &|i| !i.over.is_empty()));
+    assert!(any("follows", &|i| matches!(i.kernel, Kernel::Region { dot: Some(_), .. })));
+    assert!(any("over", &|i| !i.reuse.is_empty()));
 }
 
 fn outs(instr: &Instr) -> &[Output] {
-    match &instr.work {
-        Work::Chain { outs, .. } | Work::Band { outs, .. } | Work::Join { outs, .. } => outs,
-        Work::Call { .. } => &[],
+    match &instr.kernel {
+        Kernel::Map { outs, .. } | Kernel::Region { outs, .. } | Kernel::Copy { outs, .. } => outs,
+        Kernel::Reduce { outs, .. } => outs,
+        Kernel::Dot(_) | Kernel::Call { .. } => &[],
     }
 }
 
 fn outs_mut(instr: &mut Instr) -> &mut [Output] {
-    match &mut instr.work {
-        Work::Chain { outs, .. } | Work::Band { outs, .. } | Work::Join { outs, .. } => outs,
-        Work::Call { .. } => &mut [],
+    match &mut instr.kernel {
+        Kernel::Map { outs, .. } | Kernel::Region { outs, .. } | Kernel::Copy { outs, .. } => outs,
+        Kernel::Reduce { outs, .. } => outs,
+        Kernel::Dot(_) | Kernel::Call { .. } => &mut [],
     }
 }
 
-fn inputs_mut(instr: &mut Instr) -> &mut [Operand] {
-    match &mut instr.work {
-        Work::Chain { inputs, .. } | Work::Band { inputs, .. } | Work::Join { inputs, .. } => inputs,
-        Work::Call { inputs, .. } => inputs,
+fn inputs_mut(instr: &mut Instr) -> &mut [Argument] {
+    match &mut instr.kernel {
+        Kernel::Map { inputs, .. } | Kernel::Region { inputs, .. } | Kernel::Copy { inputs, .. } => inputs,
+        Kernel::Reduce { inputs, .. } => inputs,
+        Kernel::Dot(dot) => &mut dot.factors,
+        Kernel::Call { inputs, .. } => inputs,
     }
 }
 
 /// Does one kind of damage in a place; false if there is no such place, or nothing to damage there.
-type Damage = fn(&mut Plan, place: usize) -> bool;
+type Damage = fn(&mut Executable, place: usize) -> bool;
 
-fn instr(plan: &mut Plan, place: usize) -> Option<&mut Instr> {
+fn instr(plan: &mut Executable, place: usize) -> Option<&mut Instr> {
     plan.instrs.get_mut(place)
 }
 
 /// The layout that an operand has, written out.
-fn spelled_out(plan: &Plan, linear_shape: Option<&[usize]>, operand: &Operand) -> Option<Layout> {
+fn spelled_out(plan: &Executable, linear_shape: Option<&[usize]>, operand: &Argument) -> Option<Layout> {
     if let Some(layout) = &operand.layout {
         return Some((**layout).clone());
     }
@@ -134,10 +143,10 @@ fn spelled_out(plan: &Plan, linear_shape: Option<&[usize]>, operand: &Operand) -
     Some(Layout { strides: row_major_strides(&shape), shape, shift: 0 })
 }
 
-fn shift_operand(plan: &mut Plan, place: usize, by: isize) -> bool {
+fn shift_operand(plan: &mut Executable, place: usize, by: isize) -> bool {
     let Some(found) = plan.instrs.get(place) else { return false };
-    let operands: Vec<Operand> = match &found.work {
-        Work::Chain { inputs, .. } | Work::Join { inputs, .. } => inputs.clone(),
+    let operands: Vec<Argument> = match &found.kernel {
+        Kernel::Map { inputs, .. } | Kernel::Copy { inputs, .. } => inputs.clone(),
         _ => return false,
     };
     let Some((i, layout)) = operands
@@ -238,7 +247,7 @@ const DAMAGES: &[(&str, &[&str], Damage)] = &[
         let Some(instr) = instr(plan, place) else { return false };
         let Some(k) = instr.free.iter().position(|slot| made.contains(slot)) else { return false };
         let slot = instr.free[k];
-        if instr.over.iter().any(|p| inputs_of(&instr.work)[p.1 as usize].slot == slot) {
+        if instr.reuse.iter().any(|p| inputs_of(&instr.kernel)[p.1 as usize].slot == slot) {
             return false;
         }
         instr.free.remove(k);
@@ -255,28 +264,28 @@ const DAMAGES: &[(&str, &[&str], Damage)] = &[
     }),
     ("an output is put over an input that is read later", &["is read afterwards"], |plan, place| {
         let Some(instr) = instr(plan, place) else { return false };
-        let Some(pair) = instr.over.first().copied() else { return false };
-        let slot = inputs_of(&instr.work)[pair.1 as usize].slot;
+        let Some(pair) = instr.reuse.first().copied() else { return false };
+        let slot = inputs_of(&instr.kernel)[pair.1 as usize].slot;
         instr.free.retain(|&s| s != slot);
         true
     }),
     ("two outputs over one input", &["two pairs", "not there", "expected"], |plan, place| {
         let Some(instr) = instr(plan, place) else { return false };
-        let Some(&(out, input)) = instr.over.first() else { return false };
-        instr.over.push((out + 1, input));
+        let Some(&(out, input)) = instr.reuse.first() else { return false };
+        instr.reuse.push((out + 1, input));
         true
     }),
     ("an output over an input that is not there", &["not there"], |plan, place| {
         let Some(instr) = instr(plan, place).filter(|i| !outs(i).is_empty()) else { return false };
-        if matches!(instr.work, Work::Join { .. }) {
+        if matches!(instr.kernel, Kernel::Copy { .. }) {
             return false;
         }
-        instr.over.push((0, 999));
+        instr.reuse.push((0, 999));
         true
     }),
     ("an output over an input of another shape", &["over input", "which has"], |plan, place| {
         let Some(instr) = instr(plan, place) else { return false };
-        let Some(&(_, input)) = instr.over.first() else { return false };
+        let Some(&(_, input)) = instr.reuse.first() else { return false };
         let operand = &mut inputs_mut(instr)[input as usize];
         let layout = Layout { shape: smallvec![1], strides: smallvec![1], shift: 0 };
         operand.layout = Some(Box::new(layout));
@@ -307,13 +316,13 @@ const DAMAGES: &[(&str, &[&str], Damage)] = &[
     }),
     ("a part is missing", &["is read before", "copied", "not those", "before it exists"], |plan, place| {
         let Some(instr) = instr(plan, place) else { return false };
-        match &mut instr.work {
-            Work::Join { inputs, outs } => {
+        match &mut instr.kernel {
+            Kernel::Copy { inputs, outs } => {
                 outs.pop();
                 inputs.pop();
                 true
             }
-            Work::Chain { outs, .. } if outs.iter().any(|o| o.part.is_some()) => {
+            Kernel::Map { outs, .. } if outs.iter().any(|o| o.part.is_some()) => {
                 outs.pop();
                 true
             }
@@ -338,7 +347,7 @@ const DAMAGES: &[(&str, &[&str], Damage)] = &[
         plan.results.remove(place);
         true
     }),
-    ("a result of another step", &["expected", "outputs", "has no result", "missing step"], |plan, place| {
+    ("a result of another step", &["expected", "outputs", "has no result", "not wanted"], |plan, place| {
         let Some(result) = plan.results.get_mut(place) else { return false };
         result.0 = 1 << 20;
         true
@@ -348,32 +357,34 @@ const DAMAGES: &[(&str, &[&str], Damage)] = &[
         result.1.pop().is_some()
     }),
     ("an input of a program is dropped", &["the program takes", "no input", "copied"], |plan, place| {
-        let Some(instr) = instr(plan, place).filter(|i| i.over.is_empty()) else { return false };
-        match &mut instr.work {
-            Work::Chain { inputs, .. } | Work::Band { inputs, .. } | Work::Join { inputs, .. } => {
+        let Some(instr) = instr(plan, place).filter(|i| i.reuse.is_empty()) else { return false };
+        match &mut instr.kernel {
+            Kernel::Map { inputs, .. } | Kernel::Region { inputs, .. } | Kernel::Copy { inputs, .. } => {
                 inputs.pop().is_some()
             }
-            Work::Call { .. } => false,
+            Kernel::Reduce { .. } | Kernel::Dot(_) | Kernel::Call { .. } => false,
         }
     }),
     ("the factors of a product change places", &["factors"], |plan, place| {
         let Some(instr) = instr(plan, place) else { return false };
-        let Work::Band { after: Some(product), .. } = &mut instr.work else { return false };
+        let Kernel::Region { dot: Some(product), .. } = &mut instr.kernel else { return false };
         product.factors.swap(0, 1);
         true
     }),
     ("the result of a product is in a slot in use", &["written twice"], |plan, place| {
         let Some(instr) = instr(plan, place) else { return false };
-        let Work::Band { after: Some(product), .. } = &mut instr.work else { return false };
+        let Kernel::Region { dot: Some(product), .. } = &mut instr.kernel else { return false };
         product.out.slot = product.factors[0].slot;
         true
     }),
 ];
 
-fn inputs_of(work: &Work) -> &[Operand] {
-    match work {
-        Work::Chain { inputs, .. } | Work::Band { inputs, .. } | Work::Join { inputs, .. } => inputs,
-        Work::Call { inputs, .. } => inputs,
+fn inputs_of(kernel: &Kernel) -> &[Argument] {
+    match kernel {
+        Kernel::Map { inputs, .. } | Kernel::Region { inputs, .. } | Kernel::Copy { inputs, .. } => inputs,
+        Kernel::Reduce { inputs, .. } => inputs,
+        Kernel::Dot(dot) => &dot.factors,
+        Kernel::Call { inputs, .. } => inputs,
     }
 }
 
@@ -443,21 +454,21 @@ fn by_hand(change: impl FnOnce(&mut Vec<Stage>, &mut Vec<usize>)) -> Result<(), 
         shape: Shape::from_slice(shape),
         part: None,
     };
-    let work = Work::Band {
-        band: Band::new(4, stages, shelves, None),
-        after: None,
-        inputs: vec![Operand { slot: 0, layout: None }],
+    let kernel = Kernel::Region {
+        region: Band::new(4, stages, shelves, None),
+        dot: None,
+        inputs: vec![Argument { slot: 0, layout: None }],
         outs: vec![out(1, &[4, 8]), out(2, &[])],
     };
     let label = "by hand".into();
-    let instrs = vec![Instr { work, over: smallvec![], free: vec![0], label, flops: 0 }];
-    let result = |slot: u32| smallvec![Operand { slot, layout: None }];
+    let instrs = vec![Instr { kernel, reuse: smallvec![], free: vec![0], label, flops: 0 }];
+    let result = |slot: u32| smallvec![Argument { slot, layout: None }];
     let kept = |size: usize| {
         let fits = |aval: &Aval| aval.shape.iter().product::<usize>() == size;
         linear.steps.iter().position(|s| s.kept && fits(&s.node.avals[0])).unwrap() as u32
     };
     let results = vec![(kept(32), result(1)), (kept(1), result(2))];
-    verify(&Plan { instrs, slots: 3, results, lends: false }, &linear)
+    verify(&Executable { instrs, slots: 3, results, donates: false }, &linear)
 }
 
 #[test]

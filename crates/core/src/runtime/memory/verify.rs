@@ -1,5 +1,5 @@
-//! What must hold of every plan. The executor hands out views of memory because a plan says so, so memory safety rests on
-//! these rules:
+//! What must hold of the instructions of every executable. The executor hands out views of memory because they say so,
+//! so memory safety rests on these rules:
 //!
 //! - an instruction reads only memory that exists, that is written, and that is not freed yet;
 //! - each element is written once: by one instruction, or by several in parts that do not overlap;
@@ -11,20 +11,17 @@
 //! [`verify`] runs on every new plan in debug builds, and so in all tests; in a release build, with the environment
 //! variable `COVECTOR_VERIFY_PLANS=1`.
 
-#[cfg(test)]
-mod tests;
-
+use super::super::executable::{Argument, Dot, Executable, Instr, Kernel, Output, Slot};
+use super::super::ir::reach;
 use crate::array::Aval;
-use crate::plan::build::Layout;
-use crate::plan::emit::{Instr, Operand, Output, Plan, Slot, Work};
-use crate::plan::linear::Linear;
-use crate::shape::{Shape, ShapeText, row_major_strides};
+use crate::buffer::Data;
+use crate::shape::{Shape, ShapeText, reduced_shape, row_major_strides};
 use covector_kernels::Dtype;
 use covector_kernels::band::{Band, Place, Source};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::fmt::Display;
 use std::ops::Range;
-use std::sync::OnceLock;
 
 /// Parts of larger memory are counted, but not compared with each other element by element.
 const MAX_COMPARED: usize = 1 << 22;
@@ -47,84 +44,41 @@ enum Written {
     Parts(usize, Option<Vec<u64>>),
 }
 
-/// Whether new plans are verified.
-pub(crate) fn is_on() -> bool {
-    static ASKED: OnceLock<bool> = OnceLock::new();
-    let asked = || std::env::var_os("COVECTOR_VERIFY_PLANS").is_some_and(|value| value == "1");
-    cfg!(debug_assertions) || *ASKED.get_or_init(asked)
-}
-
-/// Checks a plan for a listed graph.
-pub(crate) fn verify(plan: &Plan, linear: &Linear) -> Checked {
+/// Checks an executable for leaves of these layouts and wanted steps of these element types and shapes.
+pub(crate) fn verify(plan: &Executable, leaves: &[Data], wanted: &[(u32, SmallVec<[Aval; 1]>)]) -> Checked {
     let mut state = State { memory: FxHashMap::default(), freed: vec![None; plan.slots] };
-    for (slot, leaf) in linear.leaves.iter().enumerate() {
+    for (slot, leaf) in leaves.iter().enumerate() {
         let reach = reach(leaf.shape(), leaf.strides(), 0);
         let (dtype, shape) = (leaf.dtype(), Shape::from_slice(leaf.shape()));
         state.memory.insert(slot as Slot, Memory { dtype, shape, reach, written: Written::All });
     }
-    if linear.leaves.len() > plan.slots {
-        return Err(format!("{} leaves do not fit in {} slots", linear.leaves.len(), plan.slots));
+    if leaves.len() > plan.slots {
+        return Err(format!("{} leaves do not fit in {} slots", leaves.len(), plan.slots));
     }
     for (k, instr) in plan.instrs.iter().enumerate() {
         state.instr(k, instr).map_err(|why| format!("instruction {k} ({}): {why}", instr.label))?;
     }
     let mut kept = vec![false; plan.slots];
     for (step, outs) in &plan.results {
-        let node =
-            linear.steps.get(*step as usize).ok_or_else(|| format!("result of missing step {step}"))?;
-        let avals = &node.node.avals;
+        let found = wanted.iter().find(|(s, _)| s == step);
+        let (_, avals) = found.ok_or_else(|| format!("result of step {step}, which is not wanted"))?;
         if avals.len() != outs.len() {
             return Err(format!("step {step} has {} outputs, the plan {}", avals.len(), outs.len()));
         }
         for (aval, out) in avals.iter().zip(outs) {
             let at = |why: String| format!("result of step {step}: {why}");
-            let (dtype, shape) = state.operand(out).map_err(at)?;
+            let (dtype, shape) = state.argument(out).map_err(at)?;
             expect(&format!("result of step {step}"), (dtype, &shape[..]), (aval.dtype, &aval.shape))?;
             kept[out.slot as usize] = true;
         }
     }
-    for (step, node) in linear.steps.iter().enumerate() {
-        if node.kept && !plan.results.iter().any(|(s, _)| *s as usize == step) {
-            return Err(format!("step {step} is kept and has no result"));
-        }
+    if let Some((step, _)) = wanted.iter().find(|(step, _)| !plan.results.iter().any(|(s, _)| s == step)) {
+        return Err(format!("step {step} is wanted and has no result"));
     }
-    let unused = |slot: &Slot| !kept[*slot as usize] && (*slot as usize) >= linear.leaves.len();
+    let unused = |slot: &Slot| !kept[*slot as usize] && (*slot as usize) >= leaves.len();
     match state.memory.keys().copied().filter(unused).min() {
         Some(slot) => Err(format!("slot {slot} is never freed")),
         None => Ok(()),
-    }
-}
-
-/// The elements that a layout reaches; empty for an empty shape.
-fn reach(shape: &[usize], strides: &[isize], shift: isize) -> Range<isize> {
-    if shape.contains(&0) {
-        return shift..shift;
-    }
-    let (mut low, mut high) = (shift, shift);
-    for (&n, &stride) in shape.iter().zip(strides) {
-        let far = (n as isize - 1) * stride;
-        if far < 0 { low += far } else { high += far }
-    }
-    low..high + 1
-}
-
-/// Calls `f` with the number of each element that a layout has.
-fn elements(layout: &Layout, mut f: impl FnMut(isize)) {
-    let Layout { shape, strides, shift } = layout;
-    let n: usize = shape.iter().product();
-    let mut index = vec![0usize; shape.len()];
-    let mut at = *shift;
-    for _ in 0..n {
-        f(at);
-        for k in (0..shape.len()).rev() {
-            index[k] += 1;
-            at += strides[k];
-            if index[k] < shape[k] {
-                break;
-            }
-            at -= strides[k] * shape[k] as isize;
-            index[k] = 0;
-        }
     }
 }
 
@@ -156,11 +110,11 @@ impl State {
         })
     }
 
-    /// The element type and shape of an operand whose elements are all written.
-    fn operand(&self, operand: &Operand) -> Checked<(Dtype, Shape)> {
-        let memory = self.get(operand.slot)?;
-        let slot = operand.slot;
-        let Some(layout) = &operand.layout else {
+    /// The element type and shape of an argument whose elements are all written.
+    fn argument(&self, argument: &Argument) -> Checked<(Dtype, Shape)> {
+        let memory = self.get(argument.slot)?;
+        let slot = argument.slot;
+        let Some(layout) = &argument.layout else {
             return match memory.written {
                 Written::All => Ok((memory.dtype, memory.shape.clone())),
                 Written::Parts(..) => Err(format!("slot {slot} is read before all its parts are written")),
@@ -169,14 +123,14 @@ impl State {
         if layout.shape.len() != layout.strides.len() {
             return Err(format!("a layout of slot {slot} does not have a stride for each axis"));
         }
-        let seen = reach(&layout.shape, &layout.strides, layout.shift);
+        let seen = layout.reach();
         if !seen.is_empty() && (seen.start < memory.reach.start || seen.end > memory.reach.end) {
             let Range { start, end } = memory.reach;
             return Err(format!("a layout reaches {seen:?} of slot {slot}, which has {start}..{end}"));
         }
         if let Written::Parts(_, Some(bits)) = &memory.written {
             let mut missing = None;
-            elements(layout, |at| {
+            layout.for_each(|at| {
                 if bits[at as usize / 64] >> (at % 64) & 1 == 0 {
                     missing = Some(at);
                 }
@@ -222,7 +176,7 @@ impl State {
         if part.layout.shape != out.shape {
             return Err(format!("a part of slot {slot} has another shape than the output"));
         }
-        let seen = reach(&part.layout.shape, &part.layout.strides, part.layout.shift);
+        let seen = part.layout.reach();
         if !seen.is_empty() && (seen.start < 0 || seen.end > size as isize) {
             return Err(format!("a part reaches {seen:?} of slot {slot}, which has 0..{size}"));
         }
@@ -234,7 +188,7 @@ impl State {
         };
         let mut twice = None;
         if let Some(bits) = bits {
-            elements(&part.layout, |at| {
+            part.layout.for_each(|at| {
                 let word = &mut bits[at as usize / 64];
                 if *word >> (at % 64) & 1 == 1 {
                     twice = Some(at);
@@ -255,25 +209,24 @@ impl State {
         Ok(())
     }
 
-    fn instr(&mut self, k: usize, instr: &Instr) -> Checked {
-        let mut after = None;
-        if let Work::Band { after: Some(product), .. } = &instr.work {
-            let factor =
-                |i: usize| self.operand(&product.factors[i]).map_err(|why| format!("factor {i}: {why}"));
-            let ((dtype, a), (other, b)) = (factor(0)?, factor(1)?);
-            let out = &product.out;
-            let fits = match (&a[..], &b[..], &out.shape[..]) {
-                ([.., m, k], [.., l, n], [.., rows, columns]) => (m, k, n) == (rows, l, columns),
-                _ => false,
-            };
-            if !fits || dtype != out.dtype || other != out.dtype || out.part.is_some() {
-                return Err("the product's factors do not make its result".into());
-            }
-            self.write(out.slot, out.dtype, &out.shape)?;
-            after = Some(&**product);
+    /// Checks the factors of a dot, and notes its result.
+    fn dot(&mut self, dot: &Dot) -> Checked {
+        let factor = |i: usize| self.argument(&dot.factors[i]).map_err(|why| format!("factor {i}: {why}"));
+        let ((dtype, a), (other, b)) = (factor(0)?, factor(1)?);
+        let out = &dot.out;
+        let fits = match (&a[..], &b[..], &out.shape[..]) {
+            ([.., m, k], [.., l, n], [.., rows, columns]) => (m, k, n) == (rows, l, columns),
+            _ => false,
+        };
+        if !fits || dtype != out.dtype || other != out.dtype || out.part.is_some() {
+            return Err("the dot's factors do not make its result".into());
         }
-        match &instr.work {
-            Work::Chain { program, shape, inputs, outs } => {
+        self.write(out.slot, out.dtype, &out.shape)
+    }
+
+    fn instr(&mut self, k: usize, instr: &Instr) -> Checked {
+        match &instr.kernel {
+            Kernel::Map { program, shape, inputs, outs } => {
                 let seen = self.inputs(inputs)?;
                 let types: Vec<Dtype> = seen.iter().map(|(dtype, _)| *dtype).collect();
                 if types != program.inputs() {
@@ -287,24 +240,36 @@ impl State {
                 if program.outputs() != outs.len() || outs.iter().any(|out| out.shape != *shape) {
                     return Err("the outputs are not those of the program".into());
                 }
-                self.outputs(inputs, outs, instr, None)?;
+                self.outputs(instr)?;
             }
-            Work::Band { band, inputs, outs, .. } => {
+            Kernel::Region { region, dot, inputs, outs } => {
+                if let Some(dot) = dot {
+                    self.dot(dot)?;
+                }
                 let seen = self.inputs(inputs)?;
-                stages(band, inputs, &seen, outs)?;
-                self.outputs(inputs, outs, instr, after.map(|product| product.out.slot))?;
+                stages(region, inputs, &seen, outs)?;
+                self.outputs(instr)?;
             }
-            Work::Join { inputs, outs } => {
+            Kernel::Copy { inputs, outs } => {
                 let seen = self.inputs(inputs)?;
                 if seen.len() != outs.len() {
                     return Err(format!("{} inputs are copied to {} outputs", seen.len(), outs.len()));
                 }
                 for (i, ((dtype, shape), out)) in seen.iter().zip(outs).enumerate() {
                     expect(&format!("input {i}"), (*dtype, shape), (out.dtype, &out.shape))?;
+                    self.output(out).map_err(|why| format!("output {i}: {why}"))?;
                 }
-                self.outputs(inputs, outs, instr, None)?;
             }
-            Work::Call { inputs, avals, first, .. } => {
+            Kernel::Reduce { axes, inputs, outs: [out], .. } => {
+                let seen = self.inputs(inputs)?;
+                let (_, from) = &seen[0];
+                if axes.iter().any(|&a| a >= from.len()) || reduced_shape(from, axes, true) != out.shape {
+                    return Err(format!("{axes:?} of {} does not give the output", ShapeText(from)));
+                }
+                self.output(out)?;
+            }
+            Kernel::Dot(dot) => self.dot(dot)?,
+            Kernel::Call { inputs, avals, first, .. } => {
                 self.inputs(inputs)?;
                 for (i, Aval { dtype, shape }) in avals.iter().enumerate() {
                     self.write(first + i as Slot, *dtype, shape)?;
@@ -323,21 +288,16 @@ impl State {
         Ok(())
     }
 
-    fn inputs(&self, inputs: &[Operand]) -> Checked<Vec<(Dtype, Shape)>> {
+    fn inputs(&self, inputs: &[Argument]) -> Checked<Vec<(Dtype, Shape)>> {
         let one =
-            |(i, input): (usize, &Operand)| self.operand(input).map_err(|why| format!("input {i}: {why}"));
+            |(i, input): (usize, &Argument)| self.argument(input).map_err(|why| format!("input {i}: {why}"));
         inputs.iter().enumerate().map(one).collect()
     }
 
-    /// Writes outputs, of which some take the memory of inputs.
-    fn outputs(
-        &mut self,
-        inputs: &[Operand],
-        outs: &[Output],
-        instr: &Instr,
-        product: Option<Slot>,
-    ) -> Checked {
-        for (n, &(out, input)) in instr.over.iter().enumerate() {
+    /// Notes the outputs of a map or region, of which some take the memory of inputs.
+    fn outputs(&mut self, instr: &Instr) -> Checked {
+        let (inputs, outs) = instr.numbered();
+        for (n, &(out, input)) in instr.reuse.iter().enumerate() {
             let (Some(to), Some(from)) = (outs.get(out as usize), inputs.get(input as usize)) else {
                 return Err(format!("output {out} over input {input}, which are not there"));
             };
@@ -350,18 +310,16 @@ impl State {
             if !instr.free.contains(&from.slot) {
                 return Err(format!("{what}: slot {} is read afterwards", from.slot));
             }
-            if inputs.iter().filter(|o| o.slot == from.slot).count() > 1 {
+            if inputs.iter().filter(|x| x.slot == from.slot).count() > 1 {
                 return Err(format!("{what}: another input is in slot {}, too", from.slot));
             }
-            if instr.over[..n].iter().any(|pair| pair.0 == out || pair.1 == input) {
+            if instr.reuse[..n].iter().any(|pair| pair.0 == out || pair.1 == input) {
                 return Err(format!("{what}: one of them is in two pairs"));
             }
-            let factor = match &instr.work {
-                Work::Band { after: Some(product), .. } => &product.factors[..],
-                _ => &[],
-            };
-            if factor.iter().any(|f| f.slot == from.slot) && product != Some(from.slot) {
-                return Err(format!("{what}: the product reads slot {} to its end", from.slot));
+            if let Kernel::Region { dot: Some(dot), .. } = &instr.kernel
+                && dot.factors.iter().any(|factor| factor.slot == from.slot)
+            {
+                return Err(format!("{what}: the dot reads slot {} to its end", from.slot));
             }
         }
         outs.iter()
@@ -371,7 +329,7 @@ impl State {
 }
 
 /// Checks the stages of a region against its inputs and outputs.
-fn stages(band: &Band, inputs: &[Operand], seen: &[(Dtype, Shape)], outs: &[Output]) -> Checked {
+fn stages(band: &Band, inputs: &[Argument], seen: &[(Dtype, Shape)], outs: &[Output]) -> Checked {
     let rows = band.rows();
     // What is on each shelf, and which outputs are written: the element type, elements a row, and whether later stages
     // may read it.
@@ -426,7 +384,7 @@ type Made<'a> = (&'a [Option<(Dtype, usize)>], &'a [Option<bool>]);
 fn source_is_there(
     source: &Source,
     rows: usize,
-    inputs: &[Operand],
+    inputs: &[Argument],
     seen: &[(Dtype, Shape)],
     outs: &[Output],
     (shelves, written): Made<'_>,

@@ -5,7 +5,7 @@ use crate::buffer::Data;
 use crate::error::Result;
 use crate::eval::no_value;
 use crate::graph::{self, Places};
-use crate::primitive::{Fuse, Op, Param, Params};
+use crate::primitive::{Lower, Op, Param, Params};
 use rustc_hash::{FxHashMap, FxHasher};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -228,7 +228,7 @@ pub(crate) fn identities(linear: &Linear) -> (Vec<usize>, Vec<Op>) {
             }
         };
         op.params(&mut Params::new(&mut sink));
-        if found.len() > before && !matches!(op.fuse(&step.recipe.inputs), Fuse::Forward { .. }) {
+        if found.len() > before && !matches!(op.lower(&step.recipe.inputs), Lower::Identity { .. }) {
             holders.push(step.recipe.op.clone());
         }
     }
@@ -243,7 +243,7 @@ pub(crate) fn write_op(op: &Op, inputs: &[Array], key: &mut Vec<u64>) {
         key.push(primitive.name().as_ptr() as u64);
         return;
     }
-    if let Fuse::Forward { first } = op.fuse(inputs) {
+    if let Lower::Identity { first } = op.lower(inputs) {
         // It computes nothing, whatever its parameters say to the transforms.
         key.push(first as u64 | 1 << 60);
         return;
