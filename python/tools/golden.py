@@ -36,6 +36,8 @@ WORDS = (
     (r"\bband of\b", "region of"),
     (r"\bchain\b", "map"),
     (r"\bmatmul\b", "dot"),
+    (r"(axes=\[[\d, ]*\]) dtype=\w+ keep=\d", r"\1"),
+    (r"\bconcatenate axis=\d+", "concatenate"),
 )
 
 Record = dict[str, Any]
