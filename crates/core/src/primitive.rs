@@ -3,9 +3,8 @@
 use crate::array::{Array, Aval, Outs};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
-pub use crate::prim::shape::Window;
 use crate::shape::Strides;
-pub use covector_kernels::fused::{Code, TileFn};
+pub use covector_kernels::program::{Code, TileFn};
 use smallvec::SmallVec;
 use std::any::{Any, TypeId};
 use std::sync::Arc;
@@ -89,7 +88,7 @@ pub trait Primitive: Any + Send + Sync {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>>;
 
     /// Computes the outputs. Inputs come by value, so that one that nobody else holds can lend its memory. Only for
-    /// what [`Primitive::fuse`] leaves to be called; the planner does the rest itself.
+    /// primitives that [`Primitive::lower`] to a call, a view, a reduction or a dot.
     ///
     /// # Errors
     /// What only the values show: an index out of bounds, memory that could not be had.
@@ -100,9 +99,9 @@ pub trait Primitive: Any + Send + Sync {
         ))
     }
 
-    /// What the planner may do instead of calling [`Primitive::eval`].
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Call
+    /// The form of the primitive in the planner's graph.
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Call
     }
 
     /// Whether [`Primitive::eval`] is a plan of its own: evaluated by itself it needs no other, and its outputs may lie
@@ -129,16 +128,17 @@ pub trait Primitive: Any + Send + Sync {
     }
 }
 
-/// What the planner knows of a primitive's evaluation.
-pub enum Fuse<'a> {
-    /// Nothing: it is called.
+/// The form of a primitive in the planner's graph: what the planner may do with it. It decides by this type, never by a
+/// primitive's name.
+pub enum Lower<'a> {
+    /// An opaque call of [`Primitive::eval`].
     Call,
-    /// Output `k` is input `first + k`, as it is.
-    Forward {
+    /// Output `k` is input `first + k`, unchanged.
+    Identity {
         /// The input that output 0 is.
         first: usize,
     },
-    /// The output is a view of input 0's memory, if the layout allows.
+    /// The output is a view of input 0's memory, if the layout allows; a call otherwise.
     View(&'a dyn View),
     /// One output, elementwise over broadcast inputs, by a tile function. Half-precision inputs and outputs are
     /// converted around it: it works in `float32`.
@@ -148,15 +148,21 @@ pub enum Fuse<'a> {
         /// The instruction that the tile function is, where the processor has one for it.
         code: Option<Code>,
     },
-    /// A reduction of input 0 over `axes`, which stay with extent 1: it is called, or runs with its neighbours.
+    /// A reduction of input 0 over `axes`, which stay with extent 1: a call, or a stage of a region.
     Reduce {
         /// What is computed.
         kind: covector_kernels::Reduce,
         /// The reduced axes, sorted.
         axes: &'a [usize],
     },
-    /// The matrix product of inputs 0 and 1: it is called, or runs with its neighbours.
-    Product,
+    /// The matrix product `[…, m, k] × […, k, n]` of inputs 0 and 1: a call, or a stage of a region.
+    Dot,
+    /// The inputs side by side along an axis. The planner has their values written to their places; there is no
+    /// [`Primitive::eval`].
+    Concatenate {
+        /// The axis.
+        axis: usize,
+    },
 }
 
 /// A primitive whose output is the input's memory seen in another way.
@@ -184,18 +190,6 @@ impl Batch<'_> {
     /// What the primitive's `infer` refuses.
     pub fn again(&self, inputs: &[Array]) -> Result<Vec<Array>> {
         Array::apply_multi(self.op.clone(), inputs.into())
-    }
-
-    /// Input `i` with the batch as axis 0, repeated if it has none.
-    ///
-    /// # Errors
-    /// Never in practice; memory addressing could overflow.
-    pub fn full(&self, i: usize) -> Result<Array> {
-        if self.batched[i] {
-            Ok(self.inputs[i].clone())
-        } else {
-            crate::ops::with_batch(&self.inputs[i], self.size)
-        }
     }
 }
 
@@ -293,12 +287,6 @@ pub trait Linear: Primitive {
     /// # Errors
     /// What the ops it is written in refuse.
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>>;
-
-    /// The window of input 0 that the one output is, if it is one: then the cotangents of several windows of an array
-    /// are put side by side, and not added up as whole arrays that are mostly zeros.
-    fn window(&self) -> Option<&Window> {
-        None
-    }
 }
 
 /// The rule of a product: linear in input 0 for a fixed input 1, and the other way round.
@@ -308,15 +296,6 @@ pub trait Bilinear: Primitive {
     /// # Errors
     /// What the ops it is written in refuse.
     fn transpose(&self, i: usize, cotangent: &Array, x: &[Array]) -> Result<Array>;
-
-    /// Matrices `a` and `b` with equally many rows, such that the cotangent of input `i` is `aᵀ b`, where there are
-    /// such: then the cotangents of a matrix that many products share become one product. For real arrays.
-    ///
-    /// # Errors
-    /// What the ops it is written in refuse.
-    fn factors(&self, _i: usize, _cotangent: &Array, _x: &[Array]) -> Result<Option<(Array, Array)>> {
-        Ok(None)
-    }
 }
 
 /// The rule of a primitive whose tangent map is written in public ops; the pullback is its transpose.
@@ -367,6 +346,11 @@ impl Op {
     /// unique.
     pub(crate) fn is<P: Primitive>(&self) -> bool {
         (&**self as &dyn Any).is::<P>()
+    }
+
+    /// The primitive, if it is a `P`.
+    pub(crate) fn get<P: Primitive>(&self) -> Option<&P> {
+        (&**self as &dyn Any).downcast_ref()
     }
 
     /// The primitive's type.

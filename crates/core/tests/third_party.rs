@@ -207,8 +207,8 @@ impl Primitive for Column {
     fn batch(&self, _batch: &Batch<'_>) -> Result<Vec<Array>> {
         unreachable!("the test batches no columns")
     }
-    fn fuse(&self, _inputs: &[Array]) -> covector_core::primitive::Fuse<'_> {
-        covector_core::primitive::Fuse::View(self)
+    fn lower(&self, _inputs: &[Array]) -> covector_core::primitive::Lower<'_> {
+        covector_core::primitive::Lower::View(self)
     }
 }
 

@@ -23,6 +23,7 @@ mod ops_shape;
 mod optim;
 mod random;
 mod reads;
+mod rows;
 mod scalar;
 mod seeing;
 mod stack;

@@ -5,11 +5,11 @@ use crate::array::{Array, Aval};
 use crate::error::Result;
 use crate::ops;
 use crate::primitive::{
-    Avals, Batch, Code, Derivative, Fuse, Linear, Param, Params, Primitive, TileFn, Values,
+    Avals, Batch, Code, Derivative, Linear, Lower, Param, Params, Primitive, TileFn, Values,
 };
 use crate::wide;
 use covector_kernels::Dtype;
-use covector_kernels::cast::{cast_tile, to_half_tile};
+use covector_kernels::convert::{cast_tile, to_half_tile};
 use smallvec::smallvec;
 
 /// The identity. A tracer leaf is an alias of what it stands for.
@@ -29,8 +29,8 @@ impl Primitive for Alias {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         Ok(batch.inputs.to_vec())
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Forward { first: 0 }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Identity { first: 0 }
     }
 }
 
@@ -60,8 +60,8 @@ impl Primitive for StopGradient {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Forward { first: 0 }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Identity { first: 0 }
     }
 }
 
@@ -136,13 +136,13 @@ impl Primitive for AsType {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
     }
-    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+    fn lower(&self, inputs: &[Array]) -> Lower<'_> {
         // Half-precision sides are float32 inside a chain, which narrows and widens by itself.
         let from = wide::of(inputs[0].dtype());
         let code = (from == Dtype::Bool).then_some(Code::FromBool);
         let to_half = wide::is_half(self.to);
         let tile = TileFn::One(if to_half { to_half_tile(from) } else { cast_tile(from, self.to) });
-        Fuse::Map { tile, code }
+        Lower::Map { tile, code }
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("to", Param::Text(self.to.name()));

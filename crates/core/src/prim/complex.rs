@@ -1,11 +1,11 @@
 //! Between real and complex arrays. Transposes are written without conjugation; `rules` makes them adjoints.
 
-use crate::array::{Array, Aval};
+use crate::array::{Array, Aval, Recipe};
 use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::batch_elementwise;
 use crate::primitive::{
-    Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Op, Params, Primitive, Structured, TileFn,
+    Avals, Batch, Derivative, Linear, Lower, MaybeArrays, Op, Params, Primitive, Structured, TileFn,
 };
 use crate::shape::broadcast_shapes;
 use covector_kernels::{C64, Dtype, Tile1, Tile2, math, tile1, tile2};
@@ -21,6 +21,12 @@ pub(crate) enum Part {
 pub(crate) static REAL: Part = Part::Real;
 pub(crate) static IMAG: Part = Part::Imag;
 pub(crate) static CONJUGATE: Part = Part::Conjugate;
+
+/// The array whose complex conjugate the recipe makes.
+pub(crate) fn conjugated(recipe: &Recipe) -> Option<&Array> {
+    let conjugates = recipe.op.get::<Part>() == Some(&Part::Conjugate);
+    conjugates.then(|| &recipe.inputs[0])
+}
 
 impl Primitive for Part {
     fn name(&self) -> &'static str {
@@ -40,8 +46,8 @@ impl Primitive for Part {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map { tile: TileFn::One(self.tile()), code: None }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Map { tile: TileFn::One(self.tile()), code: None }
     }
     /// None: each has a name of its own.
     fn params(&self, _params: &mut Params<'_>) {}
@@ -91,8 +97,8 @@ impl Primitive for MakeComplex {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch_elementwise(batch)
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map { tile: TileFn::Two(JOIN), code: None }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Map { tile: TileFn::Two(JOIN), code: None }
     }
 }
 
@@ -125,8 +131,8 @@ impl Primitive for ComplexAbs {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map { tile: TileFn::One(MODULUS), code: None }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Map { tile: TileFn::One(MODULUS), code: None }
     }
 }
 
@@ -158,8 +164,8 @@ impl Primitive for ComplexSign {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch.again(batch.inputs)
     }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Map { tile: TileFn::One(DIRECTION), code: None }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Map { tile: TileFn::One(DIRECTION), code: None }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::array::{Array, Aval, Inputs};
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::{Avals, Batch, Code, Derivative, Elementwise, Fuse, Op, Params, Primitive, TileFn};
+use crate::primitive::{Avals, Batch, Code, Derivative, Elementwise, Lower, Op, Params, Primitive, TileFn};
 use crate::shape::{Shape, broadcast_shapes};
 use covector_kernels::{Dtype, Tile1, Tile2, Tile3, tile3};
 use smallvec::smallvec;
@@ -160,13 +160,13 @@ impl Primitive for Row {
         batch_elementwise(batch)
     }
 
-    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+    fn lower(&self, inputs: &[Array]) -> Lower<'_> {
         let compute = compute_dtype(inputs[0].dtype()) as usize;
         let tile = match &self.tiles {
             Tiles::One(tiles) => tiles[compute].map(TileFn::One),
             Tiles::Two(tiles) => tiles[compute].map(TileFn::Two),
         };
-        tile.map_or(Fuse::Call, |tile| Fuse::Map { tile, code: self.code })
+        tile.map_or(Lower::Call, |tile| Lower::Map { tile, code: self.code })
     }
 
     /// None: a row is told from others by its address, as a static.
@@ -231,10 +231,10 @@ impl Primitive for Select {
         batch_elementwise(batch)
     }
 
-    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+    fn lower(&self, inputs: &[Array]) -> Lower<'_> {
         // Half precision is computed in float32 inside a chain.
         let tile = TileFn::Three(select_tile(compute_dtype(inputs[1].dtype())));
-        Fuse::Map { tile, code: Some(Code::Select) }
+        Lower::Map { tile, code: Some(Code::Select) }
     }
 }
 

@@ -1,32 +1,17 @@
 //! The matrix product.
 
 use crate::array::{Array, Aval};
-use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::binary::multiply_row;
-use crate::primitive::{Avals, Batch, Bilinear, Derivative, Fuse, Primitive, Values};
+use crate::primitive::{Avals, Batch, Bilinear, Derivative, Lower, Primitive};
 use crate::shape::{Shape, ShapeText, broadcast_shapes};
 use crate::wide;
-use covector_kernels as kernels;
 use smallvec::smallvec;
 
 /// `[…, m, k] × […, k, n] → […, m, n]`; axes in front broadcast.
 pub(crate) struct Matmul;
 pub(crate) static MATMUL: Matmul = Matmul;
-
-/// Two factors as the kernel takes them: of equal rank.
-pub(crate) fn factors(a: &Data, b: &Data, rank: usize) -> (Data, Data) {
-    let raise = |x: &Data| {
-        let new = rank - x.shape().len();
-        let mut shape: Shape = smallvec![1; new];
-        shape.extend_from_slice(x.shape());
-        let mut strides: crate::shape::Strides = smallvec![0; new];
-        strides.extend_from_slice(x.strides());
-        x.restrided(&shape, &strides, 0)
-    };
-    (raise(a), raise(b))
-}
 
 impl Primitive for Matmul {
     fn name(&self) -> &'static str {
@@ -70,21 +55,11 @@ impl Primitive for Matmul {
         }
         batch.again(&inputs)
     }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let mut out = Data::alloc("matmul", outs[0].dtype, &outs[0].shape)?;
-        let (a, b) = factors(&inputs[0], &inputs[1], outs[0].shape.len());
-        kernels::matmul(a.view(), b.view(), out.out());
-        Ok(smallvec![out])
-    }
-    fn flops(&self, inputs: &[&[usize]], outs: &[Aval]) -> u64 {
-        let inner = inputs[0].last().copied().unwrap_or(1);
-        2 * (inner * outs[0].shape.iter().product::<usize>()) as u64
-    }
-    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+    fn lower(&self, inputs: &[Array]) -> Lower<'_> {
         // An outer product is a multiplication with broadcasting.
         let outer = inputs[0].shape().last() == Some(&1) && inputs[0].dtype().is_inexact();
-        let times = outer.then(|| multiply_row().fuse(inputs));
-        times.filter(|times| matches!(times, Fuse::Map { .. })).unwrap_or(Fuse::Product)
+        let times = outer.then(|| multiply_row().lower(inputs));
+        times.filter(|times| matches!(times, Lower::Map { .. })).unwrap_or(Lower::Dot)
     }
 }
 
@@ -92,9 +67,13 @@ impl Bilinear for Matmul {
     fn transpose(&self, i: usize, ct: &Array, x: &[Array]) -> Result<Array> {
         let swap = |x: &Array| ops::try_swapaxes(x, -1, -2);
         if i == 1
-            && let Some((a, b)) = self.factors(i, ct, x)?
+            && let &[k, n] = x[1].shape()
+            && k * n > 0
         {
-            return ops::try_matmul(&swap(&a)?, &b);
+            // A matrix shared by a whole batch: one product over the flattened batch.
+            let rows = x[0].size() / k;
+            let (left, ct) = (ops::reshape_to(&x[0], &[rows, k])?, ops::reshape_to(ct, &[rows, n])?);
+            return ops::try_matmul(&swap(&left)?, &ct);
         }
         let pulled = |ct: &Array, other: &Array| {
             let other = swap(other)?;
@@ -107,18 +86,5 @@ impl Bilinear for Matmul {
         }
         // Products are added up.
         wide::rounded_once([ct, &x[1 - i]], |[ct, other]| pulled(ct, other))
-    }
-    fn factors(&self, i: usize, ct: &Array, x: &[Array]) -> Result<Option<(Array, Array)>> {
-        if i == 0 {
-            let plain = x.iter().all(|x| x.ndim() == 2);
-            return Ok(if plain { Some((ops::try_mt(ct)?, ops::try_mt(&x[1])?)) } else { None });
-        }
-        // A matrix shared by a whole batch gets the sum over the batch: one product over the flattened batch.
-        let &[k, n] = x[1].shape() else { return Ok(None) };
-        if k == 0 || n == 0 {
-            return Ok(None);
-        }
-        let rows = x[0].size() / k;
-        Ok(Some((ops::reshape_to(&x[0], &[rows, k])?, ops::reshape_to(ct, &[rows, n])?)))
     }
 }

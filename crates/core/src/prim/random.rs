@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply1, batch_elementwise};
 use crate::primitive::{
-    Avals, Batch, Derivative, Elementwise, Fuse, Param, Params, Primitive, TileFn, Values,
+    Avals, Batch, Derivative, Elementwise, Lower, Param, Params, Primitive, TileFn, Values,
 };
 use crate::shape::{Shape, broadcast_shapes};
 use covector_kernels::{self as kernels, Dtype, Tile1, tile1, tile3};
@@ -139,7 +139,7 @@ pub(crate) static STREAM_LOG: Row = Row {
     gives_bool: false,
     tiles: Tiles::One({
         let mut table: [Option<Tile1>; 14] = [None; 14];
-        table[Dtype::F32 as usize] = Some(tile1!(f32 => f32, |x| kernels::random::stream::log(x)));
+        table[Dtype::F32 as usize] = Some(tile1!(f32 => f32, |x| kernels::random::published::log(x)));
         table[Dtype::F64 as usize] = Some(tile1!(f64 => f64, |x| kernels::math::f64::log(x)));
         table
     }),
@@ -225,7 +225,7 @@ impl Primitive for TruncatedNormal {
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
         batch_elementwise(batch)
     }
-    fn fuse(&self, inputs: &[Array]) -> Fuse<'_> {
+    fn lower(&self, inputs: &[Array]) -> Lower<'_> {
         use kernels::random::truncated;
         let tile = TileFn::Three(match inputs[1].dtype() {
             Dtype::F16 => tile3!(f32, f32, f32 => f32, |u, a, b| truncated::in_f16(u, a, b)),
@@ -233,7 +233,7 @@ impl Primitive for TruncatedNormal {
             Dtype::F64 => tile3!(f64, f64, f64 => f64, |u, a, b| truncated::in_f64(u, a, b)),
             _ => tile3!(f32, f32, f32 => f32, |u, a, b| truncated::in_f32(u, a, b)),
         });
-        Fuse::Map { tile, code: None }
+        Lower::Map { tile, code: None }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::ops;
 use crate::prim::shape::Dims;
 use crate::primitive::{
-    Avals, Batch, Derivative, Fuse, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
+    Avals, Batch, Derivative, Linear, Lower, MaybeArrays, Param, Params, Primitive, Structured, Values,
 };
 use crate::shape::{Shape, reduced_shape};
 use covector_kernels::{self as kernels, Dtype, Reduce as Kind};
@@ -63,21 +63,13 @@ impl Primitive for Reduce {
         let reduce = Reduce { axes: self.behind_batch(), ..*self };
         Ok(vec![Array::apply(reduce, smallvec![batch.inputs[0].clone()])?])
     }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let mut out = Data::alloc(self.name(), self.dtype, &outs[0].shape)?;
-        kernels::reduce(self.kind, inputs[0].view(), &self.axes, out.out());
-        Ok(smallvec![out])
-    }
-    fn fuse(&self, _inputs: &[Array]) -> Fuse<'_> {
-        Fuse::Reduce { kind: self.kind, axes: &self.axes }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Reduce { kind: self.kind, axes: &self.axes }
     }
     fn params(&self, params: &mut Params<'_>) {
         params.put("axes", Param::Ints(&self.axes));
         params.put("dtype", Param::Text(self.dtype.name()));
         params.put("keep", Param::Int(i64::from(self.keep)));
-    }
-    fn flops(&self, inputs: &[&[usize]], _outs: &[Aval]) -> u64 {
-        inputs[0].iter().product::<usize>() as u64
     }
 }
 
