@@ -152,8 +152,7 @@ pub fn derivative(spec: &OpSpec) -> Result<&'static str> {
     if let Some(entry) = (spec.samples)().first() {
         let x: Vec<Array> =
             entry.inputs.iter().enumerate().map(|(i, x)| x.sample(i as u64, Dtype::F64)).collect();
-        let traced = vjp_flat(&x, |x| (entry.run)(x))?;
-        for step in graph::walk(traced.outputs(), |_| true, |_| true).steps {
+        for step in graph::walk(&(entry.run)(&x)?, |_| true, |_| true).steps {
             let Some(recipe) = step.recipe else { continue };
             match found {
                 None => found = Some(family(&recipe.op.derivative())),
