@@ -223,12 +223,11 @@ impl Linear for Broadcast {
     }
 }
 
-impl Window {
-    fn params(&self, params: &mut Params<'_>) {
-        params.put("starts", Param::Ints(&self.starts));
-        params.put("strides", Param::Signed(&self.strides));
-        params.put("extents", Param::Ints(&self.extents));
-    }
+/// Tells of a window as static parameters.
+fn put_window(window: &Window, params: &mut Params<'_>) {
+    params.put("starts", Param::Ints(&window.starts));
+    params.put("strides", Param::Signed(&window.strides));
+    params.put("extents", Param::Ints(&window.extents));
 }
 
 /// The elements of a window, without some of the axes on which it has one position: what an integer between brackets
@@ -258,7 +257,7 @@ impl Primitive for Slice {
         Lower::View(self)
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.window.params(params);
+        put_window(&self.window, params);
         params.put("shape", Param::Ints(&self.shape));
     }
 }
@@ -321,7 +320,7 @@ impl Primitive for Pad {
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.window.params(params);
+        put_window(&self.window, params);
         params.put("shape", Param::Ints(&self.shape));
     }
 }
@@ -367,7 +366,7 @@ impl Primitive for SliceUpdate {
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.0.params(params);
+        put_window(&self.0, params);
     }
 }
 
