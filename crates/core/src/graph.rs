@@ -147,6 +147,14 @@ fn listed(graph: &Walk, array: &Array) -> usize {
     graph.place(array).expect("every input is listed")
 }
 
+/// Everything without values that `arrays` are made from, inputs first, each output of a node once: for tests that evaluate
+/// a graph node by node.
+#[doc(hidden)]
+pub fn pending_nodes(arrays: &[Array]) -> Vec<Array> {
+    let graph = walk(arrays, |n| n.data().is_none(), |_| true);
+    graph.steps.iter().filter(|step| step.recipe.is_some()).flat_map(Step::outputs).collect()
+}
+
 /// The unevaluated graph behind some arrays as text, one node a line, inputs before what uses them.
 ///
 /// ```

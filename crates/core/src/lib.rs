@@ -21,6 +21,7 @@ mod prim;
 pub mod primitive;
 pub mod profile;
 pub mod random;
+mod runtime;
 pub mod shape;
 mod trace;
 pub mod transforms;
@@ -28,10 +29,12 @@ pub mod tree;
 pub mod wide;
 
 pub use array::{Array, Aval, Inputs};
-pub use covector_kernels::pool::{num_threads, set_num_threads};
+pub use covector_kernels::threads::{num_threads, set_num_threads};
 pub use covector_kernels::{C64, Complex, Dtype, Element, bf16, f16};
 pub use error::{Error, Result};
 pub use eval::{async_eval, eval, eval_soon, finish};
+#[doc(hidden)]
+pub use graph::pending_nodes;
 pub use graph::{graph_dot, graph_dot_named, graph_text};
 pub use plan::plan_text;
 pub use prim::{Row, RowFn, Takes, rows};

@@ -4,7 +4,7 @@ use crate::array::{Array, Aval, Outs};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::shape::Strides;
-pub use covector_kernels::fused::{Code, TileFn};
+pub use covector_kernels::program::{Code, TileFn};
 use smallvec::SmallVec;
 use std::any::{Any, TypeId};
 use std::sync::Arc;

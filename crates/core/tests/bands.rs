@@ -2,7 +2,7 @@
 //! runs them in chains and bands, and one operation at a time.
 
 use covector_core::{Array, Dtype, eval, ops, plan_text};
-use covector_kernels::fused::{MachineCode, set_machine_code};
+use covector_kernels::program::{MachineCode, set_machine_code};
 use proptest::prelude::*;
 
 /// One operation on the values made so far; numbers are taken modulo what there is.

@@ -10,7 +10,7 @@ use support::{Data, Report, strides};
 
 fn main() {
     let report = Report::new();
-    println!("{:?}, {} threads", simd::level(), pool::num_threads());
+    println!("{:?}, {} threads", simd::level(), threads::num_threads());
     let n = 4096;
     for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
         let matrix = Data::new(dtype, n * n);

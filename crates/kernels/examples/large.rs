@@ -9,7 +9,7 @@ use support::{Data, Report, strides};
 
 fn main() {
     let report = Report::new();
-    println!("{:?}, {} threads", simd::level(), pool::num_threads());
+    println!("{:?}, {} threads", simd::level(), threads::num_threads());
     products(&report);
     indexing(&report);
     order(&report);

@@ -1,8 +1,8 @@
 //! Evenly spaced values.
 
-use crate::cast::cast_tile;
+use crate::convert::cast_tile;
 use crate::dtype::Dtype;
-use crate::view::Out;
+use crate::strided::Out;
 
 /// Evenly spaced numbers. Element `i` is computed from `i` alone, in a type that is wide enough, and rounded once: nothing
 /// adds up along the way.

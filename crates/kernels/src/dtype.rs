@@ -1,4 +1,4 @@
-//! Element types and the Rust types that stand for them.
+//! Element types, and the Rust types of their elements.
 
 use half::{bf16, f16};
 use num_complex::Complex;
@@ -69,7 +69,15 @@ impl Dtype {
         }
     }
 
-    /// The name NumPy and MLX use, such as `float32`.
+    /// The type in which elements are summed: `float32` for half precision, else the type itself.
+    pub(crate) const fn accumulator(self) -> Dtype {
+        match self {
+            Dtype::F16 | Dtype::Bf16 => Dtype::F32,
+            other => other,
+        }
+    }
+
+    /// The name that NumPy and MLX use, such as `float32`.
     pub const fn name(self) -> &'static str {
         match self {
             Dtype::Bool => "bool",

@@ -1,6 +1,6 @@
 //! Working memory that a thread keeps from call to call.
 
-use crate::block::Memory;
+use crate::memory::Memory;
 use std::cell::Cell;
 use std::thread::LocalKey;
 

@@ -125,7 +125,7 @@ fn large<T: Half>() {
         for (la, lb) in [(0, 0), (0, 1), (3, 2)] {
             let (a, b) = (matrix::<T>(m, k, la, &mut rng), matrix::<T>(k, n, lb, &mut rng));
             let bits = |threads: usize| {
-                pool::set_num_threads(threads);
+                threads::set_num_threads(threads);
                 let out = product(&a, &b);
                 (out.iter().map(|x| x.bits()).collect::<Vec<_>>(), out)
             };

@@ -2,7 +2,7 @@
 
 mod common;
 use common::*;
-use covector_kernels::fused::TileFn;
+use covector_kernels::program::TileFn;
 use covector_kernels::*;
 
 #[test]
@@ -288,7 +288,7 @@ fn large_transposed_inputs() {
 
 #[test]
 fn large_copies_and_casts_in_parts() {
-    pool::set_num_threads(3);
+    threads::set_num_threads(3);
     let mut rng = Rng(31);
     for (rows, columns) in [(700, 900), (1024, 1024), (65, 20_000), (20_000, 65), (3, 300_000)] {
         // Strides of the source in row-major and column-major order.

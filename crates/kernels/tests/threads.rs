@@ -12,10 +12,10 @@ static THREADS: Mutex<()> = Mutex::new(());
 /// What `run` gives with 1, 2, 3 and 5 threads, which must be the same.
 fn same<R: PartialEq>(what: &str, run: impl Fn() -> R) -> R {
     let _one_at_a_time = THREADS.lock().unwrap_or_else(|e| e.into_inner());
-    pool::set_num_threads(1);
+    threads::set_num_threads(1);
     let first = run();
     for threads in [2, 3, 5] {
-        pool::set_num_threads(threads);
+        threads::set_num_threads(threads);
         assert!(run() == first, "{what} with {threads} threads");
     }
     first
@@ -125,7 +125,7 @@ fn along_every_axis() {
 #[test]
 fn of_several_bad_indices_the_first_is_named() {
     let _one_at_a_time = THREADS.lock().unwrap_or_else(|e| e.into_inner());
-    pool::set_num_threads(3);
+    threads::set_num_threads(3);
     let (rows, width, count) = (100usize, 64usize, 20_000usize);
     let table = Array::<f32>::zeros(&[rows, width]);
     let mut index = Array::<i32>::zeros(&[count]);

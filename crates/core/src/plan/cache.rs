@@ -2,8 +2,8 @@
 //! was not used for the longest time goes first.
 
 use crate::buffer::memory_limit;
-use crate::plan::emit::Plan;
 use crate::primitive::Op;
+use crate::runtime::executable::Executable;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ const MAX_BYTES: usize = 1 << 29;
 /// A plan, and what it is found by.
 pub(crate) struct Cached {
     pub(crate) key: Box<[u64]>,
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) plan: Arc<Executable>,
     /// Identities in the key; see [`forget`].
     pub(crate) identities: Vec<usize>,
     /// The operations that have them. They live as long as the key does, so that no other operation gets their addresses.
@@ -52,7 +52,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     /// The plan for a key. It counts as used.
-    pub(crate) fn find(&mut self, hash: u64, key: &[u64]) -> Option<Arc<Plan>> {
+    pub(crate) fn find(&mut self, hash: u64, key: &[u64]) -> Option<Arc<Executable>> {
         let entry = self.plans.get_mut(&hash).filter(|entry| entry.cached.key[..] == *key)?;
         self.now += 1;
         entry.used = self.now;
@@ -126,7 +126,7 @@ fn with<R>(run: impl FnOnce(&mut Cache) -> R) -> R {
 }
 
 /// The plan for a key.
-pub(crate) fn find(hash: u64, key: &[u64]) -> Option<Arc<Plan>> {
+pub(crate) fn find(hash: u64, key: &[u64]) -> Option<Arc<Executable>> {
     with(|cache| cache.find(hash, key))
 }
 
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn cached(words: usize, identities: &[usize]) -> Cached {
-        let plan = Plan { instrs: Vec::new(), slots: 0, lends: false, results: Vec::new() };
+        let plan = Executable { instrs: Vec::new(), slots: 0, donates: false, results: Vec::new() };
         let (identities, holders) = (identities.to_vec(), Vec::new());
         Cached { key: vec![0; words].into(), plan: Arc::new(plan), identities, holders }
     }

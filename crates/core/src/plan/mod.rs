@@ -1,30 +1,17 @@
-//! The planner: a pending graph is put in order, looked up by its structure, planned once and run many times.
+//! Evaluation: a pending graph is listed, looked up by its structure, compiled once and run many times.
 //!
-//! `linear` lists the graph and computes its structural key; `build` turns the list into a [`Plan`] (common
-//! subexpressions merged, views resolved, elementwise chains fused, last uses known); `run` binds the leaves of
-//! the graph at hand to a plan and runs it. An uncompiled loop thus pays for planning in its first turn only.
+//! [`key`] lists the graph and computes its structural key; [`cache`] finds the executable of a known key; of a new one,
+//! [`lower`] makes the graph that the [`runtime`](crate::runtime) compiles; [`run`] gives the executable its leaves. An
+//! uncompiled loop thus pays for planning in its first turn only.
 
-mod band;
-mod build;
 mod cache;
-mod cost;
-mod distinct;
 mod donate;
-mod emit;
-mod epilogue;
-mod linear;
-mod merge;
-mod order;
-mod over;
-mod parts;
+mod key;
+mod lower;
 mod prepared;
 mod run;
-mod shared;
-mod shelves;
-mod sink;
-mod spare;
-mod turn;
-mod verify;
+#[cfg(test)]
+mod verify_tests;
 
 use crate::array::{Array, Recipe};
 use crate::buffer::checked;
@@ -32,11 +19,11 @@ use crate::error::{Error, Result};
 use crate::eval::no_value;
 use crate::primitive::{Lower, Values};
 use crate::profile::{self, EventKind};
+use crate::runtime::{self, executable::Executable};
 use cache::Cached;
 pub(crate) use cache::{forget, forgotten};
 use donate::Turn;
-use emit::Plan;
-use linear::{Listing, identities};
+use key::{Linear, Listing, identities};
 pub(crate) use prepared::Prepared;
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -54,11 +41,11 @@ pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
         }
         found => found?,
     };
-    plan.run(listing)
+    run::run(&plan, listing)
 }
 
 /// The list of what makes the arrays, and the plan for it.
-fn planned(arrays: &[Array]) -> Result<(Listing, Arc<Plan>)> {
+fn planned(arrays: &[Array]) -> Result<(Listing, Arc<Executable>)> {
     loop {
         let listing = Listing::new(arrays)?;
         if let Some(plan) = find(&listing) {
@@ -133,14 +120,19 @@ fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
     Ok(())
 }
 
-fn find(listing: &Listing) -> Option<Arc<Plan>> {
+/// Makes the executable of a list.
+fn compile(linear: &Linear) -> Executable {
+    runtime::compile(lower::lower(linear), &linear.leaves, &lower::wanted(linear))
+}
+
+fn find(listing: &Listing) -> Option<Arc<Executable>> {
     let hash = listing.hash();
     if let Some(plan) = cache::find(hash, &listing.key) {
         return Some(plan);
     }
     let planning = profile::span(EventKind::Plan, "plan");
     let linear = listing.linear()?;
-    let plan = Arc::new(Plan::new(&linear));
+    let plan = Arc::new(compile(&linear));
     drop(planning);
     let (identities, holders) = identities(&linear);
     let cached = Cached { key: listing.key[..].into(), plan: plan.clone(), identities, holders };

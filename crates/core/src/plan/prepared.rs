@@ -5,17 +5,17 @@ use crate::buffer::Data;
 use crate::error::Result;
 use crate::eval::no_value;
 use crate::graph;
-use crate::plan::emit::{Operand, Plan};
-use crate::plan::linear::{Bound, Listing};
+use crate::plan::key::{Bound, Listing};
 use crate::primitive::Values;
 use crate::profile::{self, EventKind};
+use crate::runtime::executable::{Argument, Executable};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A plan, with what is bound to its leaves and where the outputs are found.
 pub(crate) struct Prepared {
-    plan: Plan,
+    plan: Executable,
     leaves: Vec<Leaf>,
     outs: Vec<Out>,
 }
@@ -28,7 +28,7 @@ enum Leaf {
 enum Out {
     Input(u32),
     Constant(Data),
-    Made(Operand),
+    Made(Argument),
 }
 
 impl Prepared {
@@ -45,7 +45,7 @@ impl Prepared {
             }
         };
         let planning = profile::span(EventKind::Plan, "plan");
-        let plan = Plan::new(&linear);
+        let plan = super::compile(&linear);
         drop(planning);
         let input: FxHashMap<(graph::NodeId, u32), u32> =
             inputs.iter().enumerate().map(|(i, x)| ((graph::id(x), x.index), i as u32)).collect();
@@ -57,7 +57,7 @@ impl Prepared {
             .collect();
         let step: FxHashMap<graph::NodeId, u32> =
             linear.steps.iter().enumerate().map(|(i, s)| (Arc::as_ptr(&s.node) as usize, i as u32)).collect();
-        let results: FxHashMap<u32, &SmallVec<[Operand; 1]>> =
+        let results: FxHashMap<u32, &SmallVec<[Argument; 1]>> =
             plan.results.iter().map(|(s, o)| (*s, o)).collect();
         let outs = outputs
             .iter()

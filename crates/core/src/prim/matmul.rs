@@ -1,32 +1,17 @@
 //! The matrix product.
 
 use crate::array::{Array, Aval};
-use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::binary::multiply_row;
-use crate::primitive::{Avals, Batch, Bilinear, Derivative, Lower, Primitive, Values};
+use crate::primitive::{Avals, Batch, Bilinear, Derivative, Lower, Primitive};
 use crate::shape::{Shape, ShapeText, broadcast_shapes};
 use crate::wide;
-use covector_kernels as kernels;
 use smallvec::smallvec;
 
 /// `[…, m, k] × […, k, n] → […, m, n]`; axes in front broadcast.
 pub(crate) struct Matmul;
 pub(crate) static MATMUL: Matmul = Matmul;
-
-/// Two factors as the kernel takes them: of equal rank.
-pub(crate) fn factors(a: &Data, b: &Data, rank: usize) -> (Data, Data) {
-    let raise = |x: &Data| {
-        let new = rank - x.shape().len();
-        let mut shape: Shape = smallvec![1; new];
-        shape.extend_from_slice(x.shape());
-        let mut strides: crate::shape::Strides = smallvec![0; new];
-        strides.extend_from_slice(x.strides());
-        x.restrided(&shape, &strides, 0)
-    };
-    (raise(a), raise(b))
-}
 
 impl Primitive for Matmul {
     fn name(&self) -> &'static str {
@@ -69,16 +54,6 @@ impl Primitive for Matmul {
             }
         }
         batch.again(&inputs)
-    }
-    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
-        let mut out = Data::alloc("matmul", outs[0].dtype, &outs[0].shape)?;
-        let (a, b) = factors(&inputs[0], &inputs[1], outs[0].shape.len());
-        kernels::matmul(a.view(), b.view(), out.out());
-        Ok(smallvec![out])
-    }
-    fn flops(&self, inputs: &[&[usize]], outs: &[Aval]) -> u64 {
-        let inner = inputs[0].last().copied().unwrap_or(1);
-        2 * (inner * outs[0].shape.iter().product::<usize>()) as u64
     }
     fn lower(&self, inputs: &[Array]) -> Lower<'_> {
         // An outer product is a multiplication with broadcasting.

@@ -43,6 +43,11 @@ pub fn vjp_flat(primals: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>
 }
 
 impl Tracer {
+    /// The tracers of the primals.
+    pub(super) fn inputs(&self) -> &[Array] {
+        &self.leaves
+    }
+
     /// What `f` returned.
     pub fn outputs(&self) -> &[Array] {
         &self.outputs

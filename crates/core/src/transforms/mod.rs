@@ -21,5 +21,8 @@ pub use compile::{Compiled, compile, compile_flat};
 pub use custom::{CustomFunction, JvpRule, VjpRule, VmapRule, depends};
 pub use flat::{Randomness, Tracer, jvp_flat, vjp_flat, vmap_flat, vmap_flat_with};
 pub use grad::{Loss, check_loss, grad, jvp, value_and_grad, vjp};
-pub use jacobian::{check_grads, hessian, hvp, jacfwd, jacrev, linearize, value_and_jac};
+pub use jacobian::{
+    GradCheck, check_grads, check_grads_flat, hessian, hvp, jacfwd, jacfwd_flat, jacrev, jacrev_flat,
+    linearize, value_and_jac,
+};
 pub use vmap::{Axes, Output, Vmap, vmap, vmap_axes, vmap_with};

@@ -54,7 +54,7 @@ pub struct Data {
 impl Data {
     pub fn new(dtype: Dtype, n: usize) -> Self {
         let bytes = (n * dtype.size()).next_multiple_of(64);
-        let mut data = Self { ptr: block::allocate(bytes).unwrap(), bytes, dtype };
+        let mut data = Self { ptr: memory::allocate(bytes).unwrap(), bytes, dtype };
         let scale = if dtype.is_integer() { 1e6 } else { 1.0 };
         let f: Vec<f32> =
             (0..n).map(|i| scale * (((i * 7919) % 1_000_003) as f32 / 500_000.0 - 1.0)).collect();
@@ -78,6 +78,6 @@ impl Data {
 impl Drop for Data {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this size.
-        unsafe { block::release(self.ptr, self.bytes) };
+        unsafe { memory::release(self.ptr, self.bytes) };
     }
 }

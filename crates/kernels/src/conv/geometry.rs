@@ -4,7 +4,7 @@
 //! zeros between the elements. Outputs whose positions are equal modulo a period see the same taps, so each such
 //! phase is a convolution of its own without dilation, and no zero is multiplied.
 
-use crate::block::List;
+use crate::memory::List;
 
 /// What a convolution does on one spatial axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,16 +9,16 @@
 
 mod geometry;
 mod lanes;
+pub mod pooling;
 mod tiles;
 
-use crate::block::{List, Memory};
 use crate::dtype::{C64, Dtype};
-use crate::map::cast;
+use crate::memory::{List, Memory};
 use crate::num::Num;
-use crate::pool::parallel;
 use crate::scratch::{Kept, lines, scratch};
 use crate::simd::vectorize;
-use crate::view::{Out, View};
+use crate::strided::{Out, View, cast, row_major_strides};
+use crate::threads::{Shared, parallel};
 pub use geometry::Axis;
 use geometry::{Extents, Phase, union};
 use std::cell::Cell;
@@ -61,14 +61,6 @@ pub fn conv_weights(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
     }
 }
 
-fn row_major(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
-    for k in (1..shape.len()).rev() {
-        strides[k - 1] = strides[k] * shape[k] as isize;
-    }
-    strides
-}
-
 /// Runs a kernel of `f32` on arrays of half precision.
 fn widened(a: View<'_>, b: View<'_>, out: Out<'_>, run: impl Fn(View<'_>, View<'_>, Out<'_>)) {
     let widen = |x: View<'_>| {
@@ -78,7 +70,8 @@ fn widened(a: View<'_>, b: View<'_>, out: Out<'_>, run: impl Fn(View<'_>, View<'
         wide
     };
     let (wa, wb, wide) = (widen(a), widen(b), Memory::<f32>::new(out.size()));
-    let (sa, sb, so) = (row_major(a.shape()), row_major(b.shape()), row_major(out.shape()));
+    let (sa, sb, so) =
+        (row_major_strides(a.shape()), row_major_strides(b.shape()), row_major_strides(out.shape()));
     // SAFETY: the memory lives through this block and has the sizes that the shapes say.
     unsafe {
         run(
@@ -113,24 +106,6 @@ thread_local! {
     static SCRATCH: Kept = const { Cell::new(None) };
     /// What all parts of a job share: packed weights, or sums.
     static SHARED: Kept = const { Cell::new(None) };
-}
-
-/// An address on its way to another thread.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-// SAFETY: it is only an address; who writes what is said where it is used.
-unsafe impl<T> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    fn at(&self, offset: usize) -> *mut T {
-        self.0.wrapping_add(offset)
-    }
-
-    fn by(&self, offset: isize) -> *mut T {
-        self.0.wrapping_offset(offset)
-    }
 }
 
 /// Output channels that a tile does at once: one or two registers of a group's.
@@ -462,19 +437,19 @@ const PART: usize = 1 << 21;
 
 fn forward<T: Tiles>(conv: &Conv, x: View<'_>, w: View<'_>, out: Out<'_>) {
     let weights = Layout::new(w.shape(), w.strides());
-    let shape = Layout::new(out.shape(), &row_major(out.shape())).shape;
+    let shape = Layout::new(out.shape(), &row_major_strides(out.shape())).shape;
     let [_, k0, k1, k2, _] = weights.shape;
     let width = T::width();
     let plan = Plan::new(conv, Layout::new(x.shape(), x.strides()), [k0, k1, k2], shape, width);
     if out.size() == 0 {
         return;
     }
-    let (from, to) = (Shared(x.ptr().cast::<T>().cast_mut()), Shared(out.ptr().cast::<T>()));
+    let (from, to) = (Shared::read(x.ptr().cast::<T>()), Shared::new(out.ptr().cast::<T>()));
     let units = plan.units();
     let slab = plan.slab(&units);
-    let source = Shared(w.ptr().cast::<T>().cast_mut());
+    let source = Shared::read(w.ptr().cast::<T>());
     scratch(&SHARED, plan.packed, |packed: *mut T| {
-        let packed = Shared(packed);
+        let packed = Shared::new(packed);
         plan.each_block(1, |block| {
             // SAFETY: the part of the packed weights that is this block's; lanes beyond its channels are zeros.
             unsafe { packed.at(block.offset).write_bytes(0, plan.lines() * block.registers * width) };
@@ -498,7 +473,7 @@ fn forward<T: Tiles>(conv: &Conv, x: View<'_>, w: View<'_>, out: Out<'_>) {
 }
 
 fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
-    let strides = Layout::new(out.shape(), &row_major(out.shape()));
+    let strides = Layout::new(out.shape(), &row_major_strides(out.shape()));
     let [_, k0, k1, k2, _] = strides.shape;
     if out.size() == 0 {
         return;
@@ -524,10 +499,10 @@ fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
     let (step, each) = (units.len().div_ceil(chunks).max(1), plan.blocks.len().div_ceil(split));
     let (chunks, split) = (units.len().div_ceil(step), plan.blocks.len().div_ceil(each));
     let room = lines::<T>(plan.packed) * 64 / size_of::<T>();
-    let (from, cotangent) = (Shared(x.ptr().cast::<T>().cast_mut()), Shared(y_ptr.cast_mut()));
-    let to = Shared(out.ptr().cast::<T>());
+    let (from, cotangent) = (Shared::read(x.ptr().cast::<T>()), Shared::read(y_ptr));
+    let to = Shared::new(out.ptr().cast::<T>());
     scratch(&SHARED, room * chunks, |sums: *mut T| {
-        let sums = Shared(sums);
+        let sums = Shared::new(sums);
         parallel(chunks * split, &|part| {
             let (chunk, some) = (part / split, part % split);
             let blocks = &plan.blocks[some * each..((some + 1) * each).min(plan.blocks.len())];

@@ -1,7 +1,7 @@
 //! Owned strided arrays and a small random generator for comparing kernels with naive loops.
 #![allow(unreachable_pub, dead_code, reason = "each test file uses a part")]
 
-use covector_kernels::{Dtype, Element, Out, View, fused};
+use covector_kernels::{Dtype, Element, Out, View, program};
 
 /// A small generator of test data (an LCG's upper bits).
 pub struct Rng(pub u64);
@@ -202,8 +202,8 @@ pub fn assert_close<T: Sample>(got: &[T], expected: &[T], what: &str) {
 }
 
 /// Applies one tile function to inputs of its own types; the inputs broadcast.
-pub fn apply(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
-    let mut builder = fused::Builder::default();
+pub fn apply(f: program::TileFn, inputs: &[View<'_>], out: Out<'_>) {
+    let mut builder = program::Builder::default();
     let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
     let result = builder.apply(f, None, &regs, out.dtype());
     builder.output(result);
@@ -212,20 +212,20 @@ pub fn apply(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
 }
 
 /// [`apply`] in `f32` for half-precision types: inputs are widened before and the result is narrowed.
-pub fn apply_wide(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
-    use covector_kernels::cast::{narrow_tile, widen_tile};
-    let mut builder = fused::Builder::default();
+pub fn apply_wide(f: program::TileFn, inputs: &[View<'_>], out: Out<'_>) {
+    use covector_kernels::convert::{narrow_tile, widen_tile};
+    let mut builder = program::Builder::default();
     let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
     let widened =
-        |builder: &mut fused::Builder, (reg, x): (&fused::Reg, &View<'_>)| match widen_tile(x.dtype()) {
-            Some(widen) => builder.apply(fused::TileFn::One(widen), None, &[*reg], Dtype::F32),
+        |builder: &mut program::Builder, (reg, x): (&program::Reg, &View<'_>)| match widen_tile(x.dtype()) {
+            Some(widen) => builder.apply(program::TileFn::One(widen), None, &[*reg], Dtype::F32),
             None => *reg,
         };
     let wide: Vec<_> = regs.iter().zip(inputs).map(|pair| widened(&mut builder, pair)).collect();
     let computed = if narrow_tile(out.dtype()).is_some() { Dtype::F32 } else { out.dtype() };
     let mut result = builder.apply(f, None, &wide, computed);
     if let Some(narrow) = narrow_tile(out.dtype()) {
-        result = builder.apply(fused::TileFn::One(narrow), None, &[result], out.dtype());
+        result = builder.apply(program::TileFn::One(narrow), None, &[result], out.dtype());
     }
     builder.output(result);
     let shape = out.shape().to_vec();
