@@ -5,13 +5,15 @@
 //! uncompiled loop thus pays for planning in its first turn only.
 
 mod cache;
+#[cfg(test)]
+mod damaged_executables;
+#[cfg(test)]
+mod damaged_graphs;
 mod donate;
 mod key;
 mod lower;
 mod prepared;
 mod run;
-#[cfg(test)]
-mod verify_tests;
 
 use crate::array::{Array, Recipe};
 use crate::buffer::checked;
