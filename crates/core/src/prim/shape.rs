@@ -352,7 +352,7 @@ fn write_window(out: &mut Data, x: &Data, window: &Window) {
     let (shift, strides) = window.place(out.strides());
     let size = x.dtype().size() as isize;
     let start = out.out().ptr().wrapping_offset(shift * size);
-    // SAFETY: the window lies inside `out` (ops check it) and `out` is held by us alone.
+    // SAFETY: the window is inside `out` (ops check it), and `out` has no other owner.
     unsafe { kernels::copy_into(x.view(), start, &strides) };
 }
 
