@@ -1,4 +1,4 @@
-//! Conversions between element types, as tiles.
+//! Conversions between element types, as tile functions.
 
 use crate::dtype::Element;
 use crate::dtype::{C64, Dtype};
@@ -38,7 +38,7 @@ trait To<T> {
     fn to(self) -> T;
 }
 
-/// A number as an `f32` that rounds further as the number would; see [`odd`].
+/// A number as an `f32` that rounds to half precision as the number itself would; see [`odd`].
 trait Odd: Copy {
     fn odd(self) -> f32;
 }
@@ -56,7 +56,7 @@ macro_rules! of_64_bits {
         impl Odd for $t {
             #[inline(always)]
             fn odd(self) -> f32 {
-                // Of large numbers the last 16 bits count only as "something": what is left is exact in f64.
+                // For large numbers it only matters whether any of the last 16 bits is set; the rest is exact in f64.
                 let rest = self & 0xffff;
                 let rough = (self - rest) | if rest == 0 { 0 } else { 0x8000 };
                 let small = self as f64 as $t == self && (self as f64).abs() < 9_007_199_254_740_992.0;
@@ -148,8 +148,8 @@ unsafe fn tile<S: Element + To<T>, T: Element>(x: *const u8, out: *mut u8, n: us
     }
 }
 
-/// The tile that converts `from` to an `f32` that is narrowed to half precision next: of wider types it cuts off and
-/// sets the last bit, so that the two steps round as one would.
+/// The tile that converts `from` to an `f32` which is then narrowed to half precision. Wider types are rounded to odd, so
+/// that the two steps give the result of a single rounding.
 pub fn to_half_tile(from: Dtype) -> Tile1 {
     macro_rules! odd_tile {
         ($($d:ident $t:ty),*) => {

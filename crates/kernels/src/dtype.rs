@@ -142,7 +142,7 @@ mod sealed {
 pub trait Element:
     Copy + Default + Send + Sync + PartialEq + std::fmt::Debug + sealed::Sealed + 'static
 {
-    /// The element type this Rust type stands for.
+    /// The element type of values of this Rust type.
     const DTYPE: Dtype;
 }
 
@@ -161,7 +161,7 @@ elements! {
 
 /// Runs `$body` with the type alias `$t` bound to the Rust type of the run-time [`Dtype`] `$dtype`.
 ///
-/// The one way kernels go from a run-time element type to a compile-time one.
+/// Kernels use only this macro to go from a run-time element type to a compile-time one.
 #[macro_export]
 macro_rules! with_dtype {
     ($dtype:expr, $t:ident => $body:expr) => {

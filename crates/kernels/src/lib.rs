@@ -1,7 +1,13 @@
 //! Numeric kernels over slices and strides: no arrays, no graph, no allocation policy.
 //!
-//! Every kernel reads [`View`]s (strided memory with a run-time element type) and fills [`Out`]s (row-major
-//! memory). The layer above decides what to run and where results live; this crate decides how.
+//! Every kernel reads [`View`]s (strided memory with a run-time element type) and fills [`Out`]s (row-major memory). The
+//! layer above chooses the operations and allocates the results; this crate computes them.
+//!
+//! - [`program`]: elementwise operations run together, interpreted or compiled; [`rows`]: regions of several stages
+//! - [`matmul`](matmul()), [`conv`], [`reduce`](reduce()), [`scan`](scan()), [`sort`](sort()), [`gather`](gather()),
+//!   [`scatter`](scatter()): the other kernels
+//! - [`math`], [`random`], [`convert`]: scalar functions, random numbers and conversions that the kernels are made of
+//! - [`threads`], [`memory`], [`simd`]: threads, memory and instruction sets
 
 mod arange;
 mod combine;

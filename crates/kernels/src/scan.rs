@@ -139,7 +139,7 @@ impl<T: Stored> Lines<T> {
     /// Scans `n` elements from `at` on, after `before`.
     ///
     /// # Safety
-    /// They can be read and written.
+    /// The elements can be read and written.
     unsafe fn line<F: Combine>(&self, at: usize, n: usize, before: T::Acc) {
         // SAFETY: the caller's contract. Source and destination may be the same memory, so neither is a slice:
         // each group is read before it is written.
@@ -157,7 +157,7 @@ impl<T: Stored> Lines<T> {
     /// Scans up to [`COLUMNS`] columns from `first` on of one block.
     ///
     /// # Safety
-    /// They can be read and written.
+    /// The elements can be read and written.
     unsafe fn columns<F: Combine>(&self, block: usize, first: usize) {
         scan_columns::<T, F>(self, block, first);
     }

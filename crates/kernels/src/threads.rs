@@ -1,12 +1,12 @@
-//! A pool of threads for kernels that are worth splitting.
+//! The thread pool of the kernels.
 //!
-//! A job is split into parts by its size alone, never by the number of threads, so that results are bit-identical
-//! for any number of them. Every thread begins with a share of its own: the first parts are always the caller's, so that
-//! what one job leaves in a processor's caches is read there by the next, and claiming a part touches no memory that
-//! another thread is writing to. Who has finished takes parts from the ends of the others' shares. The caller
-//! waits only for parts that were claimed, never for a sleeping thread to wake. Workers spin for some tens of microseconds after a job, since the
-//! next one usually follows at once, and then sleep. A general work-stealing pool was measured and needs longer
-//! to start than most of these jobs take.
+//! A job is divided into parts by its size alone, never by the number of threads, so that results are bit-identical for
+//! any number of threads. Every thread starts with a share of the parts. The first parts are always the caller's, so that
+//! a job finds in a processor's caches the results that the job before left there, and claiming a part of one's own share
+//! touches no memory that another thread writes. A thread that has finished its share takes parts from the ends of other
+//! shares. The caller waits only for claimed parts, never for a sleeping thread to wake. After a job, workers spin for some
+//! tens of microseconds, because the next job usually follows at once, and then sleep. A general work-stealing pool was
+//! measured: it takes longer to start a job than most of these jobs last.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -18,37 +18,40 @@ use std::time::{Duration, Instant};
 /// How long a worker looks for the next job before it sleeps.
 const SPIN: Duration = Duration::from_micros(60);
 
-/// A thread's share of the job at hand, on a line of its own (and its neighbour, which is fetched with it).
+/// A thread's share of the current job. It has two cache lines of its own, because the processor fetches lines in pairs.
 #[repr(align(128))]
 struct Share {
-    /// The job's number, the next part to claim, and the end of the parts.
+    /// The job's number, the next part to claim, and the end of the share.
     parts: AtomicU64,
-    /// Parts that the thread has run, of all jobs.
+    /// The number of parts that the thread has run, of all jobs.
     done: AtomicUsize,
 }
 
-/// The caller's share is the first, the workers' follow.
+/// The caller's share, then the workers' shares.
 static SHARES: [Share; MAX_THREADS] =
     [const { Share { parts: AtomicU64::new(0), done: AtomicUsize::new(0) } }; MAX_THREADS];
-/// Threads that have shares of the job at hand.
+/// The number of threads that have shares of the current job.
 static THREADS: AtomicUsize = AtomicUsize::new(1);
-/// Workers that were started.
+/// The number of workers that were started.
 static STARTED: AtomicUsize = AtomicUsize::new(0);
+/// The two words of the reference to the current job's task.
 static TASK: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+/// The panic of a part of the current job.
 static PANIC: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
-/// Whether a job is under way; another one then runs on its caller's thread alone.
+/// Whether a job is running. Another job that starts meanwhile runs on its caller's thread alone.
 static BUSY: AtomicBool = AtomicBool::new(false);
+/// The number of threads; 0 before it is known.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
 static WORKERS: Mutex<Vec<&'static Worker>> = Mutex::new(Vec::new());
 
 struct Worker {
     asleep: AtomicBool,
-    /// Whether it has begun to run.
+    /// Whether the thread has started to run.
     runs: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
-/// The number of threads that work on one kernel, the caller's included: what [`set_num_threads`] said, else the
+/// The number of threads that run one kernel, including the caller's: the value of [`set_num_threads`], else that of the
 /// environment variable `COVECTOR_NUM_THREADS`, else one for each processor.
 pub fn num_threads() -> usize {
     match LIMIT.load(Relaxed) {
@@ -64,14 +67,15 @@ pub fn num_threads() -> usize {
 
 const MAX_THREADS: usize = 256;
 
-/// Sets the number of threads that work on one kernel, at least 1.
+/// Sets the number of threads that run one kernel, at least 1.
 pub fn set_num_threads(n: usize) {
     LIMIT.store(n.clamp(1, MAX_THREADS), Relaxed);
 }
 
-/// Runs `task(0)`, …, `task(parts − 1)`, each once, on several threads if there are some; returns when all are done.
+/// Runs `task(0)`, …, `task(parts − 1)`, each once, on several threads if possible; returns when all are done.
 ///
-/// A panic of a part is passed on to the caller after the other parts have ended.
+/// # Panics
+/// If a part panics; the panic is resumed on the caller's thread after the other parts have ended.
 pub fn parallel(parts: usize, task: &(dyn Fn(usize) + Sync)) {
     let threads = num_threads();
     if parts <= 1 || threads <= 1 || parts > u16::MAX as usize || BUSY.swap(true, Acquire) {
@@ -79,14 +83,14 @@ pub fn parallel(parts: usize, task: &(dyn Fn(usize) + Sync)) {
         return;
     }
     let threads = threads.min(parts);
-    // A worker that is yet to start has done nothing.
+    // A worker that has not started has run no parts.
     let done = || {
         let all = SHARES.iter().take(1 + STARTED.load(Acquire));
         all.fold(0, |n: usize, share| n.wrapping_add(share.done.load(Acquire)))
     };
     let target = done().wrapping_add(parts);
     wake(threads - 1, || {
-        // SAFETY: only the parts of the pointer are stored; it is used before this function returns, see `help`.
+        // SAFETY: the two words of the reference are stored, and are used only before this function returns, see `help`.
         let raw: [usize; 2] = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
         TASK[0].store(raw[0], Relaxed);
         TASK[1].store(raw[1], Relaxed);
@@ -111,13 +115,13 @@ pub fn parallel(parts: usize, task: &(dyn Fn(usize) + Sync)) {
 }
 
 impl Share {
-    /// Whether there are parts that nobody has claimed.
+    /// Whether there are unclaimed parts.
     fn is_open(&self, order: std::sync::atomic::Ordering) -> bool {
         let state = self.parts.load(order);
         (state >> 16 & 0xffff) < (state & 0xffff)
     }
 
-    /// Claims a part: the first, or the last for a thread whose share it is not.
+    /// Claims a part: the first for the share's own thread (`own`), the last for others.
     fn claim(&self, own: bool) -> Option<usize> {
         let mut state = self.parts.load(Acquire);
         loop {
@@ -134,7 +138,7 @@ impl Share {
     }
 }
 
-/// Claims one part of the job for thread `me` and runs it; false when none is left.
+/// Claims one part of the job for thread `me` and runs it; false if none is left.
 fn help(me: usize) -> bool {
     let threads = THREADS.load(Relaxed);
     if me >= threads {
@@ -143,8 +147,8 @@ fn help(me: usize) -> bool {
     let part = (0..threads).find_map(|k| SHARES[(me + k) % threads].claim(k == 0));
     let Some(part) = part else { return false };
     let raw = [TASK[0].load(Relaxed), TASK[1].load(Relaxed)];
-    // SAFETY: `parallel` stored a valid pointer before it gave out the share that the part was claimed from, and it
-    // neither returns nor stores another until that part is counted as done.
+    // SAFETY: `parallel` stored a valid reference before it published the share that the part was claimed from. It neither
+    // returns nor stores another reference until that part is counted as done.
     let task: &(dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(raw) };
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(part))) {
         *PANIC.lock().unwrap_or_else(|e| e.into_inner()) = Some(panic);
@@ -153,7 +157,7 @@ fn help(me: usize) -> bool {
     true
 }
 
-/// Publishes a job and makes sure that as many workers as there can use know of it.
+/// Starts workers until there are `wanted`, publishes a job, and wakes the workers that sleep.
 fn wake(wanted: usize, publish: impl FnOnce()) {
     let mut workers = WORKERS.lock().unwrap_or_else(|e| e.into_inner());
     while workers.len() < wanted {
@@ -169,13 +173,13 @@ fn wake(wanted: usize, publish: impl FnOnce()) {
                 let _ = worker.thread.set(handle.thread().clone());
                 workers.push(worker);
                 STARTED.store(number, Release);
-                // Where memory ends before a new thread has memory for its thread-local data, the C library ends the
-                // process. Once the thread runs, it has it.
+                // If there is no memory for a new thread's thread-local data, the C library ends the process. A thread that
+                // runs has that memory, so later allocations may fail without harm.
                 while !worker.runs.load(Acquire) {
                     std::thread::yield_now();
                 }
             }
-            // Without another thread the job is slower, not wrong.
+            // With fewer threads the job is slower but correct.
             Err(_) => break,
         }
     }
@@ -199,7 +203,7 @@ fn work(me: &'static Worker, number: usize) {
             while help(number) {}
             since = Instant::now();
         }
-        // A pause takes some ten nanoseconds or more, the clock about as long: a look at the job costs less.
+        // Reading the clock takes as long as a pause, ten nanoseconds or more; checking for a job takes less.
         let waiting = (0..64).all(|_| {
             std::hint::spin_loop();
             !share.is_open(Relaxed)
@@ -209,7 +213,7 @@ fn work(me: &'static Worker, number: usize) {
         }
         me.asleep.store(true, SeqCst);
         std::sync::atomic::fence(SeqCst);
-        // A job may have been published between the last look and the flag.
+        // A job may have been published between the last check and the flag.
         if !share.is_open(SeqCst) {
             while me.asleep.load(SeqCst) {
                 std::thread::park();
@@ -260,9 +264,9 @@ impl<T> Shared<T> {
     }
 }
 
-/// Splits `0..n` into parts of at least `least` and gives each to `task`; the split depends on `n` alone.
+/// Divides `0..n` into parts of at least `least` elements and calls `task` with each; the division depends on `n` alone.
 pub fn parallel_ranges(n: usize, least: usize, task: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
-    // More parts than threads, so that a thread that is held up does not hold up the job; not many more.
+    // More parts than threads, so that one delayed thread does not delay the whole job.
     let parts = (n / least.max(1)).clamp(1, 16);
     if parts == 1 {
         task(0..n);
@@ -279,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_runs_once_whoever_calls() {
+    fn every_part_runs_once_from_any_caller() {
         set_num_threads(4);
         let callers: Vec<_> = (0..4)
             .map(|_| {

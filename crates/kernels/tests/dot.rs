@@ -1,4 +1,4 @@
-//! Matrix products against plain sums: every layout, extents around the block sizes, any number of threads.
+//! Matrix products against plain sums: all layouts, extents around the block sizes, several numbers of threads.
 
 mod common;
 use common::*;
@@ -19,7 +19,7 @@ fn matrix<T: Sample>(rows: usize, columns: usize, layout: usize, rng: &mut Rng) 
 
 trait Wide: Sample {
     fn wide(self) -> Complex<f64>;
-    /// How far a sum of `k` products of numbers up to 2 may be off.
+    /// The allowed error of a sum of `k` products of numbers up to 2.
     fn slack(k: usize) -> f64;
 }
 macro_rules! wide {
@@ -66,7 +66,7 @@ fn check<T: Wide>(m: usize, k: usize, n: usize, la: usize, lb: usize, rng: &mut 
 }
 
 #[test]
-fn all_layouts_and_types_around_the_block_sizes() {
+fn products_of_all_layouts_and_types_agree_with_sums_around_the_block_sizes() {
     let mut rng = Rng(11);
     let extents = [1, 2, 3, 6, 7, 8, 13, 14, 15, 16, 17, 29, 31, 32, 33, 48, 57, 64, 65, 100, 129];
     for round in 0..1500 {
@@ -84,7 +84,7 @@ fn all_layouts_and_types_around_the_block_sizes() {
 }
 
 #[test]
-fn large_products_in_parts() {
+fn large_products_in_parts_agree_with_sums() {
     threads::set_num_threads(3);
     let mut rng = Rng(12);
     let shapes =
@@ -158,7 +158,7 @@ fn batches_are_products_one_by_one() {
 }
 
 #[test]
-fn rows_of_a_batch_with_one_matrix_may_lie_anywhere() {
+fn rows_of_a_batch_with_one_matrix_may_have_any_layout() {
     let mut rng = Rng(15);
     for (count, m, k, n) in [(9, 5, 7, 3), (40, 32, 24, 70), (3, 80, 20, 30), (6, 1, 33, 40)] {
         // The batch is the second axis of the memory.
@@ -180,7 +180,7 @@ fn rows_of_a_batch_with_one_matrix_may_lie_anywhere() {
 }
 
 #[test]
-fn sums_of_nothing_are_zero_and_nan_passes() {
+fn empty_sums_are_zero_and_nan_passes() {
     let a = Array::<f32>::zeros(&[3, 0]);
     let b = Array::<f32>::zeros(&[0, 4]);
     let mut out = Array::<f32>::from(&[3, 4], vec![7.0; 12]);

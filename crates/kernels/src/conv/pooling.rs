@@ -1,8 +1,8 @@
 //! Pooling: sums and maxima over windows that slide along the spatial axes, and their transposes.
 //!
-//! Channels are the last axis, so that all work is on neighbouring elements of several pixels at once. The maximum keeps
-//! no indices: its transpose looks again which elements of a window are the greatest, which costs less than writing and
-//! reading indices does, and lets elements that tie share.
+//! Channels are the last axis, so the loops run over neighbouring elements. The maximum keeps no indices: its transpose finds
+//! the greatest elements of a window again, which costs less than writing and reading indices, and divides the cotangent
+//! equally among elements that tie.
 
 use crate::dtype::{C64, Dtype};
 use crate::memory::List;
@@ -17,27 +17,27 @@ use std::ops::Range;
 /// The windows along one spatial axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Windows {
-    /// Elements of a window.
+    /// The number of elements of a window.
     pub size: usize,
     /// Elements from one window to the next.
     pub stride: usize,
-    /// Positions in front of the input that the first windows may cover; they hold nothing.
+    /// Positions before the input that the first windows cover; they have no elements.
     pub padding: usize,
 }
 
-/// What is made of a window.
+/// The operation on a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pooling {
     /// The sum.
     Sum,
-    /// The greatest; NaN if there is one. Of nothing, the least number.
+    /// The greatest element, NaN if there is one; the least value of the type for no elements.
     Max,
 }
 
-/// One element per window of `x`, `[n, spatial.., c]`, as `out`, `[n, windows.., c]`. Both are of one type.
+/// Pools `x`, `[n, spatial.., c]`, into `out`, `[n, windows.., c]`: one element for each window. Both have one type.
 ///
 /// # Panics
-/// When `x` is not row-major, which holds for the arguments of all functions here.
+/// If `x` is not row-major, or with more than three spatial axes. This applies to the arguments of all functions here.
 pub fn pool(pooling: Pooling, windows: &[Windows], x: View<'_>, out: Out<'_>) {
     let grid = Grid::new(windows, x.shape(), out.shape());
     with_dtype!(out.dtype(), T => {
@@ -50,7 +50,7 @@ pub fn pool(pooling: Pooling, windows: &[Windows], x: View<'_>, out: Out<'_>) {
 }
 
 /// The transpose of the sum: each element of `out`, `[n, spatial.., c]`, is the sum of the elements of `y`,
-/// `[n, windows.., c]`, whose windows it is in.
+/// `[n, windows.., c]`, whose windows include it.
 pub fn pool_spread(windows: &[Windows], y: View<'_>, out: Out<'_>) {
     let grid = Grid::new(windows, out.shape(), y.shape());
     with_dtype!(out.dtype(), T => {
@@ -68,7 +68,7 @@ macro_rules! inexact {
             Dtype::F16 => inexact!(@ $t = f16, $body),
             Dtype::Bf16 => inexact!(@ $t = bf16, $body),
             Dtype::C64 => inexact!(@ $t = C64, $body),
-            other => panic!("a derivative needs a floating-point type, not {other}"),
+            other => panic!("pooling: a derivative needs a floating-point or complex type, not {other}"),
         }
     };
     (@ $t:ident = $ty:ty, $body:expr) => {{
@@ -77,7 +77,7 @@ macro_rules! inexact {
     }};
 }
 
-/// The derivative of the maximum: per window of `x` the mean of `t` over the elements of `x` that are the greatest.
+/// The derivative of the maximum: for each window, the mean of the tangents `t` of the greatest elements of `x`.
 pub fn pool_pick(windows: &[Windows], t: View<'_>, x: View<'_>, out: Out<'_>) {
     let grid = Grid::new(windows, x.shape(), out.shape());
     inexact!(out.dtype(), T => {
@@ -86,7 +86,7 @@ pub fn pool_pick(windows: &[Windows], t: View<'_>, x: View<'_>, out: Out<'_>) {
     });
 }
 
-/// The transpose of [`pool_pick`]: each `y` is shared out equally among the greatest elements of its window of `x`.
+/// The transpose of [`pool_pick`]: each cotangent `y` is divided equally among the greatest elements of its window of `x`.
 pub fn pool_put(windows: &[Windows], y: View<'_>, x: View<'_>, out: Out<'_>) {
     let grid = Grid::new(windows, x.shape(), y.shape());
     inexact!(out.dtype(), T => {
@@ -96,7 +96,7 @@ pub fn pool_put(windows: &[Windows], y: View<'_>, x: View<'_>, out: Out<'_>) {
 }
 
 fn slice<T: crate::Element>(x: View<'_>) -> &[T] {
-    x.as_slice().expect("pooling reads row-major arrays of the output's type")
+    x.as_slice().expect("pooling: an input is not row-major, or has another type than the output")
 }
 
 /// A number that can be divided by a count.
@@ -116,7 +116,7 @@ macro_rules! share {
 }
 share!(f32, f64, f16, bf16, C64);
 
-/// The extents of a pooling, with three spatial axes.
+/// The extents of a pooling, extended to three spatial axes.
 struct Grid {
     images: usize,
     channels: usize,
@@ -125,19 +125,18 @@ struct Grid {
     windows: [Windows; 3],
 }
 
-/// How windows bring values to the elements that they cover.
+/// How the values of windows are written to the elements that they cover.
 #[derive(Clone, Copy, PartialEq)]
-enum Bring {
-    /// Each element is in one window at most: what comes is written. Elements in no window are zeros already; others may
-    /// be anything.
+enum Deposit {
+    /// Each element is in at most one window, so its value is stored. Elements outside of all windows are zero beforehand.
     Write,
-    /// What comes is added: all elements were zeros.
+    /// Values are added; all elements are zero beforehand.
     Add,
 }
 
-/// Brings values to as many elements.
+/// Stores values to elements, or adds them.
 #[inline(always)]
-fn bring<T: Num, const WRITE: bool>(out: &mut [T], values: &[T]) {
+fn deposit<T: Num, const WRITE: bool>(out: &mut [T], values: &[T]) {
     for (out, &value) in out.iter_mut().zip(values) {
         *out = if WRITE { value } else { out.add(value) };
     }
@@ -146,7 +145,7 @@ fn bring<T: Num, const WRITE: bool>(out: &mut [T], values: &[T]) {
 impl Grid {
     fn new(windows: &[Windows], x: &[usize], y: &[usize]) -> Self {
         let spatial = windows.len();
-        assert!(spatial <= 3 && x.len() == spatial + 2, "pooling has at most three spatial axes");
+        assert!(spatial <= 3 && x.len() == spatial + 2, "pooling: there are at most three spatial axes");
         let mut grid = Grid {
             images: x[0],
             channels: x[spatial + 1],
@@ -168,7 +167,7 @@ impl Grid {
         from..(o * stride + size).saturating_sub(padding).clamp(from, self.input[k].max(from))
     }
 
-    /// The windows in some rows of windows, counted over all images.
+    /// Steps through the windows of some rows of windows; rows are counted over all images.
     fn each(&self, rows: Range<usize>) -> Each<'_> {
         // A window may be as large as the input.
         let most = |k: usize| self.windows[k].size.min(self.input[k]);
@@ -184,9 +183,8 @@ impl Grid {
         }
     }
 
-    /// Prepares the input's shape for what windows bring, and says how they bring it: [`bring`] knows no other way to an
-    /// element than one of these two.
-    fn prepare<T: Num>(&self, out: &mut [T]) -> Bring {
+    /// Prepares an output of the input's shape for [`deposit`], and returns how values have to be written to it.
+    fn prepare<T: Num>(&self, out: &mut [T]) -> Deposit {
         let windows = self.windows.iter().zip(&self.input).zip(&self.output);
         let (mut disjoint, mut whole) = (true, true);
         for ((w, &n), &o) in windows {
@@ -196,47 +194,47 @@ impl Grid {
         if !(disjoint && whole) {
             out.fill(T::ZERO);
         }
-        if disjoint { Bring::Write } else { Bring::Add }
+        if disjoint { Deposit::Write } else { Deposit::Add }
     }
 
     fn rows(&self) -> usize {
         self.output[0] * self.output[1]
     }
 
-    /// Splits rows of windows into parts and gives each to `f` with its part of the output.
+    /// Divides the rows of windows into parts; calls `f` with each part's rows and output.
     fn by_rows<T: Send>(&self, out: Out<'_>, f: impl Fn(Range<usize>, &mut [T]) + Sync) {
         let size: usize = self.windows.iter().map(|w| w.size).product();
         let line = self.output[2] * self.channels;
         split(self.images * self.rows(), line, size * line, out, f);
     }
 
-    /// Splits images into parts and gives each to `f` with its part of the input's shape.
+    /// Divides the images into parts; calls `f` with each part's images and its output, which has the input's shape.
     fn by_images<T: Send>(&self, out: Out<'_>, f: impl Fn(Range<usize>, &mut [T]) + Sync) {
         let image = self.input.iter().product::<usize>() * self.channels;
         split(self.images, image, image, out, f);
     }
 }
 
-/// Goes over windows. A loop over these was chosen over a closure per window, which the compiler would not compile for
-/// the instruction set of the function that it stands in.
+/// A cursor over windows. A closure for each window would be simpler, but the compiler does not compile closures for the
+/// instruction set of the function around them.
 struct Each<'a> {
     grid: &'a Grid,
-    /// The rows to come; the one at hand is in front of them.
+    /// The rows after the current one.
     rows: Range<usize>,
-    /// The window to come in the row at hand.
+    /// The next window of the current row.
     column: usize,
-    /// Where in the output the window at hand is.
+    /// The offset of the current window in the output.
     to: usize,
-    /// Where in the input its elements are.
+    /// The offsets of its elements in the input.
     taps: List<usize>,
-    /// The pixels where the rows of the input that it covers start.
+    /// The first pixels of the rows of the input that it covers.
     lines: List<usize>,
-    /// Whether nothing of it is outside.
+    /// Whether the whole window is inside of the input along the last axis.
     whole: bool,
 }
 
 impl Each<'_> {
-    /// Goes to the next window; false if there is none.
+    /// Advances to the next window; false if there is none.
     #[inline(always)]
     fn advance(&mut self) -> bool {
         let (grid, c) = (self.grid, self.grid.channels);
@@ -259,7 +257,7 @@ impl Each<'_> {
         let Windows { size, stride, .. } = grid.windows[2];
         let columns = grid.window(2, self.column);
         if self.whole && columns.len() == size {
-            // The last window moved.
+            // The elements of the previous window, moved by the stride.
             self.taps.iter_mut().for_each(|tap| *tap += stride * c);
         } else {
             self.taps.clear();
@@ -275,8 +273,8 @@ impl Each<'_> {
     }
 }
 
-/// Calls `f` with ranges of `n` things of `each` elements of the output, each of which is as much work as `cost`
-/// elements. The split depends on the numbers alone.
+/// Divides `n` items of `each` output elements into parts; calls `f` with each part's items and output. One item takes as much
+/// work as `cost` elements. The division depends on these numbers alone.
 fn split<T: Send>(
     n: usize,
     each: usize,
@@ -293,7 +291,7 @@ fn split<T: Send>(
     let to = Shared::new(out.ptr().cast::<T>());
     parallel(n.div_ceil(step), &|part| {
         let range = part * step..((part + 1) * step).min(n);
-        // SAFETY: `out` has `n · each` elements of `T`, its type, and each part has some of its own.
+        // SAFETY: `out` has `n · each` elements of its type `T`, and each part has elements of its own.
         let out = unsafe { std::slice::from_raw_parts_mut(to.at(range.start * each), range.len() * each) };
         f(range, out);
     });
@@ -302,7 +300,8 @@ fn split<T: Send>(
 /// Channels that are computed at once.
 const LANES: usize = 16;
 
-/// Runs `$many` for full groups of channels and `$one` for the channels left over, with `$c` the first channel.
+/// Runs `$body` for full groups of [`LANES`] channels and then for single channels. `$c` is the first channel of a group, and
+/// `$lanes` the number of its channels.
 macro_rules! channels {
     ($n:expr, |$c:ident, $lanes:ident| $body:block) => {{
         let mut $c = 0;
@@ -372,7 +371,7 @@ fn greatest<T: Num, const N: usize>(x: &[T], taps: &[usize], c: usize) -> [T; N]
     best
 }
 
-/// How many of a window's elements are the greatest, not 0.
+/// The number of a window's greatest elements; 1 if there are none, as with NaN.
 #[inline(always)]
 fn ties<T: Num, const N: usize>(x: &[T], taps: &[usize], c: usize, best: &[T; N]) -> [T; N] {
     let mut count = [T::ZERO; N];
@@ -413,8 +412,8 @@ vectorize! {
 vectorize! {
     fn spread[T: Num](grid: &Grid, images: Range<usize>, y: &[T], out: &mut [T]) {
         match grid.prepare(out) {
-            Bring::Write => spread_by::<T, true>(grid, images, y, out),
-            Bring::Add => spread_by::<T, false>(grid, images, y, out),
+            Deposit::Write => spread_by::<T, true>(grid, images, y, out),
+            Deposit::Add => spread_by::<T, false>(grid, images, y, out),
         }
     }
 }
@@ -427,7 +426,7 @@ fn spread_by<T: Num, const WRITE: bool>(grid: &Grid, images: Range<usize>, y: &[
         let (from, taps) = (each.to, &each.taps[..]);
         let y = &y[from..from + grid.channels];
         for &tap in taps {
-            bring::<T, WRITE>(&mut out[tap - first..tap - first + y.len()], y);
+            deposit::<T, WRITE>(&mut out[tap - first..tap - first + y.len()], y);
         }
     }
 }
@@ -435,8 +434,8 @@ fn spread_by<T: Num, const WRITE: bool>(grid: &Grid, images: Range<usize>, y: &[
 vectorize! {
     fn put[T: Share](grid: &Grid, images: Range<usize>, y: &[T], x: &[T], out: &mut [T]) {
         match grid.prepare(out) {
-            Bring::Write => put_by::<T, true>(grid, images, y, x, out),
-            Bring::Add => put_by::<T, false>(grid, images, y, x, out),
+            Deposit::Write => put_by::<T, true>(grid, images, y, x, out),
+            Deposit::Add => put_by::<T, false>(grid, images, y, x, out),
         }
     }
 }
@@ -449,7 +448,7 @@ fn put_by<T: Share, const WRITE: bool>(grid: &Grid, images: Range<usize>, y: &[T
         let (from, taps) = (each.to, &each.taps[..]);
         channels!(grid.channels, |c, N| {
             let y: [T; N] = at(y, from + c);
-            // Windows of the usual sizes stay in registers.
+            // The elements of windows of common sizes stay in registers.
             match taps.len() {
                 4 => put_one::<T, N, 4, WRITE>(taps, y, &x[c..], &mut out[c..], first),
                 9 => put_one::<T, N, 9, WRITE>(taps, y, &x[c..], &mut out[c..], first),
@@ -461,7 +460,7 @@ fn put_by<T: Share, const WRITE: bool>(grid: &Grid, images: Range<usize>, y: &[T
                         let x: [T; N] = at(x, tap + c);
                         let shares: [T; N] =
                             std::array::from_fn(|k| if x[k] == best[k] { share[k] } else { T::ZERO });
-                        bring::<T, WRITE>(&mut out[tap + c - first..tap + c - first + N], &shares);
+                        deposit::<T, WRITE>(&mut out[tap + c - first..tap + c - first + N], &shares);
                     }
                 }
             }
@@ -469,7 +468,7 @@ fn put_by<T: Share, const WRITE: bool>(grid: &Grid, images: Range<usize>, y: &[T
     }
 }
 
-/// Shares `y` out among the greatest of the `K` elements of a window.
+/// Divides `y` equally among the greatest of the `K` elements of a window.
 #[inline(always)]
 fn put_one<T: Share, const N: usize, const K: usize, const WRITE: bool>(
     taps: &[usize],
@@ -478,7 +477,7 @@ fn put_one<T: Share, const N: usize, const K: usize, const WRITE: bool>(
     out: &mut [T],
     first: usize,
 ) {
-    let taps: &[usize; K] = taps.try_into().expect("the caller has counted them");
+    let taps: &[usize; K] = taps.try_into().expect("the caller matches on the number of taps");
     let rows: [&[T]; K] = std::array::from_fn(|i| &x[taps[i]..taps[i] + N]);
     let mut shares = [[T::ZERO; N]; K];
     for k in 0..N {
@@ -492,7 +491,7 @@ fn put_one<T: Share, const N: usize, const K: usize, const WRITE: bool>(
         }
     }
     for (shares, &tap) in shares.iter().zip(taps) {
-        bring::<T, WRITE>(&mut out[tap - first..tap - first + N], shares);
+        deposit::<T, WRITE>(&mut out[tap - first..tap - first + N], shares);
     }
 }
 

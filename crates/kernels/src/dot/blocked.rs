@@ -72,7 +72,7 @@ const WHOLE: usize = 1 << 18;
 /// Widens `n` elements.
 ///
 /// # Safety
-/// They can be read and written.
+/// The elements can be read and written.
 unsafe fn widen_all<S: Factor>(src: *const S, dst: *mut S::Wide, n: usize, spread: bool) {
     let widen = conversions(S::DTYPE).0;
     let (src, dst) = (Matrix { ptr: src, row: 0, column: 1 }, MatrixMut { ptr: dst, row: 0 });

@@ -1,4 +1,4 @@
-//! Indexed reads, and what indexed reads and writes share.
+//! Indexed reads, and the index arithmetic that indexed reads and writes share.
 
 use crate::dtype::Dtype;
 use crate::strided::{Axes, Odometer, Out, View, copy_strided};
@@ -6,14 +6,14 @@ use crate::threads::parallel;
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// An index that does not fit the axis that it indexes.
+/// The error that an index is outside of its axis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfBounds {
     /// The index as given.
     pub index: i64,
     /// The axis.
     pub axis: usize,
-    /// The axis's extent.
+    /// The extent of the axis.
     pub size: usize,
 }
 
@@ -42,18 +42,18 @@ unsafe fn read_index(p: *const u8, dtype: Dtype) -> i64 {
             Dtype::I8 => i64::from(*p.cast::<i8>()),
             Dtype::U16 => i64::from(*p.cast::<u16>()),
             Dtype::I16 => i64::from(*p.cast::<i16>()),
-            other => panic!("indices must be integers, not {other}"),
+            other => panic!("index: indices must be integers, not {other}"),
         }
     }
 }
 
-/// An index as `i64`; one that does not fit is out of bounds anyway.
+/// An index as `i64`. One that does not fit becomes `i64::MAX`, which is out of bounds, too.
 #[inline(always)]
 pub(crate) fn wide<I: TryInto<i64>>(index: I) -> i64 {
     index.try_into().unwrap_or(i64::MAX)
 }
 
-/// The place on an axis of extent `size` that `index` means, if `room` elements fit there.
+/// The position of `index` on an axis of extent `size`; an error if `room` elements from there on do not fit.
 #[inline(always)]
 pub(crate) fn place(index: i64, size: usize, room: usize, axis: usize) -> Result<usize, OutOfBounds> {
     let at = if index < 0 { index + size as i64 } else { index };
@@ -63,10 +63,11 @@ pub(crate) fn place(index: i64, size: usize, room: usize, axis: usize) -> Result
     Ok(at as usize)
 }
 
-/// Bytes moved that are worth a part of their own.
+/// Bytes from which on a separate part pays.
 pub(crate) const PART: usize = 1 << 16;
 
-/// Runs ranges of `n` items of `cost` bytes each on several threads; of several errors the one that comes first.
+/// Runs `task` on ranges of `n` items of `cost` bytes each, on several threads. Of several errors the first in order is
+/// returned.
 pub(crate) fn in_parts(
     n: usize,
     cost: usize,
@@ -88,11 +89,11 @@ pub(crate) fn in_parts(
     first.into_inner().unwrap_or_else(|e| e.into_inner()).map_or(Ok(()), |f| Err(f.1))
 }
 
-/// Asks for a cache line before it is needed.
+/// Prefetches the cache line at an address, which may be invalid.
 #[inline(always)]
 pub(crate) fn prefetch(p: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint; the address need not even be valid.
+    // SAFETY: a hint, for which the address may be invalid.
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
     }
@@ -100,7 +101,7 @@ pub(crate) fn prefetch(p: *const u8) {
     let _ = p;
 }
 
-/// Reads lines of indices of one type.
+/// Runs `$body` with `$I` bound to the type of the indices; bool is read as the byte that it is.
 macro_rules! with_index {
     ($view:expr, $I:ident => $body:expr) => {
         match $view.dtype() {
@@ -136,13 +137,13 @@ macro_rules! with_index {
                 type $I = i16;
                 $body
             }
-            other => panic!("indices must be integers, not {other}"),
+            other => panic!("index: indices must be integers, not {other}"),
         }
     };
 }
 pub(crate) use with_index;
 
-/// All axes of a view, innermost first, none merged, so that two views of one shape step alike.
+/// All axes of a view, innermost first. None are merged, so that two views of one shape have the same axes.
 pub(crate) fn apart(shape: &[usize], strides: &[isize]) -> Axes {
     let mut axes = Axes::new();
     for (&n, &s) in shape.iter().zip(strides).rev() {
@@ -159,12 +160,12 @@ pub(crate) struct Starts<'a> {
 }
 
 impl<'a> Starts<'a> {
-    /// Starts at the tuple with this number.
+    /// Starts at tuple `first`.
     pub(crate) fn at(views: &'a [View<'a>], layouts: &'a [Axes], axes: &'a [usize], first: usize) -> Self {
         Self { views, odometers: layouts.iter().map(|l| Odometer::at(l.as_slice(), first)).collect(), axes }
     }
 
-    /// The offset in the indexed array (extents and strides given) of the next slice.
+    /// The offset of the next slice in the indexed array, which has these extents and strides.
     #[inline]
     pub(crate) fn next(
         &mut self,
@@ -188,8 +189,10 @@ impl<'a> Starts<'a> {
 /// `out[i.., s..] = src[s + sum over k of indices[k][i] on axis axes[k]]`, where `i` runs over the indices'
 /// common shape and `s` over `slice_sizes` (as many as `src` has axes).
 ///
-/// Negative indices count from the end; a slice that does not fit is an error. Without indices it is the one
-/// slice at the origin.
+/// Negative indices count from the end. Without indices the result is the slice at the origin.
+///
+/// # Errors
+/// [`OutOfBounds`] if a slice does not fit.
 pub fn gather(
     src: View<'_>,
     indices: &[View<'_>],
@@ -218,7 +221,7 @@ pub fn gather(
             let at = starts.next(src.shape(), src.strides(), slice_sizes)?;
             let mut o = Odometer::new(inner.as_slice());
             for _ in 0..slice / run {
-                // SAFETY: `next` checked that the slice lies within `src`; `out` has room for every slice.
+                // SAFETY: `next` checked that the slice is within `src`; `out` has room for every slice.
                 unsafe {
                     copy_strided(src.ptr().offset((at + o.offset()) * size as isize), stride, size, dst, run);
                     dst = dst.add(run * size);
@@ -230,7 +233,7 @@ pub fn gather(
     })
 }
 
-/// [`gather`] of contiguous slices by one contiguous index of a common type; `None` if it is not that.
+/// [`gather`] of contiguous slices with one contiguous index array of a common type; `None` for other operands.
 fn gather_rows(
     src: &View<'_>,
     index: &View<'_>,
@@ -238,28 +241,28 @@ fn gather_rows(
     slice_sizes: &[usize],
     out: &Out<'_>,
 ) -> Option<Result<(), OutOfBounds>> {
-    /// How many rows ahead of the copy memory is asked for.
+    /// The number of rows that are prefetched ahead of the copy.
     const AHEAD: usize = 8;
     fn copies<T: Copy + TryInto<i64> + Sync, const SIZE: usize>(
         p: &Rows,
         index: &[T],
     ) -> Result<(), OutOfBounds> {
         in_parts(index.len(), p.bytes + 16, &|range| {
-            // A size known at compile time is a move; others are a call.
+            // A copy of a size known at compile time takes a few moves, others a call.
             let bytes = if SIZE > 0 { SIZE } else { p.bytes };
-            // A copy of its own: writing rows must not make the compiler read it again and again.
+            // A local copy, because after each write of a row the compiler would have to read `p` again.
             let p = *p;
             let mut dst = p.dst.wrapping_add(range.start * bytes);
             for (k, &i) in (range.start..).zip(&index[range]) {
                 if bytes >= 64
                     && let Some(&i) = index.get(k + AHEAD)
                 {
-                    // A negative index is asked for at the wrong place, which does no harm.
+                    // For a negative index the wrong line is prefetched, which is harmless.
                     let next = p.src.wrapping_offset(i.try_into().unwrap_or(0) as isize * p.step);
                     (0..bytes.min(512)).step_by(64).for_each(|b| prefetch(next.wrapping_add(b)));
                 }
                 let at = place(i.try_into().unwrap_or(i64::MAX), p.extent, p.room, p.axis)?;
-                // SAFETY: `place` checked that the slice lies within the source; the output has room for every slice.
+                // SAFETY: `place` checked that the slice is within the source; the output has room for every slice.
                 unsafe {
                     std::ptr::copy_nonoverlapping(p.src.offset(at as isize * p.step), dst, bytes);
                     dst = dst.add(bytes);
@@ -300,7 +303,7 @@ fn gather_rows(
     index.as_slice::<i64>().map(|i| sized(&rows, i))
 }
 
-/// Where [`gather_rows`] copies from and to; sizes in bytes.
+/// The source and destination of [`gather_rows`]; sizes are in bytes.
 #[derive(Clone, Copy)]
 struct Rows {
     src: *const u8,
@@ -314,7 +317,7 @@ struct Rows {
 // SAFETY: the source is only read, and every thread writes rows of its own.
 unsafe impl Sync for Rows {}
 
-/// The last axis of an array, and the others stepped through line by line.
+/// The last axis of an array, and the other axes as [`Axes`] of lines.
 pub(crate) struct LastAxis {
     /// The extent of the last axis and its stride.
     pub(crate) len: usize,
@@ -352,7 +355,10 @@ pub fn first_negative(idx: View<'_>) -> Option<i64> {
     None
 }
 
-/// `out[.., i, ..] = src[.., idx[.., i, ..], ..]` along `axis`. `idx` has `out`'s shape; on the other axes `src` has too.
+/// `out[.., i, ..] = src[.., idx[.., i, ..], ..]` along `axis`. `idx` has `out`'s shape, and `src` has it on the other axes.
+///
+/// # Errors
+/// [`OutOfBounds`] if an index does not fit.
 pub fn take_along_axis(src: View<'_>, idx: View<'_>, axis: usize, out: Out<'_>) -> Result<(), OutOfBounds> {
     if out.size() == 0 {
         return Ok(());

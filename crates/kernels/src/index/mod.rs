@@ -1,4 +1,4 @@
-//! Elements at places that other arrays name: read (`gather`) and written (`scatter`).
+//! Indexed reads (`gather`) and indexed writes (`scatter`).
 
 mod gather;
 mod scatter;

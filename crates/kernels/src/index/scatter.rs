@@ -1,7 +1,7 @@
 //! Indexed writes.
 //!
-//! Updates to one place are combined in their order, whatever the number of threads: each thread takes the updates of
-//! places of its own. Sums and products of half precision are formed in `f32`, and rounded once.
+//! Updates of one position are combined in their order, for any number of threads, because each thread takes all updates of
+//! its own positions. Sums and products of half precision are formed in `f32` and rounded once.
 
 use crate::combine::{Combine, Prod, Stored, Sum};
 use crate::dtype::{Dtype, Element};
@@ -14,10 +14,10 @@ use crate::simd::vectorize;
 use crate::strided::{Axes, Odometer, Out, View, row_major_strides};
 use crate::threads::{Shared, parallel};
 
-/// How a scatter combines an update with what is there.
+/// The operation that combines an update with the element at its position.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Scatter {
-    /// Overwrite; of several updates to one place the last stays.
+    /// Overwrite; of several updates of one position the last remains.
     Set,
     /// Add.
     Add,
@@ -29,11 +29,13 @@ pub enum Scatter {
     Min,
 }
 
-/// Combines each slice of `updates` (shape: the indices' shape, then a slice of `out`'s rank) with the slice of `out`
-/// that the indices mean, in order; `out` holds the initial values. Bounds are those of [`gather`](crate::gather()).
+/// Combines each slice of `updates` with the slice of `out` at its indices, in order. The shape of `updates` is the indices'
+/// shape followed by a slice of `out`'s rank. `out` has the initial values. Indices are those of [`gather`](crate::gather()).
 ///
-/// Slices of half precision that overlap without being the same, because they are longer than one place on an indexed axis,
-/// are rounded at each update.
+/// Slices with an extent above 1 on an indexed axis may overlap in part; then half precision is rounded at each update.
+///
+/// # Errors
+/// [`OutOfBounds`] if a slice does not fit.
 pub fn scatter(
     op: Scatter,
     out: Out<'_>,
@@ -58,7 +60,7 @@ pub fn scatter(
     let (out_shape, ptr) = (out.shape(), &out);
     crate::with_dtype!(updates.dtype(), T => {
         let slices = Slices::<T>::new(op, &from, &to, slice);
-        // Slices at different places do not overlap if none is longer than one place on an indexed axis.
+        // Slices at different positions do not overlap if they have extent 1 on each indexed axis.
         let apart = axes.iter().all(|&k| slice_sizes[k] == 1) && u32::try_from(out.size()).is_ok();
         let small = count * cost < 4 * PART;
         let together = apart && count > 1 && slices.rounds();
@@ -66,13 +68,13 @@ pub fn scatter(
             let (mut starts, mut block) = (starts(0), Odometer::new(outer.as_slice()));
             for _ in 0..count {
                 let at = starts.next(out_shape, &strides, slice_sizes)?;
-                // SAFETY: `next` checked that the slice lies within `out`; the view vouches for the updates.
+                // SAFETY: `next` checked that the slice is within `out`; the view vouches for the updates.
                 unsafe { slices.combine(updates.ptr().cast::<T>().offset(block.offset()), ptr.ptr().cast::<T>().offset(at)) };
                 block.step();
             }
             return Ok(());
         }
-        // Every thread takes the updates of a range of places, in their order: as one thread would combine them.
+        // Every thread takes the updates of a range of positions, in their order, so the result is that of one thread.
         let memory = Memory::<u32>::new(2 * count);
         let target = Shared::new(memory.ptr());
         in_parts(count, 32, &|range| {
@@ -91,7 +93,7 @@ pub fn scatter(
             }
             Ok(())
         })?;
-        // SAFETY: `count` places that have been written, and room for as many numbers behind them.
+        // SAFETY: `count` positions that are written, and room for as many indices after them.
         let (places, order) = unsafe {
             (
                 std::slice::from_raw_parts(memory.ptr().cast_const(), count),
@@ -101,14 +103,14 @@ pub fn scatter(
         let (src, dst) = (updates.ptr().cast::<T>(), ptr.ptr().cast::<T>());
         if together && small {
             order.iter_mut().zip(0..).for_each(|(to, i)| *to = i);
-            // SAFETY: `next` checked that slices lie within `out`.
+            // SAFETY: `next` checked that slices are within `out`.
             unsafe { slices.combine_together(order, places, &outer, src, dst) };
             return Ok(());
         }
         let bounds = by_place(places, out.size(), order);
         let (order, src, dst) = (Shared::new(order.as_mut_ptr()), Shared::read(src), Shared::new(dst));
         parallel(bounds.len() - 1, &|p| {
-            // SAFETY: `next` checked that slices lie within `out`, and this part alone writes to its places and its numbers.
+            // SAFETY: `next` checked that slices are within `out`, and this part alone uses its positions and its indices.
             unsafe {
                 let some = std::slice::from_raw_parts_mut(order.at(bounds[p]), bounds[p + 1] - bounds[p]);
                 if together {
@@ -122,7 +124,8 @@ pub fn scatter(
     Ok(())
 }
 
-/// The places that contiguous indices mean, from number `first` on, on an axis of this extent, stride and number.
+/// Writes the positions of contiguous indices, from index number `first` on, to `places`. The axis has this extent, stride and
+/// number.
 fn resolve(
     index: &View<'_>,
     first: usize,
@@ -139,8 +142,8 @@ fn resolve(
     Ok(())
 }
 
-/// Writes the numbers of `places`, which are below `size`, to `order`: grouped by ranges of places, in order within each
-/// range. Returns where groups start and end.
+/// Writes the indices of `places` (values below `size`) to `order`, grouped by ranges of values and in order within each group.
+/// Returns the bounds of the groups.
 fn by_place(places: &[u32], size: usize, order: &mut [u32]) -> Vec<usize> {
     const RANGES: usize = 16;
     const BLOCKS: usize = 8;
@@ -150,7 +153,7 @@ fn by_place(places: &[u32], size: usize, order: &mut [u32]) -> Vec<usize> {
     let part = |b: usize| b * n / blocks..(b + 1) * n / blocks;
     let mut counts = vec![[0usize; RANGES]; blocks];
     let shared = Shared::new(counts.as_mut_ptr());
-    // Multiplication by the reciprocal, one too low at most at the ends: any monotonic split will do.
+    // Multiplication by the reciprocal may be one too low at the end of a range; any monotonic grouping is right.
     let scale = (1u64 << 32) / u64::from(width);
     let group = |place: u32| ((u64::from(place) * scale) >> 32) as usize % RANGES;
     parallel(blocks, &|b| {
@@ -171,7 +174,7 @@ fn by_place(places: &[u32], size: usize, order: &mut [u32]) -> Vec<usize> {
     }
     let (shared, target) = (Shared::new(counts.as_mut_ptr()), Shared::new(order.as_mut_ptr()));
     parallel(blocks, &|b| {
-        // SAFETY: the counts of one block, and places that they give to no other.
+        // SAFETY: the counts of one block, and elements of `order` that they give to no other block.
         unsafe {
             let (mut next, to, range) = (*shared.at(b), target.at(0), part(b));
             for (i, &place) in (range.start as u32..).zip(&places[range]) {
@@ -184,7 +187,7 @@ fn by_place(places: &[u32], size: usize, order: &mut [u32]) -> Vec<usize> {
     bounds
 }
 
-/// How the elements of one slice of updates meet those of the output.
+/// The layouts of one slice of updates and of the output.
 struct Slices<'a, T> {
     op: Scatter,
     from: &'a Axes,
@@ -201,13 +204,13 @@ struct Slices<'a, T> {
 const BLOCK: usize = 256;
 
 impl<T: Stored> Slices<'_, T> {
-    /// Whether combining one update after the other would round each time.
+    /// Whether combining updates one by one would round after each.
     fn rounds(&self) -> bool {
         matches!(self.op, Scatter::Add | Scatter::Prod) && T::Acc::DTYPE != T::DTYPE
     }
 
-    /// As [`Slices::combine_some`], with the updates of one place combined in the accumulators' type and rounded once.
-    /// The numbers come back in another order.
+    /// As [`Slices::combine_some`], but combines the updates of one position in the accumulators' type and rounds once. `some` is
+    /// reordered.
     ///
     /// # Safety
     /// As for [`Slices::combine`].
@@ -222,9 +225,9 @@ impl<T: Stored> Slices<'_, T> {
         // SAFETY: the caller's contract.
         unsafe {
             if self.op == Scatter::Add {
-                self.join::<Sum>(some, places, outer, src, dst);
+                self.combine_together_by::<Sum>(some, places, outer, src, dst);
             } else {
-                self.join::<Prod>(some, places, outer, src, dst);
+                self.combine_together_by::<Prod>(some, places, outer, src, dst);
             }
         }
     }
@@ -233,7 +236,7 @@ impl<T: Stored> Slices<'_, T> {
     ///
     /// # Safety
     /// As for [`Slices::combine`].
-    unsafe fn join<F: Combine>(
+    unsafe fn combine_together_by<F: Combine>(
         &self,
         some: &mut [u32],
         places: &[u32],
@@ -250,7 +253,7 @@ impl<T: Stored> Slices<'_, T> {
             for _ in 0..self.slice / run {
                 for first in (0..run).step_by(BLOCK) {
                     let acc = &mut acc[..BLOCK.min(run - first)];
-                    // SAFETY: a part of one slice of the output, and of the updates of its place: the caller's contract.
+                    // SAFETY: the caller's contract, for a part of one slice of the output and of its updates.
                     unsafe {
                         let d = dst.add(place(same[0])).offset(o.offset() + first as isize * to);
                         load(d.cast_const(), to, acc);
@@ -292,10 +295,10 @@ vectorize! {
     }
 }
 
-/// Widens strided elements, as many as `acc` has.
+/// Loads strided elements into accumulators.
 ///
 /// # Safety
-/// They can be read.
+/// The elements can be read.
 unsafe fn load<T: Stored>(src: *const T, step: isize, acc: &mut [T::Acc]) {
     // SAFETY: the caller's contract.
     unsafe {
@@ -306,10 +309,10 @@ unsafe fn load<T: Stored>(src: *const T, step: isize, acc: &mut [T::Acc]) {
     }
 }
 
-/// Combines strided elements into `acc`.
+/// Combines strided elements into accumulators.
 ///
 /// # Safety
-/// They can be read.
+/// The elements can be read.
 unsafe fn apply<T: Stored, F: Combine>(src: *const T, step: isize, acc: &mut [T::Acc]) {
     // SAFETY: the caller's contract.
     unsafe {
@@ -320,10 +323,10 @@ unsafe fn apply<T: Stored, F: Combine>(src: *const T, step: isize, acc: &mut [T:
     }
 }
 
-/// Rounds `acc` to strided elements.
+/// Rounds accumulators to strided elements.
 ///
 /// # Safety
-/// They can be written, and are nobody else's.
+/// The elements can be written, and only this thread uses them.
 unsafe fn store<T: Stored>(acc: &[T::Acc], dst: *mut T, step: isize) {
     // SAFETY: the caller's contract.
     unsafe {
@@ -352,8 +355,8 @@ impl<'a, T: Num> Slices<'a, T> {
         Self { op, from, to, slice, run, whole, _element: std::marker::PhantomData }
     }
 
-    /// Combines the slices with these numbers: number `i` of the `outer` axes of the updates at `src` with what is at
-    /// `places[i]` from `dst` on.
+    /// Combines the updates whose indices are in `some`: update `i` (in the order of the `outer` axes, at `src`) with the slice
+    /// at offset `places[i]` from `dst`.
     ///
     /// # Safety
     /// As for [`Slices::combine`].
@@ -401,7 +404,7 @@ impl<'a, T: Num> Slices<'a, T> {
     /// The updates at `src` can be read, the elements at `dst` read and written, without overlap.
     #[inline]
     unsafe fn combine(&self, src: *const T, dst: *mut T) {
-        // SAFETY: the caller's contract, in all of this.
+        // SAFETY: the caller's contract, in the whole block.
         unsafe {
             if self.whole && self.slice > 1 {
                 let src = std::slice::from_raw_parts(src, self.slice);
@@ -461,8 +464,11 @@ unsafe fn combine<T: Num>(op: Scatter, src: *const T, ss: isize, dst: *mut T, ds
     }
 }
 
-/// Combines `updates[.., i, ..]` into `out[.., idx[.., i, ..], ..]` along `axis`, in order. `idx` and `updates` have one
-/// shape, which is `out`'s on the other axes; `out` holds the initial values.
+/// Combines `updates[.., i, ..]` into `out[.., idx[.., i, ..], ..]` along `axis`, in order. `idx` and `updates` have one shape,
+/// which is `out`'s on the other axes. `out` has the initial values.
+///
+/// # Errors
+/// [`OutOfBounds`] if an index does not fit.
 pub fn scatter_along_axis(
     op: Scatter,
     out: Out<'_>,
@@ -477,7 +483,7 @@ pub fn scatter_along_axis(
     let mut strides = row_major_strides(out.shape());
     let (extent, stride) = (out.shape()[axis], strides[axis]);
     strides[axis] = 0;
-    // Outside of `axis` every block of the output has its own updates; inside of it every column has.
+    // Different blocks outside of `axis` have different updates, and so have different columns inside of it.
     let last = shape.len() - 1;
     let blocks: usize = shape[..axis].iter().product();
     let lines: usize = shape[axis..].iter().product::<usize>() / shape[last];

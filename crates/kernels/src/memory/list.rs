@@ -1,9 +1,9 @@
-//! A vector of checked memory.
+//! A vector whose allocations may fail without ending the process.
 
 use super::Memory;
 use std::ops::{Deref, DerefMut};
 
-/// A vector for whatever is as large as the data: unlike a `Vec`, it does not end the process where there is no memory (see
+/// A vector for data as large as the arrays. Unlike a `Vec`, it does not end the process if there is no memory (see
 /// [`Memory::new`]).
 pub(crate) struct List<T> {
     memory: Memory<T>,
@@ -11,7 +11,7 @@ pub(crate) struct List<T> {
 }
 
 impl<T: Copy> List<T> {
-    /// An empty list with room for as many elements as the smallest block has.
+    /// An empty list with room for the elements of the smallest block.
     pub(crate) fn new() -> Self {
         Self::with_capacity(super::ALIGN / size_of::<T>().max(1))
     }
@@ -21,10 +21,10 @@ impl<T: Copy> List<T> {
         Self { memory: Memory::new(capacity), len: 0 }
     }
 
-    /// A list of `len` elements that are `value`.
+    /// A list of `len` elements equal to `value`.
     pub(crate) fn filled(len: usize, value: T) -> Self {
         let list = Self { memory: Memory::new(len), len };
-        // SAFETY: so many elements have room.
+        // SAFETY: there is room for `len` elements.
         (0..len).for_each(|i| unsafe { list.memory.ptr().add(i).write(value) });
         list
     }
@@ -43,7 +43,7 @@ impl<T: Copy> List<T> {
     #[cold]
     fn grow(&mut self) {
         let memory = Memory::new(2 * self.len.max(2));
-        // SAFETY: the new memory has room for the elements, and is another.
+        // SAFETY: the new memory has room for the elements and does not overlap the old memory.
         unsafe { std::ptr::copy_nonoverlapping(self.memory.ptr().cast_const(), memory.ptr(), self.len) };
         self.memory = memory;
     }
@@ -58,7 +58,7 @@ impl<T> Deref for List<T> {
     type Target = [T];
     #[inline(always)]
     fn deref(&self) -> &[T] {
-        // SAFETY: so many elements have been written.
+        // SAFETY: `len` elements are written.
         unsafe { std::slice::from_raw_parts(self.memory.ptr.as_ptr().cast(), self.len) }
     }
 }

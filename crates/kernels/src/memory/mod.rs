@@ -1,11 +1,11 @@
-//! Memory from the system: large blocks in huge pages, where the system has them.
+//! Memory from the system: large blocks in huge pages, if the system has them.
 //!
-//! The first touch of a page costs more than the arithmetic done on it, and a huge page is touched once instead of
-//! 512 times. A block is only mapped, not touched: what is resident is what was written, to the size of a page.
+//! The first access to a page costs more than the arithmetic on its elements, and a huge page has one first access instead
+//! of 512. A block is mapped but not written, so only pages that are written become resident.
 //!
-//! Kernels take working memory from here, too (`Memory`, `List`, `scratch`). Where there is none,
-//! the kernel ends by unwinding with [`NoMemory`], from whichever thread, and [`checked`] turns that into an error: no
-//! kernel can forget to pass the error on, and none pays for it.
+//! Kernels allocate their working memory here, too (`Memory`, `List`, `scratch`). If there is none, the kernel ends by
+//! unwinding with [`NoMemory`], on any thread, and [`checked`] turns that into an error. So no kernel can forget to return
+//! the error, and none spends time on it.
 
 mod list;
 #[doc(hidden)]
@@ -17,13 +17,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::{Mutex, OnceLock};
 
-/// What every block is aligned to, at least.
+/// The least alignment of every block, in bytes.
 pub const ALIGN: usize = 64;
 
-/// Blocks from this size on start at a multiple of it: the size of a huge page.
+/// The size of a huge page. Blocks of at least this size start at a multiple of it.
 pub const HUGE: usize = 2 << 20;
 
-/// A block of `bytes` bytes, not initialised; `None` if there is no more memory, or for no bytes.
+/// Allocates a block of `bytes` uninitialised bytes; `None` if there is no memory for it or `bytes` is 0.
 pub fn allocate(bytes: usize) -> Option<NonNull<u8>> {
     if bytes == 0 || bytes > isize::MAX as usize - 2 * HUGE {
         return None;
@@ -37,29 +37,29 @@ pub fn allocate(bytes: usize) -> Option<NonNull<u8>> {
     NonNull::new(unsafe { std::alloc::alloc(layout) })
 }
 
-/// Gives a block back.
+/// Frees a block.
 ///
 /// # Safety
-/// `block` came from [`allocate`] with the same size, and nobody uses it any more.
+/// `block` came from [`allocate`] with the same size, and is not used afterwards.
 pub unsafe fn release(block: NonNull<u8>, bytes: usize) {
     #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
     if bytes >= HUGE {
         // SAFETY: the caller's contract.
         return unsafe { linux::unmap(block.as_ptr(), bytes) };
     }
-    // SAFETY: `allocate` made it with this layout.
+    // SAFETY: `allocate` allocated it with this layout.
     unsafe { std::alloc::dealloc(block.as_ptr(), Layout::from_size_align_unchecked(bytes, ALIGN)) };
 }
 
-/// Working memory that a kernel needs and the system does not have.
+/// The error that there is no memory for a kernel's working memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoMemory {
-    /// The bytes that were asked for.
+    /// The bytes that were requested.
     pub bytes: usize,
 }
 
 impl NoMemory {
-    /// Ends the kernel. Not by `panic!`: this is an error that is reported, not a mistake to print a message about.
+    /// Ends the kernel by unwinding. `panic!` would print a message, but this error is reported by the caller.
     fn raise(self) -> ! {
         resume_unwind(Box::new(self))
     }
@@ -72,34 +72,35 @@ impl std::fmt::Display for NoMemory {
 }
 impl std::error::Error for NoMemory {}
 
-/// Runs kernels, and says so if one of them has ended for want of working memory; then its outputs are not complete.
-/// Panics pass through.
+/// Runs kernels. If one of them ends because it could not allocate working memory, its outputs are incomplete. Panics pass
+/// through.
 ///
-/// Where panics abort (`panic = "abort"`), so does a want of working memory.
+/// In builds with `panic = "abort"`, missing working memory aborts, too.
 ///
 /// # Errors
-/// [`NoMemory`].
+/// [`NoMemory`] if working memory could not be allocated.
 pub fn checked<R>(run: impl FnOnce() -> R) -> Result<R, NoMemory> {
-    // What `run` has written to is given up with its result.
+    // Values that `run` has left in an inconsistent state are dropped with its result.
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| match payload.downcast::<NoMemory>() {
         Ok(error) => *error,
         Err(panic) => resume_unwind(panic),
     })
 }
 
-/// Gives back memory that the layer above keeps.
+/// The function that frees memory which the layer above keeps for reuse.
 static RELIEF: OnceLock<fn()> = OnceLock::new();
 
-/// Says how memory that the layer above keeps for reuse is given back; [`relieve`] calls it. The first call counts.
+/// Sets the function that frees memory which the layer above keeps for reuse; [`relieve`] calls it. Only the first call has
+/// an effect.
 pub fn set_relief(relief: fn()) {
     let _ = RELIEF.set(relief);
 }
 
-/// Gives all memory that is kept for reuse back to the system.
+/// Returns all memory that is kept for reuse to the system.
 pub fn relieve() {
     let spares = std::mem::take(&mut *SPARE.lock().unwrap_or_else(|e| e.into_inner()));
     for Spare(block, bytes) in spares {
-        // SAFETY: allocated with this size, and nobody else's.
+        // SAFETY: allocated with this size, and owned by this list alone.
         unsafe { release(block, bytes) };
     }
     if let Some(relief) = RELIEF.get() {
@@ -107,31 +108,31 @@ pub fn relieve() {
     }
 }
 
-/// Memory of a kernel's own for some elements, not initialised.
+/// Working memory of a kernel: uninitialised elements.
 pub(crate) struct Memory<T> {
     ptr: NonNull<u8>,
     bytes: usize,
     len: usize,
     _elements: std::marker::PhantomData<T>,
 }
-// SAFETY: plain memory, owned by whoever holds the value.
+// SAFETY: memory that the value owns.
 unsafe impl<T: Send> Send for Memory<T> {}
-// SAFETY: shared, it only gives its address away.
+// SAFETY: a shared value only returns its address.
 unsafe impl<T: Sync> Sync for Memory<T> {}
 
-/// A block of working memory that nobody uses.
+/// A block of working memory that is not in use, and its size.
 struct Spare(NonNull<u8>, usize);
-// SAFETY: plain memory, owned by whoever holds the value.
+// SAFETY: memory that the value owns.
 unsafe impl Send for Spare {}
 
-/// Working memory that was used before: clearing fresh pages takes longer than most kernels that need some.
+/// Blocks kept for reuse: the system clears fresh pages, which takes longer than most kernels that need working memory.
 static SPARE: Mutex<Vec<Spare>> = Mutex::new(Vec::new());
-/// Blocks that are kept, and the sizes of those that are.
+/// The most blocks that are kept, and the sizes of blocks that are kept.
 const SPARES: usize = 4;
 const SPARE_BYTES: std::ops::RangeInclusive<usize> = 1 << 16..=16 << 20;
 
 impl<T: Copy> Memory<T> {
-    /// Memory for `len` elements. Where there is none, the kernel ends with [`NoMemory`]; see [`checked`].
+    /// Allocates memory for `len` elements. If there is none, the kernel ends with [`NoMemory`]; see [`checked`].
     pub(crate) fn new(len: usize) -> Self {
         const { assert!(align_of::<T>() <= ALIGN) };
         let bytes = len.saturating_mul(size_of::<T>()).max(ALIGN);
@@ -154,7 +155,7 @@ impl<T: Copy> Memory<T> {
         Self { ptr, bytes, len, _elements: std::marker::PhantomData }
     }
 
-    /// Says that what is in the first `len` elements is not needed any more, as if they were new.
+    /// Reuses the first `len` elements as if they were newly allocated: their contents are not needed any more.
     pub(crate) fn again(&self, len: usize) {
         let bytes = len * size_of::<T>();
         debug_assert!(bytes <= self.bytes);
@@ -169,7 +170,7 @@ impl<T: Copy> Memory<T> {
         self.len
     }
 
-    /// The address of the first element; whoever writes there makes sure that nobody else does.
+    /// The address of the first element. Code that writes there ensures that no other code uses the same elements.
     pub(crate) fn ptr(&self) -> *mut T {
         self.ptr.as_ptr().cast()
     }
@@ -186,19 +187,20 @@ impl<T> Drop for Memory<T> {
             }
             old = spares.remove(0);
         }
-        // SAFETY: allocated in `new` with this size, and nobody else's.
+        // SAFETY: allocated in `new` with this size, and owned by this value alone.
         unsafe { release(old.0, old.1) };
     }
 }
 
-/// The machine's memory in bytes, where it can be had.
+/// The machine's memory in bytes; `None` if the system does not report it.
 pub fn physical_memory() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
 }
 
-/// Three calls of the C library that the standard library is linked to anyway; a crate for them would be one more.
+/// Three functions of the C library, to which the standard library is linked anyway, declared here instead of in another
+/// dependency.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) mod linux {
     use super::HUGE;
@@ -229,14 +231,14 @@ pub(crate) mod linux {
 
     pub(super) fn map(bytes: usize) -> Option<NonNull<u8>> {
         let len = pages(bytes);
-        // SAFETY: fresh memory anywhere; what is too much is cut off below.
+        // SAFETY: a new mapping at an address that the system chooses; its excess is unmapped below.
         let start = unsafe { mmap(std::ptr::null_mut(), len + HUGE, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0) };
         if start as isize == -1 {
             return None;
         }
         let front = start.align_offset(HUGE);
-        // SAFETY: both ends lie within the memory just mapped, on page boundaries, and nobody uses them. The advice
-        // is about memory of our own; that the system does not follow it is no error.
+        // SAFETY: both ends are within the new mapping, on page boundaries, and unused. The advice is about this mapping;
+        // the system may ignore it.
         unsafe {
             let block = start.byte_add(front);
             if front > 0 {

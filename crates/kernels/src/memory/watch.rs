@@ -1,34 +1,34 @@
-//! Two tests of how memory is used, which cost one relaxed load where neither is on: blocks that are filled with values
-//! nobody would write, and requests that fail.
+//! Two aids for tests of memory use: blocks filled with conspicuous values, and requests that fail. Both together cost one
+//! relaxed load when they are off.
 //!
-//! Memory comes with the values of its last use, or with zeros from the system, so a kernel that reads an element before
-//! it writes it is right most of the time. Filled with signalling values (NaN, extreme integers, true) it is wrong every
-//! time. Builds with debug assertions fill all memory; other builds do with `COVECTOR_FILL_MEMORY=1` in the environment,
-//! and `COVECTOR_FILL_MEMORY=0` turns it off anywhere.
+//! A new block has the values of its last use, or zeros from the system. So a kernel that reads an element before it writes
+//! it gives the right result most of the time. If blocks are filled with conspicuous values (NaN, extreme integers, true),
+//! the result is wrong every time. Builds with debug assertions fill all memory; other builds do so with
+//! `COVECTOR_FILL_MEMORY=1` in the environment, and `COVECTOR_FILL_MEMORY=0` turns it off in all builds.
 
 use crate::dtype::Dtype;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicIsize, AtomicU8, Ordering::Relaxed};
 
-/// The bits of [`STATE`]: not read from the environment yet, filling with either kind of values, failing a request.
+/// The bits of [`STATE`]: the environment is not read yet; memory is filled with either kind of values; a request will fail.
 const UNREAD: u8 = 1;
 const SIGNAL: u8 = 2;
 const LARGE: u8 = 4;
 const FAILING: u8 = 8;
 
 static STATE: AtomicU8 = AtomicU8::new(UNREAD);
-/// Requests before the one that fails.
+/// The number of requests before the one that fails.
 static LEFT: AtomicIsize = AtomicIsize::new(0);
 
-/// What memory is filled with before it is handed out.
+/// The values that memory is filled with before it is handed out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fill {
-    /// Nothing: it is as it was.
+    /// None: memory is not filled.
     Off,
     /// NaN, the least signed and the greatest unsigned integers, true.
     Signal,
-    /// Large numbers, which arithmetic does not mark as wrong, and false: a result that differs from the one under
-    /// [`Fill::Signal`] depends on memory that was not written.
+    /// Large numbers, with which arithmetic gives ordinary results, and false. If the result differs from that under
+    /// [`Fill::Signal`], it depends on memory that was not written.
     Large,
 }
 
@@ -47,7 +47,7 @@ fn state() -> u8 {
     }
 }
 
-/// Fills a block that is handed out for elements of a type, or for anything, if memory is to be filled.
+/// Fills a block that is handed out, if filling is on. `dtype` is the type of its elements, if it is known.
 #[inline]
 pub fn fill(block: NonNull<u8>, bytes: usize, dtype: Option<Dtype>) {
     if STATE.load(Relaxed) != 0 {
@@ -68,7 +68,7 @@ fn fill_watched(block: NonNull<u8>, bytes: usize, dtype: Option<Dtype>) {
         (_, true) => 0xff,
         (_, false) => 0x7b,
     };
-    // SAFETY: the caller hands out these bytes, which nobody else uses.
+    // SAFETY: the caller hands out these bytes, and no other code uses them yet.
     unsafe { block.as_ptr().write_bytes(byte, bytes) };
     if let Some(dtype) = dtype.filter(|d| d.is_signed_integer() && byte == 0xff) {
         // The least number: the byte with the sign is the last on machines of either order that covector runs on.
@@ -84,7 +84,7 @@ fn fill_watched(block: NonNull<u8>, bytes: usize, dtype: Option<Dtype>) {
     }
 }
 
-/// Whether a request for memory may go on; false for one that is to fail.
+/// Whether a request for memory may succeed; false for the one that [`fail_after`] selects.
 #[inline]
 pub fn grant() -> bool {
     STATE.load(Relaxed) & FAILING == 0 || grant_watched()
@@ -95,7 +95,7 @@ fn grant_watched() -> bool {
     LEFT.fetch_sub(1, Relaxed) != 0
 }
 
-/// Sets what memory is filled with, and returns what it was filled with before.
+/// Sets the values that memory is filled with, and returns the former setting.
 pub fn set_fill(fill: Fill) -> Fill {
     let before = state();
     let bits = match fill {
@@ -111,15 +111,15 @@ pub fn set_fill(fill: Fill) -> Fill {
     }
 }
 
-/// Makes one request for memory fail, working memory of kernels included: the next one for 0, the one after it for 1;
-/// none for `None`.
+/// Makes one request for memory fail, of arrays or of working memory: the next one for 0, the one after it for 1, none for
+/// `None`.
 pub fn fail_after(requests: Option<usize>) {
     let before = state();
     LEFT.store(requests.map_or(0, |n| isize::try_from(n).unwrap_or(isize::MAX)), Relaxed);
     STATE.store(if requests.is_some() { before | FAILING } else { before & !FAILING }, Relaxed);
 }
 
-/// Whether the request that [`fail_after`] was told of has been made, and has failed.
+/// Whether the request that [`fail_after`] selected was made and has failed.
 pub fn failed() -> bool {
     state() & FAILING != 0 && LEFT.load(Relaxed) < 0
 }

@@ -1,4 +1,4 @@
-//! Programs from operations, one at a time.
+//! The builder of programs: registers in, tiles assigned.
 
 use super::interpret::Step;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -15,15 +15,15 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A new input. All inputs come before the first operation.
+    /// Adds an input. All inputs come before the first operation.
     pub fn input(&mut self, dtype: Dtype) -> Reg {
         debug_assert!(self.steps.is_empty(), "inputs come before operations");
         self.inputs.push(dtype);
         self.inputs.len() as Reg - 1
     }
 
-    /// Applies a tile function, whose element types are those of the operands, to registers; `dtype` is that of the
-    /// result. `code` says what it does, if that is known.
+    /// Adds an operation: a tile function, whose element types are those of the operands, applied to registers. `dtype` is
+    /// the type of the result. `code` names the operation if the processor has an instruction for it.
     pub fn apply(&mut self, tile: TileFn, code: Option<Code>, operands: &[Reg], dtype: Dtype) -> Reg {
         let mut from = [0; 3];
         from[..operands.len()].copy_from_slice(operands);
@@ -45,7 +45,7 @@ impl Builder {
         self.outputs.push(reg);
     }
 
-    /// Assigns scratch tiles: one is free again after its last reader.
+    /// Makes the program and assigns its scratch tiles; a tile is free again after its last reader.
     pub fn finish(self) -> Program {
         let inputs = self.inputs.len();
         let count = inputs + self.steps.len();
@@ -89,7 +89,7 @@ impl Builder {
                 }
             }
             if last[r] == 0 && place[r] as usize >= first_scratch {
-                free.push(place[r]); // nobody reads it
+                free.push(place[r]); // a result without readers
             }
         }
         Program {

@@ -8,18 +8,18 @@ use smallvec::SmallVec;
 /// An operation as the interpreter runs it.
 pub(super) struct Step {
     pub(super) tile: TileFn,
-    /// Places in the pointer table.
+    /// Indices in the pointer table.
     pub(super) from: [u32; 3],
     pub(super) to: u32,
 }
 
-/// How an input reaches its tile.
+/// How an input is read.
 enum Feed<'a> {
-    /// Row-major: the tile is the memory itself, this many bytes an element.
+    /// Row-major: read in place, with this many bytes an element.
     Direct(usize),
     /// One element for all: its tile is filled once.
     Splat,
-    /// Strided: copied for each tile to this one, or read where it is.
+    /// Strided: copied to this tile piece by piece, or read in place where it is contiguous.
     Gather(Cursor<'a>, *mut u8),
 }
 
@@ -34,7 +34,7 @@ impl Program {
         end: usize,
     ) {
         let whole: usize = shape.iter().product();
-        // Which inputs need a tile of their own, and the axes of those that are gathered.
+        // For each input: read in place (0), one element (1) or gathered (2). Gathered inputs need their axes.
         let mut gathered: Vec<Axes> = Vec::new();
         let mut kinds: SmallVec<[u8; 32]> = SmallVec::from_elem(0, inputs.len());
         let mut tiles = 0;
@@ -51,7 +51,7 @@ impl Program {
                 2
             };
         }
-        // Tiles no longer than needed: thousands of live values of a long chain of single elements stay in the cache, too.
+        // Tiles are no longer than needed, so that the cache can hold thousands of single elements of a long program.
         let most = (end - start).min(TILE);
         let each = (most * 8).div_ceil(64);
         with_tiles((tiles + self.scratch) * each * 64, |base| {
@@ -74,7 +74,7 @@ impl Program {
                     1 => {
                         table[k] = tile_at(next_tile);
                         next_tile += 1;
-                        // SAFETY: the view's one element can be read; the tile holds TILE elements of any type.
+                        // SAFETY: the view's one element can be read; the tile has room for TILE elements of any type.
                         unsafe { copy_strided(x.ptr(), 0, size, table[k], most) };
                         Feed::Splat
                     }
@@ -83,12 +83,12 @@ impl Program {
                         next_tile += 1;
                         let axes = &gathered[next_axes];
                         next_axes += 1;
-                        // SAFETY: a view's elements can be read while it lives.
+                        // SAFETY: the view's elements can be read during this call.
                         Feed::Gather(unsafe { Cursor::new(x.ptr(), size, axes, start) }, tile)
                     }
                 });
             }
-            // Rows of outputs that have gaps between them end tiles.
+            // A tile ends where an output has a gap between rows.
             let rows = outputs.iter().filter_map(|o| Some(o.rows()?.0));
             let left = |at: usize| rows.clone().map(|row| row - at % row).min().unwrap_or(TILE);
             let mut at = start;
@@ -99,17 +99,17 @@ impl Program {
                 }
                 for (k, feed) in feeds.iter_mut().enumerate() {
                     if let Feed::Gather(cursor, tile) = feed {
-                        // SAFETY: `n` elements of the shape remain, and the tile, which only this feed writes, holds
-                        // as many of any type as are run at once.
+                        // SAFETY: `n` elements of the shape remain. Only this feed writes the tile, which has room for
+                        // `most` elements of any type.
                         table[k] = unsafe { cursor.tile(*tile, n) }.cast_mut();
                     }
                 }
                 for step in &self.steps {
                     let [a, b, c] = step.from;
                     let out = table[step.to as usize];
-                    // SAFETY: operands and result are tiles of `n` elements of the function's types (`apply`'s
-                    // contract), in scratch or in the operands' memory; the result's place is never an
-                    // operand's (see `finish`), and outputs are nobody else's memory (`Out`'s contract).
+                    // SAFETY: operands and result are tiles of `n` elements of the function's types (the contract of
+                    // `Builder::apply`), in scratch memory or in the operands' memory. The result is never in an operand's
+                    // tile (see `Builder::finish`), and only this program uses the outputs (`Out`'s contract).
                     unsafe {
                         match step.tile {
                             TileFn::One(f) => f(table[a as usize], out, n),

@@ -1,8 +1,8 @@
-//! Chains of elementwise operations run tile by tile.
+//! Programs: elementwise operations run together, tile by tile.
 //!
-//! A [`Program`] is a list of tile functions over numbered registers. It runs over tiles of 512 elements that
-//! stay in the first-level cache: an intermediate value is written and read there and never meets main memory.
-//! Where the machine allows, what runs often is compiled to machine code (see `machine`), with the same results.
+//! A [`Program`] is a list of tile functions over numbered registers. It runs over tiles of 512 elements, which stay in
+//! the first-level cache: intermediate values are written and read there and never reach main memory. On some machines a
+//! program that runs often is compiled to machine code (see `machine`), with the same results.
 
 mod builder;
 mod interpret;
@@ -23,11 +23,11 @@ use interpret::Step;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use machine::Compilable;
 
-/// A chain of elementwise operations over inputs that broadcast to one shape.
+/// Elementwise operations over inputs that broadcast to one shape.
 pub struct Program {
     inputs: Vec<Dtype>,
     steps: Vec<Step>,
-    /// Scratch tiles in use at once.
+    /// The most scratch tiles in use at the same time.
     scratch: usize,
     outputs: usize,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -35,7 +35,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Bytes that it holds, apart from machine code.
+    /// Bytes of the program, without machine code.
     pub fn bytes(&self) -> usize {
         let listed = size_of_val(&self.steps[..]) + size_of_val(&self.inputs[..]);
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -65,29 +65,36 @@ impl Program {
         self.steps.is_empty()
     }
 
-    /// Runs the program over `shape`: inputs broadcast to it, outputs have it, perhaps with gaps between rows.
+    /// Runs the program over `shape`. Inputs broadcast to it; outputs have this shape, perhaps with gaps between rows.
     ///
     /// An output may be the memory of a row-major input of its shape and type if it depends on every operation that reads
-    /// that input: operations that do not need each other run in any order.
+    /// that input. Operations that do not depend on each other run in any order.
+    ///
+    /// # Panics
+    /// If the operands' number, types or sizes differ from those that the program was built for.
     pub fn run(&self, shape: &[usize], inputs: &[View<'_>], outputs: &[Out<'_>]) {
         assert!(
             inputs.len() == self.inputs.len() && outputs.len() == self.outputs,
-            "operands of another program"
+            "program: {} inputs and {} outputs were given for {} and {}",
+            inputs.len(),
+            outputs.len(),
+            self.inputs.len(),
+            self.outputs
         );
         for (x, &dtype) in inputs.iter().zip(&self.inputs) {
-            assert_eq!(x.dtype(), dtype, "an input of another type");
+            assert_eq!(x.dtype(), dtype, "program: an input has another type");
         }
         let n: usize = shape.iter().product();
-        assert!(outputs.iter().all(|o| o.size() == n), "an output of another size");
+        assert!(outputs.iter().all(|o| o.size() == n), "program: an output has another size");
         if n == 0 {
             return;
         }
-        // A part should take some tens of microseconds: less is not worth waking a thread for.
+        // A part should take some tens of microseconds; waking a thread for less does not pay.
         let least = (1 << 14) / (self.steps.len() + 2);
         parallel_ranges(n, least, &|part| self.run_range(shape, inputs, outputs, part.start, part.end));
     }
 
-    /// The elements of the linear index from `start` to `end`, on this thread.
+    /// Runs the elements of the linear index from `start` to `end`, on this thread.
     pub(crate) fn run_range(
         &self,
         shape: &[usize],
@@ -103,11 +110,12 @@ impl Program {
         self.interpret(shape, inputs, outputs, start, end);
     }
 
-    /// The same, with one output (of `float32` or `float64`) not stored but added up: its sum, the one that a reduction
-    /// of the stored elements would give, goes to an address. False, and nothing is done, if that cannot be.
+    /// As [`Program::run_range`], but sums one output (of `float32` or `float64`) instead of storing it. The sum is equal to
+    /// that of a reduction of the stored elements, and is written to the given address. False, and nothing is done, without
+    /// machine code for it.
     ///
     /// # Safety
-    /// The address can take an element of the output's type.
+    /// An element of the output's type can be written to the address.
     pub(crate) unsafe fn run_and_sum(
         &self,
         shape: &[usize],

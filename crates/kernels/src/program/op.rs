@@ -14,8 +14,8 @@ pub enum TileFn {
     Three(Tile3),
 }
 
-/// What an operation is, if it is one that the processor has an instruction for. It is then compiled in place, over
-/// `float32` or `float64` (or truth values, where it says so), and does exactly what its tile function does.
+/// The code of an operation that the processor has an instruction for. Such an operation is compiled to instructions, over
+/// `float32`, `float64` or truth values, with exactly the results of its tile function.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Code {
     /// `a + b`.
@@ -71,6 +71,7 @@ pub enum Code {
 }
 
 impl Code {
+    /// Whether the result is a truth value made from numbers.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) fn is_comparison(self) -> bool {
         use Code::*;
@@ -81,12 +82,12 @@ impl Code {
 /// A register: an input, or the result of an operation.
 pub type Reg = u32;
 
-/// An operation of a program, as it was given.
+/// An operation of a program, as it was given to the builder.
 pub(crate) struct Op {
     pub(crate) tile: TileFn,
     #[cfg_attr(
         not(all(target_arch = "x86_64", target_os = "linux")),
-        expect(dead_code, reason = "only machine code looks at it")
+        expect(dead_code, reason = "only machine code reads it")
     )]
     pub(crate) code: Option<Code>,
     pub(super) from: [Reg; 3],

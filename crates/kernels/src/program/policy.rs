@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// When chains are compiled to machine code, where the machine allows it.
+/// When programs are compiled to machine code, on machines that can run it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum MachineCode {
-    /// Never: all are interpreted.
+    /// Never: all programs are interpreted.
     Never = 1,
-    /// Those that ran often, or over many elements.
+    /// After they have run often, or over many elements.
     WhenItPays = 2,
     /// Before they first run.
     AtOnce = 3,
@@ -16,8 +16,8 @@ pub enum MachineCode {
 
 static MACHINE_CODE: AtomicU8 = AtomicU8::new(0);
 
-/// When chains are compiled: what [`set_machine_code`] said, else the environment variable `COVECTOR_MACHINE_CODE`
-/// (`never` or `at-once`), else when it pays. Results are the same, bit for bit.
+/// When programs are compiled: the value of [`set_machine_code`], else that of the environment variable
+/// `COVECTOR_MACHINE_CODE` (`never` or `at-once`), else [`MachineCode::WhenItPays`]. Results are the same, bit for bit.
 pub fn machine_code() -> MachineCode {
     match MACHINE_CODE.load(Relaxed) {
         1 => MachineCode::Never,
@@ -35,7 +35,7 @@ pub fn machine_code() -> MachineCode {
     }
 }
 
-/// Sets when chains are compiled; see [`machine_code`].
+/// Sets when programs are compiled; see [`machine_code`].
 pub fn set_machine_code(when: MachineCode) {
     MACHINE_CODE.store(when as u8, Relaxed);
 }

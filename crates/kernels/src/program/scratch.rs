@@ -1,4 +1,4 @@
-//! The tiles of programs.
+//! The memory of the tiles of programs.
 
 use crate::scratch::{Kept, scratch};
 use std::cell::Cell;
@@ -7,7 +7,7 @@ thread_local! {
     static TILES: Kept = const { Cell::new(None) };
 }
 
-/// Runs with so many bytes of memory, aligned to 64, whose contents are not defined.
+/// Runs with `bytes` bytes of uninitialised memory, aligned to 64.
 pub(super) fn with_tiles<R>(bytes: usize, run: impl FnOnce(*mut u8) -> R) -> R {
     scratch(&TILES, bytes, run)
 }

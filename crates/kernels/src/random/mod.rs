@@ -1,12 +1,11 @@
 //! The counter-based generator behind all random numbers, and the step from its bits to floating point.
 //!
-//! A stream is worked off in blocks of counters: the generator is a chain of some hundred integer operations without a
-//! branch, so a loop over independent counters vectorises, and a finished block is turned into floats while it is
-//! still in the cache. Every float is a function of its counter alone, so the numbers do not depend on the
-//! instruction set.
+//! A stream is computed in blocks of counters. The generator is a sequence of some hundred integer operations without a
+//! branch, so a loop over independent counters vectorises. A finished block is converted to floats while it is still in the
+//! cache. Every float is a function of its counter alone, so the numbers do not depend on the instruction set.
 
 mod integers;
-pub mod stream;
+pub mod published;
 pub mod truncated;
 #[cfg(target_arch = "x86_64")]
 mod wide;
@@ -15,7 +14,7 @@ use crate::memory::List;
 use crate::simd::vectorize;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Level, level};
-use crate::threads::parallel_ranges;
+use crate::threads::{Shared, parallel_ranges};
 pub use integers::{Integer, integers};
 use std::mem::MaybeUninit;
 
@@ -30,7 +29,7 @@ pub fn threefry2x32(key: [u32; 2], count: [u32; 2]) -> [u32; 2] {
     let schedule = [key[0], key[1], key[0] ^ key[1] ^ 0x1bd1_1bda];
     let x = count[0].wrapping_add(schedule[0]);
     let y = count[1].wrapping_add(schedule[1]);
-    // Written out, not as loops over tables: a loop over counters vectorises only if there is none inside of it.
+    // Written out instead of looping over tables: a loop over counters vectorises only without an inner loop.
     let (x, y) = four_rounds::<13, 15, 26, 6>(x, y, schedule[1], schedule[2].wrapping_add(1));
     let (x, y) = four_rounds::<17, 29, 16, 24>(x, y, schedule[2], schedule[0].wrapping_add(2));
     let (x, y) = four_rounds::<13, 15, 26, 6>(x, y, schedule[0], schedule[1].wrapping_add(3));
@@ -39,7 +38,7 @@ pub fn threefry2x32(key: [u32; 2], count: [u32; 2]) -> [u32; 2] {
     [x, y]
 }
 
-/// Four rounds with their rotations, and the addition of two words of the key schedule.
+/// Four rounds with these rotations, then the addition of two words of the key schedule.
 #[inline(always)]
 fn four_rounds<const A: u32, const B: u32, const C: u32, const D: u32>(
     x: u32,
@@ -58,10 +57,11 @@ fn four_rounds<const A: u32, const B: u32, const C: u32, const D: u32>(
     (x.wrapping_add(s), y.wrapping_add(t))
 }
 
-/// Counters in a block: their words stay in the first-level cache.
+/// Counters in a block: few enough that their words stay in the first-level cache.
 const BLOCK: usize = 64;
 
-/// What becomes of one word, of the word at the same place of a second stream if there is one, and of the place.
+/// The step from a random word to a result. It also gets the word's index, and the word with that index of a second stream
+/// if there is one.
 trait Finish: Copy + Sync {
     type Out: Copy;
     /// The second stream's key.
@@ -69,7 +69,7 @@ trait Finish: Copy + Sync {
         None
     }
     fn finish(self, place: usize, word: u32, second: u32) -> Self::Out;
-    /// A block of words, the first at `place`.
+    /// The results of a block of words; the first word has index `place`.
     #[inline(always)]
     fn block(
         self,
@@ -95,7 +95,7 @@ impl Finish for Word {
     }
 }
 
-/// A number from 0 to `most`, below 1.
+/// A uniform number from 0 to `most`, which is below 1.
 #[derive(Clone, Copy)]
 struct Uniform {
     most: f32,
@@ -124,11 +124,11 @@ impl Finish for Normal {
     #[inline(always)]
     fn finish(self, _: usize, word: u32, _: u32) -> f32 {
         let u = Uniform { most: BELOW_ONE }.finish(0, word, 0);
-        self.factor * stream::erfinv(2.0 * u - BELOW_ONE)
+        self.factor * published::erfinv(2.0 * u - BELOW_ONE)
     }
 }
 
-/// [`Normal`], to the bit, where the machine has AVX-512.
+/// [`Normal`] for machines with AVX-512, with the same bits.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 struct WideNormal(Normal);
@@ -147,7 +147,7 @@ impl Finish for WideNormal {
     }
 }
 
-/// A number in `[0, 1)` of 53 digits, those behind the first word from a second stream.
+/// A uniform number in `[0, 1)` of 53 binary digits: the first 32 from the word, the others from a second stream.
 #[derive(Clone, Copy)]
 struct Uniform64 {
     second: [u32; 2],
@@ -182,7 +182,7 @@ vectorize! {
         for (block, (low, high)) in low.chunks_mut(BLOCK).zip(high.chunks_mut(BLOCK)).enumerate() {
             let place = first + block * BLOCK;
             let start = place as u32;
-            // Always the whole block: a loop of constant length has no remainder to work off one by one.
+            // Always the whole block: a loop of constant length has no remainder.
             for i in 0..BLOCK as u32 {
                 let count = start.wrapping_add(i);
                 [a[i as usize], b[i as usize]] = threefry2x32(key, [count, count.wrapping_add(up as u32)]);
@@ -208,12 +208,8 @@ vectorize! {
 /// One value per word of the stream.
 ///
 /// Word `i` of the first half and word `i` of the second come from one counter pair `(i, half + i)`; with an odd number of
-/// words the middle one stands alone, with the counter `(half, 0)`.
+/// words the middle one has a counter of its own, `(half, 0)`.
 fn draw<F: Finish>(finish: F, key: [u32; 2], out: &mut [MaybeUninit<F::Out>]) {
-    /// Both halves, on their way to another thread.
-    struct Halves<T>(*mut MaybeUninit<T>, *mut MaybeUninit<T>);
-    // SAFETY: every thread writes a part of its own.
-    unsafe impl<T> Sync for Halves<T> {}
     let half = out.len() / 2;
     let up = out.len() - half;
     if up > half {
@@ -221,26 +217,25 @@ fn draw<F: Finish>(finish: F, key: [u32; 2], out: &mut [MaybeUninit<F::Out>]) {
         out[half].write(finish.finish(half, alone(key), finish.second().map_or(0, alone)));
     }
     let (low, high) = out.split_at_mut(up);
-    let halves = Halves(low.as_mut_ptr(), high.as_mut_ptr());
-    let halves = &halves;
+    let (low, high) = (Shared::new(low.as_mut_ptr()), Shared::new(high.as_mut_ptr()));
     parallel_ranges(half, PART, &|range| {
         let n = range.len();
         // SAFETY: elements `range` of both halves, which no other part has.
         let (low, high) = unsafe {
             (
-                std::slice::from_raw_parts_mut(halves.0.add(range.start), n),
-                std::slice::from_raw_parts_mut(halves.1.add(range.start), n),
+                std::slice::from_raw_parts_mut(low.at(range.start), n),
+                std::slice::from_raw_parts_mut(high.at(range.start), n),
             )
         };
         pairs(finish, key, range.start, up, low, high);
     });
 }
 
-/// Counters that are worth a part of their own.
+/// Counters from which on a separate part pays.
 const PART: usize = 1 << 14;
 
-/// Fills `out` with the random bytes of `key`, in elements of `width` bytes (1, 2 or 4), as MLX lays them out: 32-bit
-/// words in little-endian order, the last one possibly cut short.
+/// Fills `out` with the random bytes of `key`, in elements of `width` bytes (1, 2 or 4), in the layout of MLX: 32-bit words in
+/// little-endian order, the last one possibly truncated.
 pub fn bits(key: [u32; 2], width: usize, out: &mut [u8]) {
     debug_assert!(matches!(width, 1 | 2 | 4) && out.len().is_multiple_of(width));
     // SAFETY: any four bytes are a u32, and the generator only writes.
@@ -252,7 +247,7 @@ pub fn bits(key: [u32; 2], width: usize, out: &mut [u8]) {
     let mut words = List::filled(out.len().div_ceil(4), MaybeUninit::new(0u32));
     draw(Word, key, &mut words);
     for (place, word) in out.chunks_mut(4).zip(words.iter()) {
-        // SAFETY: initialised when the list was made.
+        // SAFETY: the list was created with initialised elements.
         let bytes = unsafe { word.assume_init() }.to_le_bytes();
         place.copy_from_slice(&bytes[..place.len()]);
     }
@@ -263,8 +258,8 @@ pub fn uniform(key: [u32; 2], most: f32, out: &mut [MaybeUninit<f32>]) {
     draw(Uniform { most: if most < BELOW_ONE { most } else { BELOW_ONE } }, key, out);
 }
 
-/// Fills `out` with uniform random numbers in `[0, 1)` that have all the 53 digits an `f64` has there: the numbers of
-/// [`uniform`] continued by the words of a second stream.
+/// Fills `out` with uniform random numbers in `[0, 1)` of 53 binary digits: the words of [`uniform`], continued by the words of
+/// a second stream.
 pub fn uniform_f64(key: [u32; 2], out: &mut [MaybeUninit<f64>]) {
     draw(Uniform64 { second: threefry2x32(key, [u32::MAX; 2]) }, key, out);
 }

@@ -20,7 +20,7 @@ impl Axes {
         Self { inline: [(1, 0); INLINE], heap: Vec::new(), len: 0 }
     }
 
-    /// Adds an axis outside of the present ones.
+    /// Adds an axis outside of the others, merged with the outermost one if one stride describes both.
     #[inline]
     pub(crate) fn push(&mut self, extent: usize, stride: isize) {
         if extent == 1 {
@@ -35,7 +35,7 @@ impl Axes {
         self.push_apart(extent, stride);
     }
 
-    /// Adds an axis outside of the present ones without merging it.
+    /// Adds an axis outside of the others without merging it.
     pub(crate) fn push_apart(&mut self, extent: usize, stride: isize) {
         if self.len < INLINE {
             self.inline[self.len] = (extent, stride);
@@ -108,7 +108,7 @@ impl Default for Axes {
     }
 }
 
-/// Steps through the elements of [`Axes`] in linear order, keeping the offset.
+/// A position in the linear order of the elements of [`Axes`], with its offset.
 pub(crate) struct Odometer<'a> {
     pub(super) axes: &'a [(usize, isize)],
     index: [usize; INLINE],
@@ -141,13 +141,13 @@ impl<'a> Odometer<'a> {
         if self.axes.len() > INLINE { &mut self.heap } else { &mut self.index[..self.axes.len()] }
     }
 
-    /// The offset of the present element.
+    /// The offset of the current element.
     #[inline(always)]
     pub(crate) fn offset(&self) -> isize {
         self.offset
     }
 
-    /// Elements from the present one to the end of the innermost axis.
+    /// The number of elements from the current one to the end of the innermost axis.
     #[inline(always)]
     pub(crate) fn run(&mut self) -> usize {
         match self.axes.first() {
@@ -156,7 +156,7 @@ impl<'a> Odometer<'a> {
         }
     }
 
-    /// Moves on by `by` elements, at most to the end of the innermost axis. Past the last element it starts again.
+    /// Advances by `by` elements, at most to the end of the innermost axis. After the last element comes the first.
     #[inline(always)]
     pub(crate) fn advance(&mut self, by: usize) {
         let Some(&(n, s)) = self.axes.first() else { return };
@@ -181,7 +181,8 @@ impl<'a> Odometer<'a> {
         self.offset = offset;
     }
 
-    /// At the beginning of the innermost axis: how many more whole turns of it the second axis has.
+    /// The number of whole lines (runs of the innermost axis) to the end of the second axis, if the position is at the start of
+    /// a line; else 0.
     #[inline(always)]
     pub(super) fn lines(&mut self) -> usize {
         match (self.axes, self.indices()) {
@@ -190,7 +191,7 @@ impl<'a> Odometer<'a> {
         }
     }
 
-    /// Moves on by `by` whole turns of the innermost axis, at most to the end of the second.
+    /// Advances by `by` whole lines, at most to the end of the second axis.
     #[inline(always)]
     pub(super) fn advance_lines(&mut self, by: usize) {
         let axes = self.axes;
@@ -212,7 +213,7 @@ impl<'a> Odometer<'a> {
         self.offset = offset;
     }
 
-    /// Moves on by one element.
+    /// Advances by one element.
     #[inline(always)]
     pub(crate) fn step(&mut self) {
         self.advance(1);

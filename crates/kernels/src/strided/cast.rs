@@ -1,4 +1,4 @@
-//! Conversions between element types and copies, of any layout.
+//! Conversions between element types, copies and fills, of any layout.
 
 use super::copy::{against_the_grain, by_tiles, copy_bytes, copy_out};
 use super::{Axes, Cursor, Out, TILE, Tile, View};
@@ -8,16 +8,16 @@ use crate::simd::Tile1;
 use crate::stream::worthwhile;
 use crate::threads::{Shared, parallel_ranges};
 
-/// Elements that are worth a part of their own.
+/// Elements from which on a separate part pays.
 const PART: usize = 1 << 16;
 
-/// Elements from which on an input against the grain of memory is transposed as a whole, not tile by tile.
+/// Elements from which on an input against the grain of memory is transposed as a whole instead of tile by tile.
 const TRANSPOSE: usize = 1 << 14;
 
 /// Converts `x` to `out`'s element type, broadcasting to its shape; the same type is a copy.
 ///
 /// Shapes align on the right; axes of extent 1 and missing axes repeat. Floating point to integer rounds towards zero
-/// and saturates; to bool asks whether the value differs from zero; complex to real takes the real part. `x` may be
+/// and saturates; a value converts to true unless it is zero; complex to real takes the real part. `x` may be
 /// exactly `out`'s memory if the types are the same.
 pub fn cast(x: View<'_>, out: Out<'_>) {
     let n = out.size();
@@ -38,11 +38,11 @@ pub fn cast(x: View<'_>, out: Out<'_>) {
         return;
     }
     let axes = Axes::broadcast(&x, out.shape());
-    // SAFETY: the view vouches for what `axes` reach; `out` has room for `n` elements.
+    // SAFETY: the view vouches for the elements that `axes` reach; `out` has room for `n` elements.
     unsafe { copy_out(x.ptr(), size, &axes, out.ptr(), n) };
 }
 
-/// Converts as many contiguous elements of `size` bytes as `out` has.
+/// Converts contiguous elements of `size` bytes, as many as `out` has.
 fn convert(f: Tile1, x: *const u8, size: usize, out: &Out<'_>) {
     let (x, to) = (Shared::read(x), out.dtype().size());
     let past = worthwhile(out.size() * to);
@@ -63,7 +63,7 @@ fn convert_strided(f: Tile1, x: View<'_>, out: &Out<'_>) {
     let (n, size, to) = (out.size(), x.dtype().size(), out.dtype().size());
     let axes = Axes::broadcast(&x, out.shape());
     if let [] | [(_, 0)] = axes.as_slice() {
-        // One element for all.
+        // One element is repeated for all of `out`.
         let mut value = Tile::new();
         // SAFETY: the output is not empty, so the input has an element.
         unsafe {
@@ -74,7 +74,7 @@ fn convert_strided(f: Tile1, x: View<'_>, out: &Out<'_>) {
     }
     if n >= TRANSPOSE && against_the_grain(axes.as_slice()) {
         let copy = Memory::<u8>::new(n * size);
-        // SAFETY: the view vouches for what `axes` reach; the memory has room for `n` elements.
+        // SAFETY: the view vouches for the elements that `axes` reach; the memory has room for `n` elements.
         unsafe { copy_out(x.ptr(), size, &axes, copy.ptr(), n) };
         return convert(f, copy.ptr(), size, out);
     }

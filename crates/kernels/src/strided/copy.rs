@@ -1,4 +1,4 @@
-//! Copies between layouts: transpositions, broadcasts, and writes into a part of a larger array.
+//! Copies between layouts: transposes, broadcasts, and writes into a part of a larger array.
 
 use super::{Axes, Cursor, Odometer, Out, TILE, Tile, View, copy_strided, copy_strided_both};
 use crate::simd::vectorize;
@@ -6,10 +6,10 @@ use crate::stream;
 use crate::threads::{parallel, parallel_ranges};
 use smallvec::SmallVec;
 
-/// Bytes that are worth a part of their own.
+/// Bytes from which on a separate part pays.
 const PART: usize = 1 << 18;
 
-/// Where a copy reads and writes, on its way to another thread.
+/// The addresses of a copy's source and destination, shared by several threads.
 #[derive(Clone, Copy)]
 struct Ends {
     src: *const u8,
@@ -82,22 +82,28 @@ pub unsafe fn copy_into(x: View<'_>, dst: *mut u8, dst_strides: &[isize]) {
     by_lines(count, n * size, &lines);
 }
 
-/// Copies views to outputs of their shapes and types, which may have gaps between rows.
+/// Copies each view to the output with the same number, shape and type. Outputs may have gaps between rows.
+///
+/// # Panics
+/// If shapes or types differ.
 pub fn copy_each(views: &[View<'_>], outs: &[Out<'_>]) {
     let one = |k: usize| {
         let (x, out) = (views[k], &outs[k]);
-        assert!(x.shape() == out.shape() && x.dtype() == out.dtype(), "a view of another shape or type");
+        assert!(
+            x.shape() == out.shape() && x.dtype() == out.dtype(),
+            "copy: view {k} has another shape or type than its output"
+        );
         let mut strides: SmallVec<[isize; 6]> = SmallVec::from_elem(0, x.ndim());
         let mut inner = 1;
         for (&n, stride) in x.shape().iter().zip(&mut strides).rev() {
             *stride = out.offset(inner) as isize;
             inner *= n;
         }
-        // SAFETY: the elements of an output, which nobody else uses (`Out`'s contract).
+        // SAFETY: the elements of an output, which only this kernel uses (`Out`'s contract).
         unsafe { copy_into(x, out.ptr(), &strides) };
     };
     let bytes: usize = views.iter().map(|x| x.size() * x.dtype().size()).sum();
-    // Many small views together are worth threads that none of them is by itself.
+    // Many small views together may pay for threads, although none of them does by itself.
     let parts = (bytes / PART).min(views.len() / 4).clamp(1, 16);
     if parts == 1 {
         (0..views.len()).for_each(one);
@@ -107,7 +113,7 @@ pub fn copy_each(views: &[View<'_>], outs: &[Out<'_>]) {
     }
 }
 
-/// Gives ranges of `count` lines of `bytes` bytes to threads.
+/// Divides `count` lines of `bytes` bytes over threads.
 fn by_lines(count: usize, bytes: usize, lines: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
     let parts = (count * bytes / PART).clamp(1, 16.min(count));
     if parts == 1 {
@@ -117,10 +123,10 @@ fn by_lines(count: usize, bytes: usize, lines: &(dyn Fn(std::ops::Range<usize>) 
     }
 }
 
-/// Copies `bytes` bytes.
+/// Copies `bytes` bytes, on several threads if there are many.
 ///
 /// # Safety
-/// They can be read and written, without overlap.
+/// The bytes can be read and written, without overlap.
 pub(crate) unsafe fn copy_bytes(src: *const u8, dst: *mut u8, bytes: usize) {
     let ends = Ends { src, dst };
     let (ends, past) = (&ends, stream::worthwhile(bytes));
@@ -137,11 +143,11 @@ pub(crate) unsafe fn copy_bytes(src: *const u8, dst: *mut u8, bytes: usize) {
     });
 }
 
-/// Writes `n` elements of `size` bytes past the caches, from tiles that `fill` writes: it is given the first element's
-/// number, the tile and its length.
+/// Writes `n` elements of `size` bytes past the caches, tile by tile. `fill` gets the number of the tile's first element, the
+/// tile and its length.
 ///
 /// # Safety
-/// They can be written.
+/// The elements can be written.
 pub(crate) unsafe fn by_tiles(
     dst: *mut u8,
     size: usize,
@@ -152,12 +158,12 @@ pub(crate) unsafe fn by_tiles(
     for start in (0..n).step_by(TILE) {
         let len = TILE.min(n - start);
         fill(start, tile.ptr(), len);
-        // SAFETY: the caller's contract; the tile has been filled.
+        // SAFETY: the caller's contract; `fill` has written the tile.
         unsafe { stream::copy(tile.ptr(), dst.add(start * size), len * size) };
     }
 }
 
-/// Whether reading these axes in order strides through memory although another axis is contiguous.
+/// Whether reading these axes in order has a stride, although another axis is contiguous.
 pub(crate) fn against_the_grain(axes: &[(usize, isize)]) -> bool {
     axes.first().is_some_and(|a| a.1.abs() > 1) && axes.iter().any(|a| a.1 == 1)
 }
@@ -165,7 +171,7 @@ pub(crate) fn against_the_grain(axes: &[(usize, isize)]) -> bool {
 /// Copies the `n` elements of `size` bytes that `axes` reach from `src` to contiguous memory, in order.
 ///
 /// # Safety
-/// These elements can be read, `n` written at `dst`, without overlap.
+/// The elements can be read, `n` elements can be written at `dst`, and the two do not overlap.
 pub(crate) unsafe fn copy_out(src: *const u8, size: usize, axes: &Axes, dst: *mut u8, n: usize) {
     let steps = axes.as_slice();
     let ends = Ends { src, dst };
@@ -215,7 +221,7 @@ pub(crate) unsafe fn copy_out(src: *const u8, size: usize, axes: &Axes, dst: *mu
         }
         place *= n as isize;
     }
-    // Blocks of each plane: strips of its rows, of a length that is worth a thread's while.
+    // Blocks of each plane: strips of rows, long enough that a part pays.
     let planes = n / (across * along);
     let strips = along.div_ceil(STRIP);
     let reach = (PART / (STRIP.min(along) * size)).next_multiple_of(64).min(across);
@@ -230,7 +236,7 @@ pub(crate) unsafe fn copy_out(src: *const u8, size: usize, axes: &Axes, dst: *mu
             let (strip, across) = (STRIP.min(along - first), reach.min(across - far));
             macro_rules! go {
                 ($t:ty, $transpose:ident) => {{
-                    // SAFETY: a strip within the elements that the caller vouches for.
+                    // SAFETY: the caller vouches for the elements of the strip.
                     unsafe {
                         let plane = Plane {
                             src: ends.src.cast::<$t>().offset(i),
@@ -258,11 +264,11 @@ pub(crate) unsafe fn copy_out(src: *const u8, size: usize, axes: &Axes, dst: *mu
     by_lines(planes * strips * blocks, STRIP.min(along) * reach * size, &some);
 }
 
-/// Elements along the contiguous axis of the source that are transposed together: sequential reads, and no more lines
-/// to write than the processor keeps apart.
+/// Elements along the contiguous axis of the source that are transposed together: enough for sequential reads, and few enough
+/// that the processor can combine the writes to each destination line.
 const STRIP: usize = 256;
 
-/// A transposition: `dst[j·place + i] = src[i·step + j]`.
+/// A transpose: `dst[j·place + i] = src[i·step + j]`.
 struct Plane<T> {
     src: *const T,
     step: isize,
@@ -272,7 +278,7 @@ struct Plane<T> {
     past: bool,
 }
 
-/// [`transpose`] in registers.
+/// [`transpose`] in registers, for words of one size.
 #[cfg(target_arch = "x86_64")]
 macro_rules! transpose_in_registers {
     ($name:ident, $t:ty, $columns:ident, $side:ident, $mask:ty, $store:ident) => {
@@ -348,7 +354,7 @@ vectorize! {
     }
 }
 
-/// Plain words that transpositions move.
+/// The words that transposes move.
 trait Word: Copy + Default {}
 impl Word for u8 {}
 impl Word for u16 {}

@@ -1,8 +1,7 @@
-//! Strided memory read as tiles: any contiguous range of an output's linear index, whatever the layout of the
-//! input behind it.
+//! Strided memory read as tiles: any range of an output's linear index, for any layout of the input.
 //!
-//! Drivers that walk the innermost axis instead waste their vectors when that axis is short; a range of the
-//! linear index always fills a tile.
+//! Loops over the innermost axis do not fill their vectors when that axis is short; a range of the linear index always fills
+//! a tile.
 
 use super::axes::{Axes, Odometer};
 use std::mem::MaybeUninit;
@@ -34,7 +33,7 @@ impl Default for Tile {
     }
 }
 
-/// Copies `n` elements of `size` bytes that lie `stride` elements apart.
+/// Copies `n` elements of `size` bytes with this stride (in elements) to contiguous memory.
 ///
 /// # Safety
 /// `n` such elements can be read at `src`, `n` contiguous ones written at `dst`, without overlap.
@@ -105,11 +104,14 @@ pub(crate) unsafe fn copy_strided_both(
     }
 }
 
-/// An innermost axis up to this long is copied many turns at a time: a call for each would cost more than the copy.
+/// Lines of up to this length are copied many at a time, because a call for each would cost more than the copy.
 const SHORT: usize = 128;
 
-/// Copies `m` lines of `n` elements of `size` bytes, `stride` apart within a line and `step` from line to line, to
-/// contiguous memory.
+/// Copies `m` lines of `n` elements of `size` bytes to contiguous memory; `stride` is the distance of elements within a line,
+/// `step` that of lines.
+///
+/// # Safety
+/// The elements can be read, `m · n` contiguous ones written at `dst`, without overlap.
 #[inline(always)]
 unsafe fn lines(src: *const u8, n: usize, stride: isize, m: usize, step: isize, size: usize, dst: *mut u8) {
     macro_rules! go {
@@ -190,12 +192,12 @@ pub(crate) struct Cursor<'a> {
     base: *const u8,
     size: usize,
     odometer: Odometer<'a>,
-    /// The offset of the one element that fills the tile of [`Cursor::tile`], and how much of it.
+    /// If the tile of [`Cursor::tile`] is filled with one repeated element: that element's offset, and the number of times.
     filled: (isize, usize),
 }
 
 impl<'a> Cursor<'a> {
-    /// Starts at linear index `start` of the elements of `size` bytes at `base`.
+    /// A cursor at linear index `start` of the elements of `size` bytes at `base`.
     ///
     /// # Safety
     /// While the cursor is used, all elements that `axes` reach from `base` can be read.
@@ -205,10 +207,11 @@ impl<'a> Cursor<'a> {
         Self { base, size, odometer, filled: (0, 0) }
     }
 
-    /// The next `n` elements, where they are or copied to `tile`, which is always the same.
+    /// The address of the next `n` elements: in place if they are contiguous, else copied to `tile`. `tile` is the same at every
+    /// call.
     ///
     /// # Safety
-    /// As [`Cursor::load`]; between calls nobody else writes to `tile`.
+    /// As for [`Cursor::load`]; between calls only the cursor writes to `tile`.
     pub(crate) unsafe fn tile(&mut self, tile: *mut u8, n: usize) -> *const u8 {
         let stride = self.odometer.axes.first().map_or(0, |a| a.1);
         if (stride == 0 || stride == 1) && self.odometer.run() >= n {
@@ -243,7 +246,7 @@ impl<'a> Cursor<'a> {
                 if lines > 1 {
                     let at = self.odometer.offset() * self.size as isize;
                     let step = self.odometer.axes[1].1;
-                    // SAFETY: these lines are among the elements that `new`'s caller vouches for.
+                    // SAFETY: `new`'s caller vouches for the elements of these lines.
                     unsafe {
                         COPY_LINES(self.base.offset(at), inner, stride, lines, step, self.size, dst);
                         dst = dst.add(lines * inner * self.size);
@@ -255,7 +258,7 @@ impl<'a> Cursor<'a> {
             }
             let run = self.odometer.run().min(n);
             let at = self.odometer.offset() * self.size as isize;
-            // SAFETY: `run` elements along the innermost axis are among those `new`'s caller vouches for.
+            // SAFETY: `new`'s caller vouches for the `run` elements along the innermost axis.
             unsafe {
                 copy_strided(self.base.offset(at), stride, self.size, dst, run);
                 dst = dst.add(run * self.size);

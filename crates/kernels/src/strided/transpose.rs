@@ -1,4 +1,4 @@
-//! Squares of words transposed in registers.
+//! Transposes of squares of words in registers.
 
 use std::arch::x86_64::*;
 
@@ -7,7 +7,7 @@ pub(crate) const SIDE32: usize = 16;
 /// Words of 64 bits on a side of a square.
 pub(crate) const SIDE64: usize = 8;
 
-/// The columns of `height` rows of `width` words, `stride` apart, as lines; what is not there is zero.
+/// The columns of `height` rows of `width` words, as lines; `stride` is the distance of rows. Missing words are zero.
 ///
 /// # Safety
 /// The words can be read; `height` and `width` are at most [`SIDE32`].
@@ -27,7 +27,7 @@ pub(crate) unsafe fn columns32(src: *const u32, stride: isize, height: usize, wi
             *r = unsafe { _mm512_maskz_loadu_epi32(mask, src.offset(i as isize * stride).cast()) };
         }
     }
-    // Within lanes of 128 bits: squares of four words.
+    // First within lanes of 128 bits: squares of four words.
     let mut t = r;
     for i in 0..8 {
         t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
@@ -40,7 +40,7 @@ pub(crate) unsafe fn columns32(src: *const u32, stride: isize, height: usize, wi
         r[4 * i + 2] = _mm512_unpacklo_epi64(t[1], t[3]);
         r[4 * i + 3] = _mm512_unpackhi_epi64(t[1], t[3]);
     }
-    // Then the lanes themselves.
+    // Then the lanes.
     let mut out = r;
     for c in 0..4 {
         let u0 = _mm512_shuffle_i32x4::<0x88>(r[c], r[4 + c]);

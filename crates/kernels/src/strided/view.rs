@@ -1,4 +1,4 @@
-//! What a kernel reads and writes: typed-erased strided memory, and row-major memory.
+//! The operands of kernels: strided memory to read and row-major memory to write, with element types known at run time.
 
 use crate::dtype::{Dtype, Element};
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ pub struct View<'a> {
     strides: &'a [isize],
 }
 
-// SAFETY: a view only reads, memory that `new`'s caller vouches for.
+// SAFETY: a view only reads memory, which `new`'s caller vouches for.
 unsafe impl Send for View<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for View<'_> {}
@@ -22,9 +22,9 @@ impl<'a> View<'a> {
     /// zero (broadcasting) or negative.
     ///
     /// # Safety
-    /// For the lifetime `'a`, every element that `shape` and `strides` reach from `ptr` is initialised memory
-    /// of `dtype`, aligned for it, and nobody writes it except a kernel whose [`Out`] is the very same
-    /// row-major elements (in-place elementwise work).
+    /// For the lifetime `'a`, every element that `shape` and `strides` reach from `ptr` is initialised memory of
+    /// `dtype`, aligned for it, and not written, except by a kernel whose [`Out`] is exactly the same row-major
+    /// elements (elementwise operations in place).
     pub unsafe fn new(ptr: *const u8, dtype: Dtype, shape: &'a [usize], strides: &'a [isize]) -> Self {
         debug_assert_eq!(shape.len(), strides.len());
         Self { ptr, dtype, shape, strides }
@@ -60,7 +60,7 @@ impl<'a> View<'a> {
         self.shape.iter().product()
     }
 
-    /// Whether the elements lie in row-major order without gaps (axes of extent 1 may have any stride).
+    /// Whether the elements are in row-major order without gaps (axes of extent 1 may have any stride).
     pub fn is_row_major(&self) -> bool {
         is_row_major(self.shape, self.strides)
     }
@@ -100,7 +100,7 @@ pub(crate) fn row_major_strides(shape: &[usize]) -> Vec<isize> {
     strides
 }
 
-/// Row-major memory that a kernel fills; for chains also rows with gaps between them.
+/// Row-major memory that a kernel fills. The outputs of programs may have gaps between rows.
 pub struct Out<'a> {
     ptr: *mut u8,
     dtype: Dtype,
@@ -111,8 +111,8 @@ pub struct Out<'a> {
     _memory: PhantomData<&'a mut u8>,
 }
 
-// SAFETY: an output is memory that nobody else uses; sharing it between the threads of one kernel is sound as long
-// as each writes elements of its own, which is the kernels' duty.
+// SAFETY: only the kernel uses the memory of an output. The threads of a kernel may share it, because each writes elements
+// of its own, which the kernels ensure.
 unsafe impl Send for Out<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Out<'_> {}
@@ -122,14 +122,14 @@ impl<'a> Out<'a> {
     ///
     /// # Safety
     /// For the lifetime `'a` the `shape.product()` elements of `dtype` at `ptr` may be written, are aligned,
-    /// and nobody else reads or writes them, except the same kernel through a [`View`] of the very same
-    /// row-major elements (in-place elementwise work). They need not be initialised.
+    /// and only this kernel reads or writes them, perhaps also through a [`View`] of exactly the same row-major elements
+    /// (elementwise operations in place). They need not be initialised.
     pub unsafe fn new(ptr: *mut u8, dtype: Dtype, shape: &'a [usize]) -> Self {
         Self { ptr, dtype, shape, near: false, rows: None, _memory: PhantomData }
     }
 
-    /// Describes memory of rows of `row` elements side by side, each beginning `apart` elements after the one before. Only
-    /// [`Program::run`](crate::program::Program::run) fills such memory, alone or as the last stage of a band.
+    /// Describes rows of `row` contiguous elements, with `apart` elements from the start of one row to the next. Only
+    /// [`Program::run`](crate::program::Program::run) fills such memory, alone or as a stage of a region.
     ///
     /// # Safety
     /// As for [`Out::new`], of the elements of the rows. `row` divides the number of elements and is the product of the
@@ -144,8 +144,8 @@ impl<'a> Out<'a> {
         Self { ptr, dtype, shape, near: false, rows: Some((row, apart)), _memory: PhantomData }
     }
 
-    /// How elements that lie so form rows for [`Out::in_rows`]: elements of a row, and from row to row; `Some(None)` if
-    /// there is one row, and `None` if they lie in another way.
+    /// Rows for [`Out::in_rows`] that elements of these extents and strides form: the elements of a row, and from row to row.
+    /// `Some(None)` if they are one row without gaps, and `None` if they do not form such rows.
     pub fn rows_of(shape: &[usize], strides: &[isize]) -> Option<Option<(usize, usize)>> {
         if shape.contains(&0) {
             return Some(None);
@@ -174,19 +174,19 @@ impl<'a> Out<'a> {
         Self { rows: other.rows, ..self }
     }
 
-    /// Elements from the first to the one with this linear index.
+    /// The offset of the element with this linear index.
     pub(crate) fn offset(&self, linear: usize) -> usize {
         self.rows.map_or(linear, |(row, apart)| linear / row * apart + linear % row)
     }
 
-    /// The same memory, which somebody reads again soon: it should stay in the caches, however large it is.
+    /// The same memory, marked as read again soon: it should stay in the caches, however large it is.
     pub(crate) fn read_soon(self) -> Self {
         Self { near: true, ..self }
     }
 
     #[cfg_attr(
         not(all(target_arch = "x86_64", target_os = "linux")),
-        expect(dead_code, reason = "only machine code asks")
+        expect(dead_code, reason = "only machine code reads it")
     )]
     pub(crate) fn is_read_soon(&self) -> bool {
         self.near

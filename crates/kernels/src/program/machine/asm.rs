@@ -1,8 +1,8 @@
-//! An assembler for the few x86-64 instructions that chains need: AVX-512 arithmetic over registers and memory, and the
+//! An assembler for the few x86-64 instructions that programs need: AVX-512 arithmetic over registers and memory, and the
 //! integer instructions of a loop around it.
 //!
 //! Encodings follow the "Intel 64 and IA-32 Architectures Software Developer's Manual", volume 2. A library that encodes
-//! the whole instruction set takes 40 seconds to build; this is the part of it that is used.
+//! the whole instruction set takes 40 seconds to build; this file has the instructions that are used.
 
 /// A general register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +33,7 @@ pub(super) const R13: Gpr = Gpr(13);
 pub(super) const R14: Gpr = Gpr(14);
 pub(super) const R15: Gpr = Gpr(15);
 
-/// A place in memory: `base + index · 2^scale + disp`, or a constant behind the code.
+/// An address in memory: `base + index · 2^scale + disp`, or that of a constant after the code.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mem {
     At { base: Gpr, index: Option<(Gpr, u8)>, disp: i32 },
@@ -54,7 +54,7 @@ pub(super) enum Operand {
     Spread(Mem),
 }
 
-/// An instruction's opcode: the map, the prefix, whether the wide form is meant, and the byte.
+/// An instruction's opcode: the map, the prefix, the W bit (the form for 64-bit elements), and the byte.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opcode {
     pub(super) map: u8,
@@ -63,20 +63,20 @@ pub(super) struct Opcode {
     pub(super) byte: u8,
 }
 
-/// How many bits of the registers an instruction works on.
+/// The bits of the registers that an instruction uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Width {
     /// 512.
     Whole,
-    /// 128, of which one element counts.
+    /// 128, of which only one element counts.
     Single,
 }
 
-/// A place that a jump may go to.
+/// A target of jumps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Label(usize);
 
-/// When a jump is taken.
+/// The condition of a jump.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(super) enum If {
@@ -85,13 +85,14 @@ pub(super) enum If {
     NotEqual = 0x5,
 }
 
-/// Code in the making.
+/// Code that is being written.
 pub(super) struct Asm {
     pub(super) code: Vec<u8>,
     width: Width,
-    /// 64-bit constants, two equal halves where 32 bits are meant.
+    /// 64-bit constants; one of 32 bits is two equal halves.
     constants: Vec<u64>,
-    /// Where an instruction refers to a constant: the place of its displacement, and the bytes that follow it.
+    /// For each use of a constant: the position of the displacement in the code, the number of instruction bytes that
+    /// follow it, and the constant.
     constant_uses: Vec<(usize, usize, u32)>,
     labels: Vec<usize>,
     jumps: Vec<(usize, Label)>,
@@ -109,7 +110,7 @@ impl Asm {
         }
     }
 
-    /// A constant's place.
+    /// The address of a constant.
     pub(super) fn constant(&mut self, bits: u64) -> Mem {
         let at = self.constants.iter().position(|&c| c == bits).unwrap_or_else(|| {
             self.constants.push(bits);
@@ -132,7 +133,7 @@ impl Asm {
                 self.bytes(&[0; 4]);
             }
             Mem::At { base, index, disp } => {
-                // Short displacements are scaled in vector instructions; only zero is the same in all.
+                // Vector instructions scale short displacements; only zero means the same in all instructions.
                 let mode = if disp == 0 { 0b01 } else { 0b10 };
                 match index {
                     None if base.0 & 7 != 4 => self.code.push(mode << 6 | reg | base.0 & 7),
@@ -147,7 +148,7 @@ impl Asm {
         }
     }
 
-    /// The bits of a memory operand that prefixes hold: of the index and of the base.
+    /// The high bits of a memory operand's index and base, which are encoded in prefixes.
     fn high(mem: Mem) -> (u8, u8) {
         match mem {
             Mem::At { base, index, .. } => (index.map_or(0, |i| i.0.0 >> 3), base.0 >> 3),
@@ -168,7 +169,7 @@ impl Asm {
         ]);
     }
 
-    /// `reg = second op rm`, all in registers; which fields name vectors and which masks is the opcode's matter.
+    /// `reg = second op rm`, all in registers. The opcode decides which fields name vectors and which name masks.
     pub(super) fn vector(
         &mut self,
         op: Opcode,
@@ -183,8 +184,8 @@ impl Asm {
         self.code.extend(tail);
     }
 
-    /// The same with the last operand in memory, of one element for all lanes if `spread`. With a mask, lanes that it
-    /// leaves out are not touched; in a load they are zero.
+    /// As [`Asm::vector`], with the last operand in memory; with `spread`, one element for all lanes. Lanes outside of the mask
+    /// are not stored, and are zero in a load.
     #[expect(clippy::too_many_arguments, reason = "the fields of an instruction")]
     pub(super) fn vector_memory(
         &mut self,
@@ -231,7 +232,7 @@ impl Asm {
         self.integer_memory(0x89, from, to);
     }
 
-    /// Loads a byte, zero above.
+    /// Loads a byte into the lowest byte; the other bytes become zero.
     pub(super) fn load_byte(&mut self, to: Gpr, from: Mem) {
         let (x, b) = Self::high(from);
         self.rex(to.0, x, b);
@@ -271,7 +272,7 @@ impl Asm {
         self.bytes(&value.to_le_bytes());
     }
 
-    /// Clears the low bits that `mask` has not.
+    /// `to &= mask`, with the mask's sign extended.
     pub(super) fn and(&mut self, to: Gpr, mask: i8) {
         self.integer(0x83, to, 4);
         self.code.push(mask as u8);
@@ -310,12 +311,12 @@ impl Asm {
         self.code.push(0x58 | reg.0 & 7);
     }
 
-    /// Ends the use of wide registers, without which what follows may run at half speed.
+    /// Ends the use of wide registers (`vzeroupper`). Without it, later code may run at half speed.
     pub(super) fn end_vectors(&mut self) {
         self.bytes(&[0xc5, 0xf8, 0x77]);
     }
 
-    /// Asks for the line of memory at an address, which need not be there.
+    /// Prefetches the cache line at an address, which may be invalid.
     pub(super) fn prefetch(&mut self, mem: Mem) {
         let (x, b) = Self::high(mem);
         self.rex(0, x, b);
@@ -323,7 +324,7 @@ impl Asm {
         self.memory(1, mem, 0);
     }
 
-    /// Lets nobody see later writes before those that went past the caches.
+    /// Store fence: orders the non-temporal stores before later ones.
     pub(super) fn fence(&mut self) {
         self.bytes(&[0x0f, 0xae, 0xf8]);
     }
@@ -346,7 +347,7 @@ impl Asm {
         Label(self.labels.len() - 1)
     }
 
-    /// Puts a label here.
+    /// Places a label at the current position.
     pub(super) fn here(&mut self, label: Label) {
         self.labels[label.0] = self.code.len();
     }
@@ -357,7 +358,7 @@ impl Asm {
         self.bytes(&[0; 4]);
     }
 
-    /// The code with its constants behind it and all places known.
+    /// The finished code: constants appended, jumps and references to constants resolved.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.code.resize(self.code.len().next_multiple_of(8), 0xcc);
         let start = self.code.len();
@@ -377,7 +378,7 @@ impl Asm {
         self.code
     }
 
-    /// Writes the way from the end of an instruction to its target.
+    /// Writes the distance from the end of an instruction to its target.
     fn relative(&mut self, at: usize, end: usize, target: usize) {
         let way = (target as i64 - end as i64) as i32;
         self.code[at..at + 4].copy_from_slice(&way.to_le_bytes());

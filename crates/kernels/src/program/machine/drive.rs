@@ -1,8 +1,8 @@
-//! Feeds compiled chains: finds the rows that all operands agree on, and hands them over a tile at a time, or all at once
-//! where nothing needs a tile.
+//! Runs compiled programs: finds rows in which every operand is contiguous or repeated, and passes them to the code, a tile
+//! at a time, or all at once if no operand needs a tile.
 
 use super::emit::Entry;
-use super::{Compilable, Kind, Request, is_loadable};
+use super::{Access, Compilable, Request, is_loadable};
 use crate::dtype::Dtype;
 use crate::num::Num;
 use crate::program::scratch::with_tiles;
@@ -13,26 +13,28 @@ use crate::strided::{Axes, Cursor, Out, TILE, View, copy_strided};
 use smallvec::SmallVec;
 use std::ops::Range;
 
-/// Rows shorter than this are copied together to tiles: in a loop of their own most of each register would be empty.
+/// Rows shorter than this are copied to tiles, many rows at a time: a loop over one such row leaves most of a register
+/// unused.
 const SHORT_ROW: usize = 8;
-/// Elements of one row that are worth a tile of its own, when other inputs are copied to tiles.
+/// When some inputs are copied to tiles, rows of at least this length are passed to the code one by one.
 const LONG_ROW: usize = 128;
 
 /// Elements from which on an input is not expected in the second-level cache.
 const FAR: usize = 1 << 19;
-/// Elements of all tiles together.
+/// The most elements of all tiles together.
 const TILES: usize = 4 << 10;
 
-/// The iteration space as all operands see it: axes, innermost first, that no operand can see as one.
+/// The iteration space with axes merged where one stride describes both for every operand. Axes are innermost first.
 struct Space {
     extents: SmallVec<[usize; 6]>,
-    /// For each axis the strides of the operands that do not simply follow the others.
+    /// For each axis, the strides of the irregular operands.
     strides: SmallVec<[isize; 24]>,
-    /// Those operands: inputs, and after them outputs with gaps between rows, which are numbered behind the inputs.
+    /// The operands that are neither row-major nor one element: inputs, then outputs with gaps between rows. Outputs are
+    /// numbered after the inputs.
     irregular: SmallVec<[u32; 8]>,
 }
 
-/// Whether one element stands for all.
+/// Whether one element is repeated for the whole shape.
 fn is_one(x: &View<'_>) -> bool {
     x.strides().iter().zip(x.shape()).all(|(&s, &n)| s == 0 || n == 1)
 }
@@ -53,7 +55,7 @@ impl Space {
             s.extents.push(size);
             return s;
         }
-        // Elements that the axes so far have.
+        // The number of elements of the axes so far.
         let mut inner = 1;
         for (i, &n) in shape.iter().rev().enumerate().filter(|(_, n)| **n != 1) {
             let end = s.strides.len();
@@ -84,14 +86,14 @@ impl Space {
         s
     }
 
-    /// The stride of the `i`-th of the irregular operands along an axis.
+    /// The stride of irregular operand `i` along an axis.
     fn stride(&self, axis: usize, i: usize) -> isize {
         self.strides.get(axis * self.irregular.len() + i).copied().unwrap_or(0)
     }
 }
 
-/// Where a sweep is: the index on each axis, and the offset of each of the irregular inputs. Kept, because the divisions
-/// that find them would take as long as a short row.
+/// The position of a sweep: the index on each axis, and the offset of each irregular operand. It is kept and advanced,
+/// because finding it anew takes divisions that last as long as a short row.
 #[derive(Default)]
 struct Place {
     index: SmallVec<[usize; 6]>,
@@ -130,7 +132,8 @@ impl Place {
     }
 }
 
-/// Runs a chain over the elements of the linear index from `start` to `end`; false if it has to be interpreted.
+/// Runs a program over a range of the linear index; false if it has to be interpreted. `types` are the element types of
+/// the inputs.
 pub(crate) fn run(
     types: &[Dtype],
     program: &Compilable,
@@ -142,11 +145,11 @@ pub(crate) fn run(
     drive(types, program, shape, inputs, outputs, range, None)
 }
 
-/// The same, with one output not stored but added up: its sum goes to an address. False, and nothing is done, if that
-/// cannot be.
+/// As [`run`], but sums one output instead of storing it, and writes the sum to an address. False, and nothing is done, if
+/// this layout or machine has no code for it.
 ///
 /// # Safety
-/// The address can take an element of the output's type.
+/// An element of the output's type can be written to the address.
 pub(crate) unsafe fn run_and_sum(
     types: &[Dtype],
     program: &Compilable,
@@ -176,11 +179,11 @@ fn drive(
     let single = size == 1;
     let space = Space::new(shape, inputs, outputs, size);
     let row = space.extents[0];
-    let mut kinds: SmallVec<[Kind; 16]> = SmallVec::from_elem(Kind::Whole, inputs.len());
+    let mut access: SmallVec<[Access; 16]> = SmallVec::from_elem(Access::Whole, inputs.len());
     let many = space.irregular.len();
-    // Those of them that are inputs.
+    // The number of irregular inputs.
     let strided = space.irregular.iter().filter(|&&k| (k as usize) < inputs.len()).count();
-    // Which of the irregular inputs are copied to tiles.
+    // Which irregular inputs are copied to tiles.
     let mut copied: SmallVec<[bool; 8]> = SmallVec::from_elem(false, many);
     let awkward = |i: usize| {
         let x = space.irregular[i] as usize;
@@ -189,14 +192,14 @@ fn drive(
     let any_awkward = (0..strided).any(awkward);
     let all = many > 0 && (row < SHORT_ROW || any_awkward && row < LONG_ROW);
     if all && strided < many {
-        return false; // tiles have no gaps
+        return false; // tiles have no gaps between rows, as these outputs do
     }
     for i in 0..strided {
         copied[i] = all || awkward(i);
-        kinds[space.irregular[i] as usize] = match space.stride(0, i) {
-            _ if copied[i] => Kind::Whole,
-            0 => Kind::Splat,
-            _ => Kind::Rows,
+        access[space.irregular[i] as usize] = match space.stride(0, i) {
+            _ if copied[i] => Access::Whole,
+            0 => Access::Splat,
+            _ => Access::Rows,
         };
     }
     let by_rows = many > 0 && !all;
@@ -208,13 +211,14 @@ fn drive(
         for (k, x) in inputs.iter().enumerate() {
             let one = is_one(x) && !(x.size() == size && x.is_row_major());
             if one && is_loadable(x.dtype(), lanes) {
-                kinds[k] = Kind::Splat;
+                access[k] = Access::Splat;
             } else if one {
                 splats.push(k as u32);
             }
         }
     }
-    // Whole lines of outputs that are too large to stay in a cache. What is written over an input is in one already.
+    // Outputs that are too large for a cache are written past it, in whole lines. The memory of an output that is also an
+    // input is in a cache already.
     let lines = many == 0 || row.is_multiple_of(64);
     let streams = |o: &Out<'_>| {
         let bytes = o.dtype().size();
@@ -231,7 +235,7 @@ fn drive(
         inputs: types,
         ops: &program.ops,
         outputs: &program.outputs,
-        kinds: &kinds,
+        access: &access,
         lanes,
         single,
         stream,
@@ -240,10 +244,10 @@ fn drive(
     };
     let Some(compiled) = program.variants.get(&request) else { return false };
 
-    // Scratch memory: the chain's tiles, those of copied inputs, and working memory.
+    // Scratch memory: the program's tiles, the tiles of copied inputs, and working memory.
     let copies = copied.iter().filter(|&&c| c).count() + splats.len();
     let tiles = compiled.scratch.len() + copies;
-    // As long as all tiles fit into a part of the first-level cache.
+    // Tiles are as long as a part of the first-level cache allows.
     let limit = TILES.checked_div(tiles).map_or(usize::MAX, |n| (n & !63).clamp(TILE, 4 * TILE));
     let most = if tiles > 0 { (end - start).min(limit) } else { 0 };
     let each = (most * 8).next_multiple_of(64);
@@ -260,12 +264,12 @@ fn drive(
         let mut next_tile = compiled.scratch.len();
         for &k in &splats {
             let x = &inputs[k as usize];
-            // SAFETY: the view's one element can be read; the tile holds `most` elements of any type.
+            // SAFETY: the view's one element can be read; the tile has room for `most` elements of any type.
             unsafe { copy_strided(x.ptr(), 0, x.dtype().size(), tile(next_tile), most) };
             table[k as usize].ptr = tile(next_tile);
             next_tile += 1;
         }
-        // Pushed one by one: what `collect` gives is moved as a whole, room that is not used and all.
+        // Pushed one by one: the result of `collect` would be moved as a whole, with its unused room.
         let mut axes: SmallVec<[Axes; 4]> = SmallVec::new();
         for i in (0..many).filter(|&i| copied[i]) {
             axes.push(Axes::broadcast(&inputs[space.irregular[i] as usize], shape));
@@ -273,16 +277,16 @@ fn drive(
         let mut cursors: SmallVec<[(u32, Cursor<'_>, *mut u8); 4]> = SmallVec::new();
         for (i, axes) in (0..many).filter(|&i| copied[i]).zip(&axes) {
             let x = &inputs[space.irregular[i] as usize];
-            // SAFETY: a view's elements can be read while it lives.
+            // SAFETY: the view's elements can be read during this call.
             let cursor = unsafe { Cursor::new(x.ptr(), x.dtype().size(), axes, start) };
             cursors.push((space.irregular[i], cursor, tile(next_tile)));
             next_tile += 1;
         }
-        // What follows the linear index, and what has rows of its own: entry, address, bytes of an element.
+        // Operands that follow the linear index: entry, address, bytes of an element.
         let mut regular: SmallVec<[(usize, *const u8, usize); 8]> = SmallVec::new();
         let follows = |k: &usize| !space.irregular.contains(&(*k as u32));
         for (k, x) in inputs.iter().enumerate().filter(|(k, _)| follows(k)) {
-            if kinds[k] == Kind::Whole && !single {
+            if access[k] == Access::Whole && !single {
                 if !splats.contains(&(k as u32)) {
                     regular.push((k, x.ptr(), x.dtype().size()));
                 }
@@ -293,7 +297,7 @@ fn drive(
         for (k, o) in (inputs.len()..).zip(outputs).filter(|(k, _)| follows(k)) {
             regular.push((k, o.ptr().cast_const(), o.dtype().size()));
         }
-        // The number of the operand, its entry, its address, bytes of an element.
+        // Operands with rows of their own: number among the irregular ones, entry, address, bytes of an element.
         let mut rows: SmallVec<[(usize, usize, *const u8, isize); 8]> = SmallVec::new();
         for (i, &k) in space.irregular.iter().enumerate().filter(|&(i, _)| !copied[i]) {
             let k = k as usize;
@@ -305,7 +309,7 @@ fn drive(
                 }
             });
         }
-        // A tile function writes rows side by side.
+        // Tile functions write rows without gaps between them.
         let one_row = !cursors.is_empty() || strided < many && compiled.calls;
         let mut sweep = |start: usize, end: usize| {
             let mut at = start;
@@ -313,7 +317,7 @@ fn drive(
             while at < end {
                 let left = end - at;
                 let into = place.index.first().copied().unwrap_or(0);
-                // A tile in one piece, or some rows, or a part of one.
+                // One piece of the linear index, or some rows, or a part of a row.
                 let (mut groups, m, n) = if !by_rows {
                     (1, 1, left.min(limit))
                 } else if into > 0 || left < row || row > limit {
@@ -338,8 +342,8 @@ fn drive(
                     table[k] = Entry { ptr, step, leap: space.stride(2, i) * bytes - step * m as isize };
                 }
                 for (k, cursor, tile) in &mut cursors {
-                    // SAFETY: `n` elements of the shape remain, and the tile, which only this cursor writes, holds as many
-                    // of any type as are run at once.
+                    // SAFETY: `n` elements of the shape remain. Only this cursor writes the tile, which has room for `most`
+                    // elements of any type.
                     table[*k as usize].ptr = unsafe { cursor.tile(*tile, n) }.cast_mut();
                 }
                 if m > 1 {
@@ -347,8 +351,8 @@ fn drive(
                         entry.step = (n * compiled.scratch[i] as usize) as isize;
                     }
                 }
-                // SAFETY: the operands' elements from `at` on, `groups · m · n` of them, in row-major order; outputs are nobody else's
-                // memory (`Out`'s contract), and tiles hold `most` elements.
+                // SAFETY: the operands' elements from `at` on, `groups · m · n` of them, in row-major order. Only this
+                // program uses the outputs (`Out`'s contract), and tiles have room for `most` elements.
                 unsafe { compiled.run(table.as_ptr(), groups, m, n, area) };
                 at += groups * m * n;
                 if groups > 1 {
@@ -375,7 +379,7 @@ fn drive(
     true
 }
 
-/// Adds up what `sweep` leaves in the accumulators, block by block.
+/// Sums the accumulators that `sweep` fills, block by block.
 ///
 /// # Safety
 /// There are accumulators at `sums`, and `to` can be written.
@@ -387,7 +391,7 @@ unsafe fn add_up<T: Num>(
     sweep: &mut dyn FnMut(usize, usize),
 ) {
     let sum = sum_of_blocks::<T>(start, end - start, &mut |from, len| {
-        // SAFETY: the caller's contract; zeros are numbers.
+        // SAFETY: the caller's contract; all-zero bytes are valid numbers.
         unsafe {
             std::ptr::write_bytes(sums, 0, LANES * size_of::<T>());
             sweep(from, from + len);

@@ -1,9 +1,9 @@
-//! From a chain to machine code.
+//! From a program to machine code.
 //!
-//! The operations that have a [`Code`](crate::program::Code) are grouped into segments: loops that hold every value in a
-//! register. All others stay calls of their tile functions, between the segments; what crosses from one to the other lies
-//! in a tile of scratch memory. One call of the code runs `m` rows of `n` elements, where a row is the longest run of
-//! elements that every input has side by side, or repeats.
+//! The operations that have a [`Code`](crate::program::Code) are grouped into segments: loops that keep every value in a
+//! register. Other operations are calls of their tile functions, between the segments; values that cross from one group to
+//! another are stored in tiles of scratch memory. One call of the code runs `m` rows of `n` elements. A row is the longest
+//! run of elements that is contiguous, or one repeated element, for every input.
 
 use super::Request;
 use super::asm::*;
@@ -13,29 +13,28 @@ use super::segment::{Segment, Value};
 use crate::program::TileFn;
 use crate::simd::{Tile1, Tile2, Tile3};
 
-/// A chain that was compiled for one kind of operands.
+/// The code of one variant of a program.
 pub(super) struct Compiled {
     code: Placed,
-    /// Tiles of scratch memory, with the bytes of their elements.
+    /// The scratch tiles: for each, the bytes of an element.
     pub(super) scratch: Box<[u8]>,
-    /// Bytes of working memory beside them.
+    /// Bytes of working memory besides the tiles.
     pub(super) area: usize,
-    /// Where that has the accumulators of a sum.
+    /// The offset of a sum's accumulators in the working memory.
     pub(super) sums_at: usize,
-    /// Whether it is one loop, so that one call can run several groups of rows.
+    /// Whether the code is a single loop, so that one call can run several groups of rows.
     pub(super) one_loop: bool,
-    /// Whether it calls tile functions.
+    /// Whether the code calls tile functions.
     pub(super) calls: bool,
 }
 
-/// What an operand is: where it begins, how far its next row is, and how much further the first row of the next group, in
-/// bytes.
+/// An operand's address, and its distances between rows and between groups of rows, in bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     pub(super) ptr: *mut u8,
     pub(super) step: isize,
-    /// From where a row after the group's last would be.
+    /// The distance from one row after a group's last row to the first row of the next group.
     pub(super) leap: isize,
 }
 
@@ -46,7 +45,7 @@ impl Compiled {
     ///
     /// # Safety
     /// The table has an entry for each input, output and scratch tile, whose elements can be read and written; `area` has
-    /// as many bytes as were asked for, aligned to 64.
+    /// [`Compiled::area`] bytes, aligned to 64.
     pub(super) unsafe fn run(&self, table: *const Entry, groups: usize, m: usize, n: usize, area: *mut u8) {
         type Entrance = unsafe extern "sysv64" fn(*const Entry, usize, usize, *mut u8, usize);
         debug_assert!(groups == 1 || self.one_loop);
@@ -58,14 +57,14 @@ impl Compiled {
     }
 }
 
-// What tile functions are called through: their own calling convention is the compiler's affair.
+// The code calls tile functions through these, because the calling convention of Rust functions is not specified.
 
 unsafe extern "sysv64" fn call1(f: *const (), x: *const u8, out: *mut u8, n: usize) {
-    // SAFETY: the generated code passes a tile function of this type with operands as it takes them.
+    // SAFETY: the generated code passes a tile function of this type, and operands that fulfil its contract.
     unsafe { std::mem::transmute::<*const (), Tile1>(f)(x, out, n) }
 }
 unsafe extern "sysv64" fn call2(f: *const (), a: *const u8, b: *const u8, out: *mut u8, n: usize) {
-    // SAFETY: the generated code passes a tile function of this type with operands as it takes them.
+    // SAFETY: the generated code passes a tile function of this type, and operands that fulfil its contract.
     unsafe { std::mem::transmute::<*const (), Tile2>(f)(a, b, out, n) }
 }
 unsafe extern "sysv64" fn call3(
@@ -76,7 +75,7 @@ unsafe extern "sysv64" fn call3(
     out: *mut u8,
     n: usize,
 ) {
-    // SAFETY: the generated code passes a tile function of this type with operands as it takes them.
+    // SAFETY: the generated code passes a tile function of this type, and operands that fulfil its contract.
     unsafe { std::mem::transmute::<*const (), Tile3>(f)(a, b, c, out, n) }
 }
 
@@ -84,9 +83,9 @@ pub(super) const TABLE: Gpr = RBX;
 pub(super) const AREA: Gpr = RBP;
 pub(super) const ROWS: Gpr = R12;
 pub(super) const COUNT: Gpr = R13;
-/// Kept from call to call, so that loops may use them as well.
+/// The registers that a function has to preserve. They keep their values across calls of tile functions.
 const SAVED: [Gpr; 6] = [RBX, RBP, R12, R13, R14, R15];
-/// Where the working memory holds `m · n`, and where the pointers of a segment begin.
+/// Offsets in the working memory: of `m · n`, of the number of groups, and of a segment's pointers.
 const PRODUCT: i32 = 0;
 pub(super) const GROUPS: i32 = 8;
 pub(super) const WORKING: usize = 16;
@@ -109,7 +108,7 @@ pub(super) fn leap(p: u32) -> Mem {
     Mem::at(TABLE, p as i32 * ENTRY + 16)
 }
 
-/// Compiles a chain; `None` if it cannot be, or if there is no memory for code.
+/// Compiles a program; `None` if that is not possible, or if there is no memory for code.
 pub(super) fn compile(request: &Request<'_>) -> Option<Compiled> {
     let schedule = Schedule::new(request)?;
     let width = if request.single { Width::Single } else { Width::Whole };
@@ -138,13 +137,13 @@ pub(super) struct Emitter<'a> {
     pub(super) asm: Asm,
     pub(super) request: &'a Request<'a>,
     pub(super) schedule: &'a Schedule,
-    /// Where each register of the program is, as far as the present segment knows.
+    /// The location of each register of the program during the current segment.
     pub(super) values: Vec<Value>,
-    /// Whether code was written that asks for the next elements of an input.
+    /// For each input, whether code that prefetches it is written.
     pub(super) prefetched: Vec<bool>,
-    /// Where the working memory has accumulators.
+    /// The offset of the accumulators in the working memory.
     pub(super) sums_at: usize,
-    /// Where the working memory has slots for registers, and how many.
+    /// The offset of the slots for spilled registers in the working memory, and the number of slots.
     pub(super) slots_at: usize,
     pub(super) slots: usize,
 }
@@ -152,7 +151,7 @@ pub(super) struct Emitter<'a> {
 impl Emitter<'_> {
     fn function(&mut self) {
         SAVED.iter().for_each(|&r| self.asm.push(r));
-        self.asm.add(RSP, -8); // calls find the stack aligned
+        self.asm.add(RSP, -8); // so that the stack is aligned at calls
         self.asm.copy(TABLE, RDI);
         self.asm.copy(AREA, RCX);
         self.asm.copy(ROWS, RSI);

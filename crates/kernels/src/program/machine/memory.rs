@@ -1,7 +1,7 @@
-//! Memory that code runs in.
+//! Memory for machine code.
 //!
-//! The same pages are mapped twice, once to write and once to run: no page is ever both, and adding code to a page needs
-//! no call of the system. Where the system gives no such memory, chains are interpreted.
+//! The same pages are mapped twice, once writable and once executable. No mapping is both, and adding code to a page needs no
+//! system call. If the system refuses such memory, programs are interpreted.
 
 use crate::memory::linux::{mmap, munmap};
 use std::ffi::{c_char, c_int, c_long, c_uint};
@@ -24,20 +24,20 @@ const EXECUTE: c_int = 4;
 const SHARED: c_int = 1;
 const CLOSE_ON_EXEC: c_uint = 1;
 
-/// Pages, seen twice.
+/// Pages that are mapped twice.
 struct Chunk {
     write: *mut u8,
     run: *mut u8,
     bytes: usize,
 }
-// SAFETY: addresses of memory that the chunk owns; who writes where is up to `place`.
+// SAFETY: addresses of memory that the chunk owns; `place` says which bytes it writes.
 unsafe impl Send for Chunk {}
 // SAFETY: as above.
 unsafe impl Sync for Chunk {}
 
 impl Chunk {
     fn new(bytes: usize) -> Option<Self> {
-        // SAFETY: fresh memory of our own, anywhere; every call's failure is looked at.
+        // SAFETY: new mappings at addresses that the system chooses; the result of every call is checked.
         unsafe {
             let fd = memfd_create(c"covector".as_ptr(), CLOSE_ON_EXEC);
             if fd < 0 {
@@ -68,7 +68,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        // SAFETY: mapped in `new`; whoever has code in it holds the chunk.
+        // SAFETY: mapped in `new`; every `Code` in the chunk holds a reference to it.
         unsafe {
             munmap(self.write.cast(), self.bytes);
             munmap(self.run.cast(), self.bytes);
@@ -76,13 +76,13 @@ impl Drop for Chunk {
     }
 }
 
-/// Code that can run.
+/// Executable code.
 pub(super) struct Code {
     start: *const u8,
     #[expect(dead_code, reason = "held for its drop, which unmaps the code")]
     chunk: Arc<Chunk>,
 }
-// SAFETY: code is only read and run.
+// SAFETY: code is only read and executed.
 unsafe impl Send for Code {}
 // SAFETY: as above.
 unsafe impl Sync for Code {}
@@ -91,13 +91,13 @@ unsafe impl Sync for Code {}
 struct Filling {
     chunk: Arc<Chunk>,
     used: usize,
-    /// The process that fills it: after a fork the other one has the same pages.
+    /// The process that fills it: after a fork, parent and child share the pages.
     process: u32,
 }
 
 static FILLING: Mutex<Option<Filling>> = Mutex::new(None);
 
-/// Puts code where it can run; `None` if the system gives no memory for it.
+/// Copies code to executable memory; `None` if the system gives no memory for it.
 pub(super) fn place(code: &[u8]) -> Option<Code> {
     let mut filling = FILLING.lock().unwrap_or_else(|e| e.into_inner());
     let process = std::process::id();
@@ -106,7 +106,7 @@ pub(super) fn place(code: &[u8]) -> Option<Code> {
         *filling = Some(Filling { chunk, used: 0, process });
     }
     let Filling { chunk, used, .. } = filling.as_mut()?;
-    // SAFETY: the bytes from `used` on lie in the chunk and nobody runs them yet.
+    // SAFETY: the bytes from `used` on are in the chunk, and no code there is in use yet.
     unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), chunk.write.add(*used), code.len()) };
     let start = chunk.run.wrapping_add(*used).cast_const();
     *used = (*used + code.len()).next_multiple_of(ALIGN).min(chunk.bytes);

@@ -1,13 +1,13 @@
-//! Chains as machine code, on x86-64 processors with AVX-512 under Linux.
+//! Programs as machine code, on x86-64 processors with AVX-512 under Linux.
 //!
-//! The interpreter of [`fused`](crate::program) writes every intermediate value to a tile and reads it back: for additions
-//! and multiplications that is most of the time. A chain that runs often, or over many elements, is compiled here in some
-//! microseconds; its values stay in registers, and inputs that broadcast are read where they are. Operations with
-//! functions of many instructions (`exp`, `tanh`, …) stay calls of the same tile functions, so that nothing is written
-//! twice and the results are, bit for bit, the interpreter's.
+//! The interpreter of [`program`](crate::program) writes every intermediate value to a tile and reads it back, which takes
+//! most of the time of additions and multiplications. A program that runs often, or over many elements, is compiled here
+//! in some microseconds. Its values stay in registers, and inputs that broadcast are read in place. Operations of many
+//! instructions (`exp`, `tanh`, …) remain calls of the same tile functions: no function is written twice, and the results
+//! are those of the interpreter, bit for bit.
 //!
-//! `asm` encodes instructions, `memory` holds code, `schedule` orders a chain's operations, `segment` writes loops, `emit`
-//! the code around them, and `drive` feeds it with rows.
+//! `asm` encodes instructions, `memory` holds code, `schedule` orders a program's operations, `segment` writes loops,
+//! `emit` writes the code around them, and `drive` runs the code over rows.
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
@@ -47,37 +47,37 @@ impl Compilable {
     }
 }
 
-/// How an input lies, for each row.
+/// The layout of an input within the rows of the iteration space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-enum Kind {
-    /// Side by side over all rows.
+enum Access {
+    /// Contiguous over all rows.
     Whole,
-    /// Side by side within a row.
+    /// Contiguous within a row.
     Rows,
-    /// One element for the row.
+    /// One element for the whole row.
     Splat,
 }
 
-/// What is to be compiled.
+/// A program to compile, and the layouts and choices that its code is for.
 struct Request<'a> {
     inputs: &'a [Dtype],
     ops: &'a [Op],
     outputs: &'a [Reg],
-    kinds: &'a [Kind],
-    /// The type that segments compute in.
+    access: &'a [Access],
+    /// The element type that segments compute in.
     lanes: Dtype,
-    /// Whether there is one element only.
+    /// Whether the iteration space has only one element.
     single: bool,
-    /// Which of the first 64 outputs are written past the caches.
+    /// Bit `i`: whether output `i` (of the first 64) is written past the caches.
     stream: u64,
-    /// Whether inputs are probably not in a cache.
+    /// Whether inputs are probably not in a cache, and are prefetched.
     far: bool,
-    /// An output that is added up instead of stored.
+    /// The output that is summed instead of stored, if any.
     sum: Option<usize>,
 }
 
 impl Request<'_> {
-    /// The register that an operation makes.
+    /// The register of an operation's result.
     fn reg(&self, op: u32) -> Reg {
         (self.inputs.len() + op as usize) as Reg
     }
@@ -94,7 +94,7 @@ impl Request<'_> {
         is_loadable(self.dtype(x), self.lanes)
     }
 
-    /// Whether an entry of the table is written past the caches.
+    /// Whether a table entry is an output that is written past the caches.
     fn is_streamed(&self, entry: u32) -> bool {
         let output = (entry as usize).checked_sub(self.inputs.len());
         output.is_some_and(|o| o < self.outputs.len().min(64) && self.stream >> o & 1 == 1)
@@ -108,17 +108,17 @@ fn dtype_of(inputs: &[Dtype], ops: &[Op], x: Reg) -> Dtype {
     }
 }
 
-/// Whether a segment can hold values of a type: numbers of the lanes' width, and truth values.
+/// Whether values of a type fit the registers of a segment: numbers of the lanes' width, and truth values.
 fn is_loadable(dtype: Dtype, lanes: Dtype) -> bool {
     dtype == lanes || dtype == Dtype::Bool || dtype == integer(lanes)
 }
 
-/// The integers of the lanes' width, which can be compared and chosen.
+/// The integer type of the lanes' width, which can be compared and selected.
 fn integer(lanes: Dtype) -> Dtype {
     if lanes == Dtype::F64 { Dtype::I64 } else { Dtype::I32 }
 }
 
-/// Whether an operation can be an instruction of a segment that computes in `lanes`.
+/// Whether an operation can be part of a segment that computes in `lanes`.
 fn is_simple(op: &Op, lanes: Dtype, dtype: impl Fn(Reg) -> Dtype) -> bool {
     let Some(code) = op.code else { return false };
     let x = op.operands();
@@ -132,8 +132,8 @@ fn is_simple(op: &Op, lanes: Dtype, dtype: impl Fn(Reg) -> Dtype) -> bool {
     }
 }
 
-/// The type that a chain's segments compute in: of the two that there are, the one more operations have; `None` if there
-/// is nothing that could be a segment.
+/// The element type that a program's segments compute in: `float32` or `float64`, whichever more operations have; `None` if
+/// no operation can be part of a segment.
 fn lanes(inputs: &[Dtype], ops: &[Op]) -> Option<Dtype> {
     let count = |lanes| ops.iter().filter(|op| is_simple(op, lanes, |x| dtype_of(inputs, ops, x))).count();
     let (single, double) = (count(Dtype::F32), count(Dtype::F64));
@@ -144,35 +144,36 @@ fn lanes(inputs: &[Dtype], ops: &[Op]) -> Option<Dtype> {
     }
 }
 
-/// A chain compiled for one kind of operands, and the next kind.
+/// A program compiled for one set of layouts and choices, and the next such variant.
 struct Variant {
-    kinds: Box<[Kind]>,
+    access: Box<[Access]>,
     single: bool,
     stream: u64,
     far: bool,
     sum: Option<usize>,
-    /// `None` if it could not be compiled.
+    /// `None` if it cannot be compiled.
     compiled: Option<emit::Compiled>,
     next: OnceLock<Box<Variant>>,
 }
 
-/// What a chain was compiled to so far.
+/// The variants of a program that are compiled so far.
 #[derive(Default)]
 struct Variants {
     first: OnceLock<Box<Variant>>,
-    /// How much it ran, in elements.
+    /// The number of elements that the program has run over.
     ran: AtomicU32,
 }
 
-/// Kinds of operands that one chain is compiled for; more are interpreted.
+/// The most variants of one program; further ones are interpreted.
 const MOST_VARIANTS: usize = 8;
-/// A chain is compiled when it has run over so many elements, or so often. Until then the interpreter is as fast as
-/// compiling would be.
+/// A program is compiled after it has run over this number of elements. Before that, interpreting takes less time than
+/// compiling.
 const WORTH_COMPILING: u32 = 1 << 13;
+/// Each run counts at least as this number of elements.
 const WORTH_A_RUN: u32 = WORTH_COMPILING / 2;
 
 impl Variants {
-    /// Counts a run; whether compiled code should be used.
+    /// Counts a run and returns whether compiled code should be used.
     fn is_worth_it(&self, elements: usize) -> bool {
         match machine_code() {
             MachineCode::Never => return false,
@@ -188,19 +189,19 @@ impl Variants {
         ran.saturating_add(more) > WORTH_COMPILING
     }
 
-    /// Has the next run use compiled code, however short.
+    /// Makes the next run use compiled code, for any number of elements.
     #[cfg(test)]
     fn use_at_once(&self) {
         self.ran.store(WORTH_COMPILING, Relaxed);
     }
 
-    /// The code for this kind of operands.
+    /// The code for a request, compiled if it is new; `None` if it has to be interpreted.
     fn get(&self, request: &Request<'_>) -> Option<&emit::Compiled> {
         let mut cell = &self.first;
         for _ in 0..MOST_VARIANTS {
             let variant = cell.get_or_init(|| {
                 Box::new(Variant {
-                    kinds: request.kinds.into(),
+                    access: request.access.into(),
                     single: request.single,
                     stream: request.stream,
                     far: request.far,
@@ -211,7 +212,7 @@ impl Variants {
             });
             let same = (variant.single, variant.stream, variant.far, variant.sum)
                 == (request.single, request.stream, request.far, request.sum);
-            if same && variant.kinds[..] == *request.kinds {
+            if same && variant.access[..] == *request.access {
                 return variant.compiled.as_ref();
             }
             cell = &variant.next;

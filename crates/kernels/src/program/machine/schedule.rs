@@ -1,43 +1,43 @@
-//! The order of a chain's operations in machine code: what runs in one loop, what is called between loops, and where
-//! values that cross from one to the other are kept.
+//! The order of a program's operations in machine code: the operations of each loop, the calls between loops, and the tiles
+//! of values that cross from one to the other.
 
-use super::{Kind, Request};
+use super::{Access, Request};
 use crate::program::Reg;
 
 /// Operations that run together.
 pub(super) enum Group {
-    /// One loop, every value in a register. `copies` are inputs that a later call needs side by side, with the table's
-    /// entry of the tile they go to.
+    /// One loop, with every value in a register. `copies` are inputs that a later call needs contiguous, with the table
+    /// entries of their tiles.
     Segment { ops: Vec<u32>, copies: Vec<(Reg, u32)> },
-    /// A tile function.
+    /// A call of a tile function.
     Call(u32),
 }
 
 pub(super) struct Schedule {
     pub(super) groups: Vec<Group>,
-    /// The table's entry of each register of the program; `NOWHERE` if it only lives inside a segment.
+    /// The table entry of each register of the program; `NOWHERE` if only one segment uses it.
     pub(super) place: Vec<u32>,
-    /// The entry of an input's copy, for those that have one.
+    /// The table entry of each input's copy; `NOWHERE` if it has none.
     copies: Vec<u32>,
-    /// Tiles of scratch memory, with the bytes of their elements: rows in them have no gaps.
+    /// The scratch tiles: for each, the bytes of an element. Their rows have no gaps.
     pub(super) scratch: Vec<u8>,
 }
 
 pub(super) const NOWHERE: u32 = u32::MAX;
 
 impl Schedule {
-    /// `None` if a call would need an input that can be neither passed nor copied.
+    /// The schedule of a program; `None` if a call needs an input that can be neither passed nor copied.
     pub(super) fn new(r: &Request<'_>) -> Option<Self> {
         let inputs = r.inputs.len();
         let stage = stages(r);
         let mut order: Vec<u32> = (0..r.ops.len() as u32).filter(|&k| stage[k as usize] != NOWHERE).collect();
         order.sort_by_key(|&k| stage[k as usize]);
-        // Inputs that calls take and that are not side by side.
+        // Inputs that calls read and that are not contiguous over all rows.
         let mut copies: Vec<(Reg, u32)> = Vec::new();
         for &k in order.iter().filter(|&&k| !r.is_simple(k)) {
             for &x in r.ops[k as usize].operands() {
                 if (x as usize) < inputs
-                    && r.kinds[x as usize] != Kind::Whole
+                    && r.access[x as usize] != Access::Whole
                     && !copies.iter().any(|c| c.0 == x)
                 {
                     if !r.is_loadable(x) {
@@ -73,8 +73,8 @@ impl Schedule {
         schedule.can_sum(r).then_some(schedule)
     }
 
-    /// Whether the output that is to be added up, if there is one, is made in a segment and read by no other group: it is
-    /// nowhere in memory.
+    /// Whether the output that is summed, if there is one, is computed in a segment and read by no other group. Such an output
+    /// is not stored, so no other group could read it.
     fn can_sum(&self, r: &Request<'_>) -> bool {
         let Some(x) = r.sum.map(|o| r.outputs[o]) else { return true };
         let op = x - r.inputs.len() as u32;
@@ -88,7 +88,7 @@ impl Schedule {
             })
     }
 
-    /// Where a register's elements lie side by side.
+    /// The table entry at which a register's elements are contiguous.
     pub(super) fn contiguous(&self, x: Reg) -> u32 {
         match self.copies.get(x as usize) {
             Some(&copy) if copy != NOWHERE => copy,
@@ -104,7 +104,7 @@ impl Schedule {
         for (k, &x) in r.outputs.iter().enumerate() {
             self.place[x as usize] = (inputs + k) as u32;
         }
-        // The groups that make and last use each register.
+        // For each register, the group that computes it and the last group that reads it.
         let mut made = vec![NOWHERE; self.place.len()];
         let mut last = vec![0u32; self.place.len()];
         for (g, group) in self.groups.iter().enumerate() {
@@ -158,7 +158,7 @@ impl Schedule {
 }
 
 impl Group {
-    /// The table's entries that a segment touches.
+    /// The table entries that a segment reads or writes.
     pub(super) fn pointers(&self, schedule: &Schedule, r: &Request<'_>) -> Vec<u32> {
         let Group::Segment { ops, copies } = self else { return Vec::new() };
         let mut found = Vec::new();
@@ -181,10 +181,10 @@ impl Group {
     }
 }
 
-/// The stage of each operation: segments have even numbers, calls odd ones; `NOWHERE` for what nobody needs.
+/// The stage of each operation: segments have even numbers, calls odd ones; `NOWHERE` for results without readers.
 ///
-/// An operation runs as early as its operands allow, except that what is made from inputs alone waits for its first
-/// user: inputs can be read again for nothing, values that wait take a tile.
+/// An operation runs as early as its operands allow. Only an operation on inputs alone waits for its first reader: inputs
+/// can be read again without cost, while a value that is computed early takes a tile.
 fn stages(r: &Request<'_>) -> Vec<u32> {
     let inputs = r.inputs.len();
     let count = r.ops.len();
@@ -204,7 +204,7 @@ fn stages(r: &Request<'_>) -> Vec<u32> {
         }
     }
     let mut early = vec![0u32; count];
-    // Whether an operation and all before it are made from inputs alone, and for one user each.
+    // Whether an operation depends on inputs alone, and it and its predecessors have one reader each.
     let mut movable = vec![false; count];
     for k in 0..count {
         let simple = r.is_simple(k as u32);

@@ -1,9 +1,9 @@
 //! One loop of machine code: loads, operations and stores of a group, with registers assigned as it is written.
 //!
-//! Values are straight-line and their uses known, so whoever is needed last leaves when registers run out (Belady's rule);
-//! what is in memory anyway leaves for nothing.
+//! The code is straight-line and all uses are known, so when registers run out, the value with the latest next use is spilled
+//! (Belady's rule). A value that is in memory already need not be stored again.
 
-use super::Kind;
+use super::Access;
 use super::asm::*;
 use super::emit::{AREA, COUNT, Emitter, GROUPS, ROWS, WORKING, leap, pointer, step};
 use super::schedule::NOWHERE;
@@ -13,30 +13,30 @@ use crate::reduce::LANES;
 
 const INDEX: Gpr = R14;
 const LEFT: Gpr = R15;
-/// The elements that whole vectors cover.
+/// The number of elements that whole vectors cover.
 const LIMIT: Gpr = RCX;
-/// What pointers are kept in; more go through `RAX`.
+/// Registers that hold pointers; further pointers are loaded into `RAX`.
 const POINTERS: [Gpr; 7] = [RDX, RSI, RDI, R8, R9, R10, R11];
-/// The last vector's elements, and a choice.
+/// The masks of the last vector's elements, and of the lanes that a comparison or choice selects.
 const TAIL: Mask = Mask(1);
 const CHOSEN: Mask = Mask(2);
-/// Registers that inputs of one element a row may take.
+/// The most registers for inputs of one element a row.
 const MOST_SPREAD: usize = 13;
 const REGISTERS: u8 = 32;
-/// Bytes from what is read to what is asked for.
+/// Bytes from an address that is read to the one that is prefetched.
 const AHEAD: i32 = 4096;
 const NEVER: u32 = u32::MAX;
 
 /// A register of the program during a segment.
 #[derive(Clone, Copy)]
 pub(super) struct Value {
-    /// Where it is.
+    /// The processor's register that holds it.
     at: Option<Zmm>,
     /// The slot it was spilled to.
     slot: Option<usize>,
-    /// The operation that needs it next.
+    /// The operation that reads it next.
     next: u32,
-    /// Whether memory has it: it is an input, or comes from before, or was stored.
+    /// Whether it is in memory: an input, a value of an earlier group, or a stored result.
     stored: bool,
 }
 
@@ -55,18 +55,18 @@ pub(super) struct Segment<'e, 'a> {
     e: &'e mut Emitter<'a>,
     ops: &'e [u32],
     copies: &'e [(Reg, u32)],
-    /// Entries of the table that are used.
+    /// The table entries that the segment uses.
     pointers: Vec<u32>,
-    /// Inputs of one element a row, with the registers they stay in.
+    /// Inputs of one element a row, with the registers that keep them for the whole loop.
     spread: Vec<(Reg, Zmm)>,
-    /// The next use of each operand after each operation, three to an operation.
+    /// The next use of each operand after each operation, three entries an operation.
     after: Vec<u32>,
     free: Vec<Zmm>,
     resident: Vec<Reg>,
     slots: usize,
-    /// Whether the vector is the last of a row, and not whole.
+    /// Whether the code is for the last vector of a row, which is not whole.
     tail: bool,
-    /// Elements of eight bytes.
+    /// Whether elements have eight bytes.
     double: bool,
 }
 
@@ -106,7 +106,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         let request = self.e.request;
         let mut next = REGISTERS;
         for &x in self.ops.iter().flat_map(|&k| request.ops[k as usize].operands()) {
-            let spread = request.kinds.get(x as usize) == Some(&Kind::Splat);
+            let spread = request.access.get(x as usize) == Some(&Access::Splat);
             if spread && self.spread.len() < MOST_SPREAD && !self.spread.iter().any(|s| s.0 == x) {
                 next -= 1;
                 self.spread.push((x, Zmm(next)));
@@ -176,7 +176,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         asm.jump_if(If::NotEqual, group);
     }
 
-    /// Moves all pointers on by what the table says.
+    /// Advances all pointers by the table's steps or leaps.
     fn advance(&mut self, by: fn(u32) -> Mem) {
         let asm = &mut self.e.asm;
         for (i, &p) in self.pointers.iter().enumerate() {
@@ -198,7 +198,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         self.free = (0..first_spread).rev().map(Zmm).collect();
         self.resident.clear();
         self.slots = 0;
-        // From the end: who needs what next.
+        // The next use of each value, found from the end.
         for (i, &k) in self.ops.iter().enumerate().rev() {
             let own = request.reg(k) as usize;
             let value = &mut self.e.values[own];
@@ -209,7 +209,7 @@ impl<'e, 'a> Segment<'e, 'a> {
             }
             operands.iter().for_each(|&x| self.e.values[x as usize].next = i as u32);
         }
-        // What comes from before is in memory: what the loop above has not met as a result of its own.
+        // Inputs and values of earlier groups are in memory.
         let mut outside: Vec<Reg> = Vec::new();
         for &x in self.ops.iter().flat_map(|&k| request.ops[k as usize].operands()) {
             outside.push(x);
@@ -263,7 +263,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         self.e.slots = self.e.slots.max(self.slots);
     }
 
-    /// Gives a register back, unless the value keeps it for the whole loop.
+    /// Frees a value's register, unless the value keeps it for the whole loop.
     fn release(&mut self, x: Reg) {
         if self.spread.iter().any(|s| s.0 == x) {
             return;
@@ -274,7 +274,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         }
     }
 
-    /// A register for a new value; `pinned` values stay where they are.
+    /// A register for a new value; `pinned` values are not spilled.
     fn register(&mut self, pinned: &[Reg]) -> Zmm {
         if let Some(at) = self.free.pop() {
             return at;
@@ -298,7 +298,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         Mem::at(AREA, (self.e.slots_at + slot * 64) as i32)
     }
 
-    /// Brings a value into a register.
+    /// The register of a value, loaded if it is not in one.
     fn fetch(&mut self, x: Reg, pinned: &[Reg]) -> Zmm {
         if let Some(at) = self.e.values[x as usize].at {
             return at;
@@ -316,20 +316,22 @@ impl<'e, 'a> Segment<'e, 'a> {
         to
     }
 
-    /// Loads and stores of whole registers.
+    /// The opcodes of loads and stores of whole registers.
     fn moves(&self) -> (Opcode, Opcode) {
         (opcode(1, 0, false, 0x10), opcode(1, 0, false, 0x11))
     }
 
-    /// The address of the present elements of an entry, of `1 << scale` bytes each; of its one element if `scale` is
-    /// `None`.
+    /// The address of an entry's current elements, of `1 << scale` bytes each; that of its one element if `scale` is `None`.
     fn address(&mut self, entry: u32, scale: Option<u8>) -> Mem {
         let asm = &mut self.e.asm;
         if self.e.request.single {
             asm.load(RAX, pointer(entry));
             return Mem::at(RAX, 0);
         }
-        let i = self.pointers.binary_search(&entry).expect("listed beforehand");
+        let i = self
+            .pointers
+            .binary_search(&entry)
+            .expect("pointers of the segment are listed before it is written");
         let base = POINTERS.get(i).copied().unwrap_or_else(|| {
             asm.load(RAX, working(i));
             RAX
@@ -341,11 +343,11 @@ impl<'e, 'a> Segment<'e, 'a> {
         self.e.request.dtype(x) == Dtype::Bool
     }
 
-    /// Loads a value from its place in memory. Of truth values only the lanes' highest bits count.
+    /// Loads a value from memory. Of truth values only the lanes' highest bits count.
     fn load(&mut self, x: Reg, to: Zmm) {
         let (double, single, boolean) = (self.double, self.single(), self.is_bool(x));
         let entry = self.e.schedule.place[x as usize];
-        let spread = !single && self.e.request.kinds.get(x as usize) == Some(&Kind::Splat);
+        let spread = !single && self.e.request.access.get(x as usize) == Some(&Access::Splat);
         let size = if boolean { 0 } else { 2 + u8::from(double) };
         let from = self.address(entry, (!spread).then_some(size));
         if self.e.request.far && !self.tail && !spread && !boolean {
@@ -355,7 +357,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         let tail = (self.tail && !spread).then_some((TAIL, true));
         if boolean && (spread || single) {
             asm.load_byte(RAX, from);
-            // From a general register to all lanes, or to the lowest.
+            // From a general register to all lanes, or to the lowest lane.
             let op = if single { opcode(1, 1, double, 0x6e) } else { opcode(2, 1, double, 0x7c) };
             asm.vector(op, to.0, 0, RAX.0, None, None);
         } else if boolean {
@@ -371,8 +373,8 @@ impl<'e, 'a> Segment<'e, 'a> {
         }
     }
 
-    /// Asks for what the next tile will read of an input, the first time that this tile reads it. The processor's own
-    /// look ahead ends with a page, and a tile is about one.
+    /// Prefetches the part of an input that the next tile reads, when this tile first reads the input. The processor's own
+    /// prefetcher stops at the end of a page, and a tile is about one page.
     fn prefetch(&mut self, x: Reg, at: Mem) {
         if let Some(asked) = self.e.prefetched.get_mut(x as usize)
             && !std::mem::replace(asked, true)
@@ -382,7 +384,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         }
     }
 
-    /// Loads one element: for all lanes, or where only one counts for that.
+    /// The opcode that loads one element: for all lanes, or for the lowest if only one element counts.
     fn load_one(&self) -> Opcode {
         let d = u8::from(self.double);
         if self.single() { opcode(1, 2 + d, self.double, 0x10) } else { opcode(2, 1, self.double, 0x18 + d) }
@@ -434,7 +436,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         r.sum.is_some_and(|o| r.inputs.len() + o == entry as usize)
     }
 
-    /// Adds a register to the accumulators of the sum; which of them is the elements' place in their block.
+    /// Adds a register to the accumulators of the sum. The accumulators are chosen by the elements' position in their block.
     fn add_up(&mut self, from: Zmm, x: Reg) {
         let double = self.double;
         let sum = self.register(&[x]);
@@ -447,7 +449,7 @@ impl<'e, 'a> Segment<'e, 'a> {
         let float = |byte| opcode(1, u8::from(double), double, byte);
         let tail = self.tail.then_some((TAIL, false));
         if self.tail {
-            // What is not there must not be added.
+            // Lanes beyond the last element must not be added.
             asm.vector_memory(float(0x10), sum.0, 0, at, false, None, None);
         }
         asm.vector_memory(float(0x58), sum.0, from.0, at, false, tail, None);
@@ -455,19 +457,19 @@ impl<'e, 'a> Segment<'e, 'a> {
         self.free.push(sum);
     }
 
-    /// Moves the bits of each lane, to the left or right.
+    /// Shifts the bits of each lane to the left or right.
     fn shift(&mut self, to: Zmm, from: Zmm, left: bool, by: u8) {
         let op = opcode(1, 1, self.double, 0x72 + u8::from(self.double));
         self.e.asm.vector(op, if left { 6 } else { 2 }, to.0, from.0, None, Some(by));
     }
 
-    /// The constant of these bits, for all lanes.
+    /// The address of a constant with these bits.
     fn constant(&mut self, single: u32, double: u64) -> Mem {
         let bits = if self.double { double } else { u64::from(single) << 32 | u64::from(single) };
         self.e.asm.constant(bits)
     }
 
-    /// One operation.
+    /// Writes the instructions of one operation.
     fn apply(&mut self, code: Code, to: Zmm, from: &[Zmm; 3], operands: &[Reg]) {
         let double = self.double;
         let [a, b, c] = *from;
@@ -482,7 +484,7 @@ impl<'e, 'a> Segment<'e, 'a> {
             Code::Square => self.e.asm.apply(float(0x59), to, a, Operand::Reg(a)),
             Code::SquareRoot => self.e.asm.vector(float(0x51), to.0, 0, a.0, None, None),
             Code::Maximum | Code::Minimum => {
-                // The instruction gives its second operand where one is NaN, or both are zero.
+                // The instruction returns its second operand if one operand is NaN or both are zero.
                 let byte = if code == Code::Maximum { 0x5f } else { 0x5d };
                 two(self, float(byte));
                 self.e.asm.vector(float(0xc2), CHOSEN.0, a.0, a.0, None, Some(3));
@@ -552,7 +554,7 @@ impl<'e, 'a> Segment<'e, 'a> {
     }
 }
 
-/// Where the working memory has pointer `i` of a segment.
+/// The address of pointer `i` of a segment in the working memory.
 fn working(i: usize) -> Mem {
     Mem::at(AREA, (WORKING + i * 8) as i32)
 }

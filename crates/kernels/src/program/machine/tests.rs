@@ -1,4 +1,4 @@
-//! Compiled chains against the interpreter, bit for bit.
+//! Compiled programs against the interpreter, bit for bit.
 
 use crate::dtype::Dtype;
 use crate::program::{Builder, Code, Program, Reg, TileFn};
@@ -12,7 +12,7 @@ fn run(p: &Program, shape: &[usize], inputs: &[View<'_>], outputs: &[Out<'_>], r
     super::run(&p.inputs, &p.compilable, shape, inputs, outputs, range)
 }
 
-/// A small generator of numbers, so that a failure can be repeated.
+/// A small generator of numbers, so that failures can be reproduced.
 struct Rng(u64);
 impl Rng {
     fn below(&mut self, n: usize) -> usize {
@@ -65,8 +65,8 @@ macro_rules! operations {
 
 type Choice = (TileFn, Option<Code>);
 
-/// A random chain over `inputs`, and its outputs' types.
-fn chain(rng: &mut Rng, inputs: &[Dtype], double: bool, steps: usize) -> (Program, Vec<Dtype>) {
+/// A random program over `inputs`, and its outputs' types.
+fn random_program(rng: &mut Rng, inputs: &[Dtype], double: bool, steps: usize) -> (Program, Vec<Dtype>) {
     let (two, one, compare, (select, from_bool)) =
         if double { operations!(f64, f64) } else { operations!(f32, f32) };
     let logic: [Choice; 3] = [
@@ -155,7 +155,7 @@ fn chain(rng: &mut Rng, inputs: &[Dtype], double: bool, steps: usize) -> (Progra
     (b.finish(), outputs.into_iter().map(|o| o.1).collect())
 }
 
-/// Memory with values of all kinds, and a layout over `shape`.
+/// Memory with values of all kinds, and a layout that broadcasts to `shape`.
 struct Input {
     bytes: Vec<u64>,
     dtype: Dtype,
@@ -198,7 +198,7 @@ impl Input {
                 }
             })
             .collect::<Vec<u64>>();
-        // Packed to the type's own size.
+        // Elements of the type's own size, without gaps.
         let mut packed = vec![0u64; bytes.len()];
         let at: *mut u8 = packed.as_mut_ptr().cast();
         for (i, &v) in bytes.iter().enumerate() {
@@ -215,15 +215,15 @@ impl Input {
     }
 
     fn view(&self) -> View<'_> {
-        // SAFETY: `new` made as many elements as the layout reaches.
+        // SAFETY: `new` allocated all elements that the layout reaches.
         unsafe { View::new(self.bytes.as_ptr().cast(), self.dtype, &self.shape, &self.strides) }
     }
 }
 
 type Run<'a> = &'a dyn Fn(&Program, &[usize], &[View<'_>], &[Out<'_>]) -> bool;
 
-/// The bytes of all outputs, NaN of every kind made the same: which of two NaN an instruction passes on is the
-/// compiler's choice.
+/// The bytes of all outputs, with one bit pattern for every NaN: the compiler chooses which of two NaN operands an instruction
+/// returns.
 fn outputs(
     program: &Program,
     dtypes: &[Dtype],
@@ -236,7 +236,7 @@ fn outputs(
 
 const UNTOUCHED: u64 = 0x5555_5555_5555_5555;
 
-/// The same, where some outputs have gaps between rows: elements of a row, and from row to row.
+/// As [`outputs`], with gaps between rows of some outputs: elements of a row, and from row to row.
 fn outputs_in_rows(
     program: &Program,
     dtypes: &[Dtype],
@@ -338,7 +338,7 @@ fn compiled_chains_are_the_interpreted_ones() {
             .collect();
         let dtypes: Vec<Dtype> = inputs.iter().map(|x| x.dtype).collect();
         let steps = 1 + rng.below(if case % 7 == 0 { 150 } else { 12 });
-        let (program, results) = chain(&mut rng, &dtypes, double, steps);
+        let (program, results) = random_program(&mut rng, &dtypes, double, steps);
         let views: Vec<View<'_>> = inputs.iter().map(Input::view).collect();
         let size: usize = shape.iter().product();
         let cut = rng.below(size + 1);
@@ -346,7 +346,7 @@ fn compiled_chains_are_the_interpreted_ones() {
             p.interpret(shape, x, o, 0, size);
             true
         });
-        // In two pieces, as parts and blocks do.
+        // In two pieces, as when a job is divided into parts or blocks.
         let got = outputs(&program, &results, shape, &views, &|p, shape, x, o| {
             p.compilable.variants.use_at_once();
             [(0, cut), (cut, size)].iter().all(|&(a, b)| a == b || run(p, shape, x, o, a..b))
@@ -363,7 +363,7 @@ fn compiled_chains_are_the_interpreted_ones() {
             );
         }
     }
-    assert!(compiled > 1200, "only {compiled} chains were compiled");
+    assert!(compiled > 1200, "only {compiled} programs were compiled");
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn rows_may_have_gaps_between_them() {
             (0..1 + rng.below(4)).map(|_| Input::new(&mut rng, Dtype::F32, shape)).collect();
         let views: Vec<View<'_>> = inputs.iter().map(Input::view).collect();
         let steps = 1 + rng.below(12);
-        let (program, results) = chain(&mut rng, &vec![Dtype::F32; inputs.len()], false, steps);
+        let (program, results) = random_program(&mut rng, &vec![Dtype::F32; inputs.len()], false, steps);
         let size: usize = shape.iter().product();
         let mut rows: Vec<Option<(usize, usize)>> = Vec::new();
         for _ in &results {
@@ -416,7 +416,7 @@ fn rows_may_have_gaps_between_them() {
             same(got, "compiled");
         }
     }
-    assert!(compiled > 300 || level() != Level::Avx512, "only {compiled} chains were compiled");
+    assert!(compiled > 300 || level() != Level::Avx512, "only {compiled} programs were compiled");
 }
 
 #[test]
@@ -433,14 +433,14 @@ fn long_chains_are_written_past_the_caches() {
             (0..shape.len()).map(|k| shape[k + 1..].iter().product::<usize>() as isize).collect();
         let column: Vec<usize> =
             shape.iter().enumerate().map(|(k, &n)| if k == 0 && shape.len() > 1 { n } else { 1 }).collect();
-        // SAFETY: row-major memory of that shape, and its beginning as a column.
+        // SAFETY: row-major memory of this shape, and its first elements as a column.
         let views = unsafe {
             [
                 View::new(x.as_ptr().cast(), Dtype::F32, shape, &strides),
                 View::new(x.as_ptr().cast(), Dtype::F32, &column, &strides),
             ]
         };
-        let (program, results) = chain(&mut rng, &[Dtype::F32; 2], false, 6);
+        let (program, results) = random_program(&mut rng, &[Dtype::F32; 2], false, 6);
         let expected = outputs(&program, &results, shape, &views, &|p, shape, x, o| {
             p.interpret(shape, x, o, 0, size);
             true
@@ -464,7 +464,7 @@ fn sums_are_those_of_the_stored_values() {
         let inputs: Vec<Input> = (0..3).map(|_| Input::new(&mut rng, number, &[n])).collect();
         let views: Vec<View<'_>> = inputs.iter().map(Input::view).collect();
         let steps = 1 + rng.below(9);
-        let (program, results) = chain(&mut rng, &[number; 3], double, steps);
+        let (program, results) = random_program(&mut rng, &[number; 3], double, steps);
         if results[0] == Dtype::Bool {
             continue;
         }

@@ -1,15 +1,15 @@
-//! Functions that fix the last bit of random numbers.
+//! Published functions that determine the last bit of random numbers.
 //!
-//! A random stream is part of a program's results: the same seed has to give the same bits on every machine and in
-//! the libraries covector is compatible with. So these few functions are not the best approximations at hand (those are in
+//! A random stream is part of a program's results: the same seed has to give the same bits on every machine, and the bits of
+//! the libraries that covector is compatible with. So these functions are not the most accurate ones (those are in
 //! [`math`](crate::math)) but particular published ones, with exactly their rounding.
 
 use crate::math::horner;
 
-/// For each of 16 intervals between two powers of 2 and a `c` near its middle: `1/c`, and in [`LOG_C`] its logarithm.
+/// `1/c` for a `c` near the middle of each of 16 intervals between two powers of 2; [`LOG_C`] has the logarithms of `c`.
 ///
 /// The tables and [`LOG`] are those of the `logf` in Arm's Optimized Routines (Copyright (c) 2017-2018, Arm Limited; MIT
-/// licence), which C libraries use, so that its results are theirs.
+/// licence), which C libraries use, so that the results are equal to theirs.
 pub(super) const INVERSE: [u64; 16] = [
     0x3ff6_61ec_79f8_f3be,
     0x3ff5_71ed_4aaf_883d,
@@ -49,7 +49,7 @@ pub(super) const LOG_C: [u64; 16] = [
 /// Coefficients of `r²`, `r³` and `r⁴` of `log(1 + r)`.
 pub(super) const LOG: [u64; 3] = [0xbfdf_fffe_f20a_4123, 0x3fd5_575b_0be0_0b6a, 0xbfd0_0ea3_48b8_8334];
 
-/// The entry of a table that bits 19 to 22 name, by a tree of choices: gathering from memory takes several times as long.
+/// The table entry that bits 19 to 22 select, by a tree of choices: gathering from memory takes several times as long.
 #[inline(always)]
 fn pick(table: &[u64; 16], bits: u32) -> f64 {
     let mut left = table.map(f64::from_bits);
@@ -64,7 +64,7 @@ fn pick(table: &[u64; 16], bits: u32) -> f64 {
     left[0]
 }
 
-/// Natural logarithm of a number that is not negative.
+/// The natural logarithm of a non-negative number.
 #[inline(always)]
 pub fn log(x: f32) -> f32 {
     let small = x < f32::MIN_POSITIVE;
@@ -85,7 +85,7 @@ pub fn log(x: f32) -> f32 {
 }
 
 /// Coefficients of N. Juffa's single-precision approximation of the inverse error function, in powers of `log(1 - x²)`:
-/// for small magnitudes of it, then for great ones.
+/// for small magnitudes of the logarithm, then for large ones.
 pub(super) const ERFINV: [[f32; 10]; 2] = [
     [
         8.862_269e-1,
