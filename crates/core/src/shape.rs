@@ -39,47 +39,6 @@ pub fn row_major_strides(shape: &[usize]) -> Strides {
     strides
 }
 
-/// The strides with which the same memory has another shape, when there are such strides.
-pub(crate) fn reshape_strides(from: &[usize], strides: &[isize], to: &[usize]) -> Option<Strides> {
-    if from.contains(&0) {
-        return Some(row_major_strides(to));
-    }
-    // Runs of input axes that are one axis in memory.
-    let mut runs: SmallVec<[(usize, isize); 6]> = SmallVec::new();
-    for (&n, &s) in from.iter().zip(strides) {
-        if n == 1 {
-            continue;
-        }
-        match runs.last_mut() {
-            Some((m, t)) if *t == s * n as isize => {
-                *m *= n;
-                *t = s;
-            }
-            _ => runs.push((n, s)),
-        }
-    }
-    let mut out = Strides::from_elem(0, to.len());
-    let mut axis = to.len();
-    for &(n, s) in runs.iter().rev() {
-        let (mut left, mut step) = (n, s);
-        while left > 1 {
-            axis = axis.checked_sub(1)?;
-            let m = to[axis];
-            if m == 1 {
-                out[axis] = step;
-                continue;
-            }
-            if left % m != 0 {
-                return None;
-            }
-            out[axis] = step;
-            step *= m as isize;
-            left /= m;
-        }
-    }
-    Some(out)
-}
-
 /// The number of elements, or an error when it does not fit in memory addressing.
 pub(crate) fn checked_size(op: &'static str, shape: &[usize]) -> Result<usize> {
     let mut size = 1usize;
