@@ -1,4 +1,4 @@
-//! A node of the graph: what an array is made from, its values once they are known, and a walk's note in it.
+//! A node of the graph: the recipe of its values, the values once they are known, and the note of a walk.
 
 use crate::array::{Aval, Inputs, Outs};
 use crate::buffer::Data;

@@ -13,8 +13,7 @@ mod run;
 
 use crate::array::{Array, Recipe};
 use crate::buffer::checked;
-use crate::error::{Error, Result};
-use crate::eval::no_value;
+use crate::error::{Error, Result, no_value};
 use crate::primitive::{Lower, Values};
 use crate::profile::{self, EventKind};
 use cache::Cached;

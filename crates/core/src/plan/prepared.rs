@@ -2,8 +2,7 @@
 
 use crate::array::Array;
 use crate::buffer::Data;
-use crate::error::Result;
-use crate::eval::no_value;
+use crate::error::{Result, no_value};
 use crate::graph;
 use crate::plan::key::{Bound, Listing};
 use crate::primitive::Values;
