@@ -108,4 +108,3 @@ pub(crate) fn decay(owner: &'static str, name: &str, value: Value) -> Result<()>
 pub(crate) fn from_zero(owner: &'static str, name: &str, value: Value) -> Result<()> {
     each(owner, name, value, |x| (0.0..f64::INFINITY).contains(&x), "is not in [0, inf)")
 }
-
