@@ -180,8 +180,37 @@ impl Instr {
     }
 }
 
+/// One instruction a line; with `{:#}` also its memory: the slots that it reads and writes, those that it writes over, and
+/// those that it frees.
 impl fmt::Display for Executable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.instrs.iter().try_for_each(|instr| writeln!(f, "{}", instr.label))
+        for instr in &self.instrs {
+            f.write_str(&instr.label)?;
+            if f.alternate() {
+                instr.memory(f)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Instr {
+    fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |slots: &mut dyn Iterator<Item = Slot>| {
+            slots.map(|slot| slot.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let seen =
+            |x: &Argument| if x.layout.is_some() { format!("{}…", x.slot) } else { x.slot.to_string() };
+        let reads: Vec<String> = self.kernel.inputs().map(seen).collect();
+        write!(f, " | {} → {}", reads.join(" "), list(&mut self.kernel.written()))?;
+        let (inputs, outs) = self.numbered();
+        for &(out, input) in &self.reuse {
+            write!(f, ", {} over {}", outs[out as usize].slot, inputs[input as usize].slot)?;
+        }
+        if !self.free.is_empty() {
+            write!(f, ", frees {}", list(&mut self.free.iter().copied()))?;
+        }
+        Ok(())
     }
 }
