@@ -146,11 +146,15 @@ const DAMAGES: &[(&str, &[&str], Damage)] = &[
     ("a layout begins past its memory", &["reaches"], |plan, place| shift_operand(plan, place, 1 << 30)),
     ("a layout begins one element late", &["reaches"], |plan, place| shift_operand(plan, place, 1)),
     ("a layout begins in front of its memory", &["reaches"], |plan, place| shift_operand(plan, place, -1)),
-    ("an output has another element type", &["expected", "takes", "read as", "make", "not those", "sum is not"], |plan, place| {
-        let Some(out) = instr(plan, place).and_then(|i| outs_mut(i).first_mut()) else { return false };
-        out.dtype = if out.dtype == Dtype::I64 { Dtype::U8 } else { Dtype::I64 };
-        true
-    }),
+    (
+        "an output has another element type",
+        &["expected", "takes", "read as", "make", "not those", "sum is not"],
+        |plan, place| {
+            let Some(out) = instr(plan, place).and_then(|i| outs_mut(i).first_mut()) else { return false };
+            out.dtype = if out.dtype == Dtype::I64 { Dtype::U8 } else { Dtype::I64 };
+            true
+        },
+    ),
     (
         "an output has another shape",
         &["not those", "do not make", "sum is not", "shape", "expected"],
