@@ -7,8 +7,6 @@
 A record has, uncompiled and compiled: the nodes of the graph, the kernels and plans of the first and of later
 steps, the peak of memory, and the kernels of a later step in order, each with the bytes it reads and writes,
 its arithmetic and its label. None of it depends on the processor or on the number of threads.
-
-Labels are compared in neutral words, so that a kernel may get a better name; see ``neutral``.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ import contextlib
 import difflib
 import io
 import json
-import re
 import runpy
 import sys
 from collections.abc import Iterator
@@ -28,23 +25,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "python" / "tests" / "data" / "golden"
 EXAMPLES = ("digits", "lasso", "training_loop")
-# The words of labels and the neutral ones that stand for them.
-WORDS = (
-    (r"\bband of\b", "region of"),
-    (r"\bchain\b", "map"),
-    (r"\bmatmul\b", "dot"),
-    (r"(axes=\[[\d, ]*\]) dtype=\w+ keep=\d", r"\1"),
-    (r"\bconcatenate axis=\d+", "concatenate"),
-)
 
 Record = dict[str, Any]
-
-
-def neutral(label: str) -> str:
-    """A label in words that do not change with the names of the planner's concepts."""
-    for word, instead in WORDS:
-        label = re.sub(word, instead, label)
-    return label
 
 
 def line(event: Any) -> str:
@@ -145,7 +127,7 @@ def text_of(record: Record) -> str:
 
 def differences(old: Record, new: Record) -> str:
     """The lines in which two records differ; empty if they are equal."""
-    lines = [[neutral(text) for text in text_of(record).splitlines()] for record in (old, new)]
+    lines = [text_of(record).splitlines() for record in (old, new)]
     return "\n".join(difflib.unified_diff(*lines, "recorded", "now", lineterm="", n=1))
 
 

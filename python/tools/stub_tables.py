@@ -197,6 +197,13 @@ ARRAYS_ONLY = {
 
 # Parameters whose meaning depends on the function.
 SPECIAL = {
+    ("", "value_and_jac", "argnums"): "int | Sequence[int]",
+    ("", "jacrev", "argnums"): "int | Sequence[int]",
+    ("", "jacfwd", "argnums"): "int | Sequence[int]",
+    ("", "hessian", "argnums"): "int | Sequence[int]",
+    ("", "check_grads", "atol"): "float | None",
+    ("", "check_grads", "eps"): "float | None",
+    ("", "check_grads", "rtol"): "float | None",
     ("_random", "permutation", "x"): "int | array",
     ("_random", "split", "key"): "array",
     ("_random", "split", "num"): "int",
@@ -299,6 +306,7 @@ RETURNS = {
     "compile": "_Function",
     "default_device": "Device",
     "default_stream": "Stream",
+    "check_grads": "None",
     "depends": "Any",
     "device_count": "int",
     "disable_compile": "None",
@@ -316,9 +324,13 @@ RETURNS = {
     "get_printoptions": "PrintOptions",
     "grad": "_Function",
     "graph_text": "str",
+    "hessian": "_Function",
+    "hvp": "list[Any]",
     "is_available": "bool",
     "isdtype": "bool",
     "issubdtype": "bool",
+    "jacfwd": "_Function",
+    "jacrev": "_Function",
     "jvp": "tuple[list[array], list[array]]",
     "linearize": "Any",
     "meshgrid": "tuple[array, ...]",
@@ -340,6 +352,7 @@ RETURNS = {
     "synchronize": "None",
     "unstack": "tuple[array, ...]",
     "value_and_grad": "_Function",
+    "value_and_jac": "_Function",
     "vjp": "tuple[list[array], list[array]]",
     "vmap": "_Function",
 }
@@ -439,7 +452,8 @@ NN_OTHERS = {
     "join_schedules",
     "linear_schedule",
     "lstm",
-    "settle",
+    "eval_soon",
+    "optimizer_rows",
     "step_decay",
 }
 

@@ -1,7 +1,7 @@
-"""Writes ``python/covector/_covector.pyi`` from the native module itself.
+"""Writes ``python/covector/_covector.pyi`` and the stubs of ``row_stubs.py`` from the native module itself.
 
-    python python/tools/stubs.py           # writes the file
-    python python/tools/stubs.py --check   # says whether it is up to date
+    python python/tools/stubs.py           # writes the files
+    python python/tools/stubs.py --check   # says whether they are up to date
 
 Names, parameters and defaults are the module's own; types follow from the parameters' names, which mean
 the same everywhere, and from the tables in ``stub_tables.py`` where they do not.
@@ -17,6 +17,7 @@ from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
 import covector._covector as native
+from row_stubs import STUBS
 from stub_tables import (
     ARITHMETIC,
     ARRAY,
@@ -183,18 +184,18 @@ def render() -> str:
 
 
 def main() -> int:
-    """Writes or checks the file."""
+    """Writes or checks the files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="only say whether the file is up to date")
+    parser.add_argument("--check", action="store_true", help="only say whether the files are up to date")
     check = parser.parse_args().check
-    text = render()
-    if check:
-        if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{TARGET.name} is out of date; run python/tools/stubs.py", file=sys.stderr)
-        return 1
-    TARGET.write_text(text, encoding="utf-8")
-    return 0
+    stale = 0
+    for target, text in {TARGET: render(), **{path: made() for path, made in STUBS.items()}}.items():
+        if not check:
+            target.write_text(text, encoding="utf-8")
+        elif not target.exists() or target.read_text(encoding="utf-8") != text:
+            print(f"{target.name} is out of date; run python/tools/stubs.py", file=sys.stderr)
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

@@ -13,20 +13,20 @@
 
 use crate::error::{Error, Result};
 use crate::shape::{Shape, Strides, checked_size, row_major_strides};
-use covector_kernels::{Dtype, Element, Out, View, block};
+use covector_kernels::{Dtype, Element, Out, View, memory};
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
-const ALIGN: usize = block::ALIGN;
+const ALIGN: usize = memory::ALIGN;
 /// Blocks are rounded up to a quarter of a power of two: at most 25 % is lost, and 4 classes per doubling.
 const CLASSES: usize = 4 * 48;
 
 /// Hooks for tests of memory: what it is filled with, and requests that fail.
 #[doc(hidden)]
-pub use covector_kernels::block::watch as testing;
+pub use covector_kernels::memory::watch as testing;
 
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -90,7 +90,7 @@ fn shrink_cache(keep: usize) {
         {
             CACHED.fetch_sub(block.bytes, Relaxed);
             // SAFETY: the block came from `allocate` with this size and left the cache, so nobody else frees it.
-            unsafe { block::release(block.ptr, block.bytes) };
+            unsafe { memory::release(block.ptr, block.bytes) };
         }
     }
 }
@@ -99,8 +99,8 @@ fn memory_limit_cell() -> &'static AtomicUsize {
     static LIMIT: OnceLock<AtomicUsize> = OnceLock::new();
     LIMIT.get_or_init(|| {
         // Nothing is kept for reuse before the limit is looked at.
-        block::set_relief(clear_cache);
-        AtomicUsize::new(block::physical_memory().map_or(usize::MAX / 2, |m| m / 5 * 4))
+        memory::set_relief(clear_cache);
+        AtomicUsize::new(memory::physical_memory().map_or(usize::MAX / 2, |m| m / 5 * 4))
     })
 }
 
@@ -193,7 +193,7 @@ pub fn room<T>(op: &'static str, n: usize) -> Result<Vec<T>> {
 
 /// Runs kernels; memory that they need for themselves and do not get is an error of `op`.
 pub(crate) fn checked<R>(op: &'static str, run: impl FnOnce() -> R) -> Result<R> {
-    block::checked(run).map_err(|error| no_memory(op, error.bytes))
+    memory::checked(run).map_err(|error| no_memory(op, error.bytes))
 }
 
 impl Buffer {
@@ -217,9 +217,9 @@ impl Buffer {
             if needed.saturating_add(CACHED.load(Relaxed)) > limit {
                 shrink_cache(limit.saturating_sub(needed));
             }
-            let block = block::allocate(bytes).or_else(|| {
-                block::relieve();
-                block::allocate(bytes)
+            let block = memory::allocate(bytes).or_else(|| {
+                memory::relieve();
+                memory::allocate(bytes)
             });
             block.ok_or_else(|| no_memory(op, bytes))?
         };
@@ -253,7 +253,7 @@ impl Drop for Buffer {
             cache[class].push(Block { ptr, bytes: self.bytes });
         } else {
             // SAFETY: allocated in `alloc` with this size; this is the last owner.
-            unsafe { block::release(ptr, self.bytes) };
+            unsafe { memory::release(ptr, self.bytes) };
         }
     }
 }

@@ -143,6 +143,16 @@ impl Error {
     }
 }
 
+/// The error of an evaluation that needs the value of an abstract argument.
+pub(crate) fn no_value() -> Error {
+    Error::no_value(
+        "eval",
+        "an argument of a function under vmap or compile has no single value while the function is traced. \
+         Inside such a function use where() or maximum() in place of Python or Rust control flow on \
+         values, and call item(), eval() or printing outside of it",
+    )
+}
+
 /// What `operation` gives, which is the Rust function `function`. Its error has the name of the operation: `sum` for
 /// `sum_axes`.
 #[inline]

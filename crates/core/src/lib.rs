@@ -4,6 +4,7 @@
 //! for. [`Array`] is a lazy handle to a node; [`ops`] makes nodes; [`transforms`] runs functions on tracers and
 //! builds more graph out of the same ops, which is why every composition works; [`eval()`] computes.
 
+mod ad;
 mod array;
 pub mod buffer;
 pub mod catalog;
@@ -20,7 +21,6 @@ mod prim;
 pub mod primitive;
 pub mod profile;
 pub mod random;
-mod rules;
 mod runtime;
 pub mod shape;
 mod trace;
@@ -29,7 +29,7 @@ pub mod tree;
 pub mod wide;
 
 pub use array::{Array, Aval, Inputs};
-pub use covector_kernels::pool::{num_threads, set_num_threads};
+pub use covector_kernels::threads::{num_threads, set_num_threads};
 pub use covector_kernels::{C64, Complex, Dtype, Element, bf16, f16};
 pub use error::{Error, Result};
 pub use eval::{async_eval, eval, eval_soon, finish};

@@ -3,9 +3,8 @@
 use crate::array::{Array, Aval, Outs};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
-pub use crate::prim::shape::Window;
 use crate::shape::Strides;
-pub use covector_kernels::fused::{Code, TileFn};
+pub use covector_kernels::program::{Code, TileFn};
 use smallvec::SmallVec;
 use std::any::{Any, TypeId};
 use std::sync::Arc;
@@ -192,18 +191,6 @@ impl Batch<'_> {
     pub fn again(&self, inputs: &[Array]) -> Result<Vec<Array>> {
         Array::apply_multi(self.op.clone(), inputs.into())
     }
-
-    /// Input `i` with the batch as axis 0, repeated if it has none.
-    ///
-    /// # Errors
-    /// Never in practice; memory addressing could overflow.
-    pub fn full(&self, i: usize) -> Result<Array> {
-        if self.batched[i] {
-            Ok(self.inputs[i].clone())
-        } else {
-            crate::ops::with_batch(&self.inputs[i], self.size)
-        }
-    }
 }
 
 /// Receives a primitive's static parameters.
@@ -300,12 +287,6 @@ pub trait Linear: Primitive {
     /// # Errors
     /// What the ops it is written in refuse.
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>>;
-
-    /// The window of input 0 that the one output is, if it is one: then the cotangents of several windows of an array
-    /// are put side by side, and not added up as whole arrays that are mostly zeros.
-    fn window(&self) -> Option<&Window> {
-        None
-    }
 }
 
 /// The rule of a product: linear in input 0 for a fixed input 1, and the other way round.
@@ -315,15 +296,6 @@ pub trait Bilinear: Primitive {
     /// # Errors
     /// What the ops it is written in refuse.
     fn transpose(&self, i: usize, cotangent: &Array, x: &[Array]) -> Result<Array>;
-
-    /// Matrices `a` and `b` with equally many rows, such that the cotangent of input `i` is `aᵀ b`, where there are
-    /// such: then the cotangents of a matrix that many products share become one product. For real arrays.
-    ///
-    /// # Errors
-    /// What the ops it is written in refuse.
-    fn factors(&self, _i: usize, _cotangent: &Array, _x: &[Array]) -> Result<Option<(Array, Array)>> {
-        Ok(None)
-    }
 }
 
 /// The rule of a primitive whose tangent map is written in public ops; the pullback is its transpose.
@@ -374,6 +346,11 @@ impl Op {
     /// unique.
     pub(crate) fn is<P: Primitive>(&self) -> bool {
         (&**self as &dyn Any).is::<P>()
+    }
+
+    /// The primitive, if it is a `P`.
+    pub(crate) fn get<P: Primitive>(&self) -> Option<&P> {
+        (&**self as &dyn Any).downcast_ref()
     }
 
     /// The primitive's type.

@@ -46,7 +46,7 @@ thread_local! {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// An instruction of a plan: a chain of elementwise operations, a band of them with reductions, or a call.
+    /// An instruction of a plan: a map (elementwise operations), a region of maps and reductions, or one other operation.
     Kernel,
     /// A call that ran a plan of its own, such as that of a compiled function. Its kernels are events themselves, so
     /// it counts neither bytes nor operations.
@@ -88,7 +88,7 @@ pub struct Event {
     /// Bytes of the outputs.
     pub bytes_written: u64,
     /// Arithmetic operations on elements, counted from the shapes: `2·m·n·k` for a matrix product, two for each
-    /// product in a convolution, one for each element and operation of a chain, one for each element that is reduced.
+    /// product in a convolution, one for each element and operation of a map, one for each element that is reduced.
     /// Moving, sorting and drawing numbers count none.
     pub flops: u64,
 }

@@ -9,6 +9,9 @@ pub type Shape = SmallVec<[usize; 4]>;
 /// Distances in elements between neighbours along each axis.
 pub type Strides = SmallVec<[isize; 4]>;
 
+/// One number for each axis: axes in some order, starts of a window.
+pub(crate) type Dims = SmallVec<[usize; 4]>;
+
 /// Displays a shape the way error messages and Python write it: `(2, 3)`, `(2,)`, `()`.
 pub struct ShapeText<'a>(pub &'a [usize]);
 
@@ -127,4 +130,32 @@ pub(crate) fn reduced_shape(shape: &[usize], axes: &[usize], keepdims: bool) -> 
         }
     }
     out
+}
+
+/// A window of an array: every `strides[k]`-th position on axis `k`, from `starts[k]`; strides may be negative.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Window {
+    /// The first position on each axis.
+    pub(crate) starts: Dims,
+    /// The distance between positions.
+    pub(crate) strides: Strides,
+    /// The number of positions.
+    pub(crate) extents: Shape,
+}
+
+impl Window {
+    /// The same window behind a batch axis.
+    pub(crate) fn batched(&self, size: usize) -> Self {
+        let mut w = self.clone();
+        w.starts.insert(0, 0);
+        w.strides.insert(0, 1);
+        w.extents.insert(0, size);
+        w
+    }
+
+    /// Offset in elements, and strides, of the window in memory with `strides`.
+    pub(crate) fn place(&self, strides: &[isize]) -> (isize, Strides) {
+        let shift = self.starts.iter().zip(strides).map(|(&i, &s)| i as isize * s).sum();
+        (shift, self.strides.iter().zip(strides).map(|(&w, &s)| w * s).collect())
+    }
 }

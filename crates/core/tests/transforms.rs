@@ -3,7 +3,7 @@
 use covector_core::transforms::{
     CustomFunction, checkpoint, grad, jvp, value_and_grad, vjp, vmap, vmap_axes, vmap_flat,
 };
-use covector_core::{Array, Dtype, Error, Tree, eval, ops};
+use covector_core::{Array, C64, Dtype, Error, Tree, eval, ops};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -380,6 +380,22 @@ fn jacobians_agree_and_have_the_outputs_axes_in_front() {
     assert_eq!(y.shape(), [3]);
     assert!(ops::allclose(&map(&v).unwrap(), &(x.cos() * &v), 1e-12, 1e-12, false).item::<bool>());
     assert!(map(&Array::new([1.0f64])).is_err());
+}
+
+#[test]
+fn complex_jacobians_agree_in_both_modes_and_mixed_ones_are_refused() {
+    use covector_core::transforms::{jacfwd, jacrev};
+    let z = Array::new([C64::new(1.0, 2.0), C64::new(3.0, -1.0)]);
+    let f = |z: &Array| z * z * Array::scalar(C64::new(1.0, 1.0));
+    let zero = C64::new(0.0, 0.0);
+    let want = [C64::new(-2.0, 6.0), zero, zero, C64::new(8.0, 4.0)];
+    for found in [jacrev(f)(&z).unwrap(), jacfwd(f)(&z).unwrap()] {
+        assert_eq!((found.shape(), found.to_vec::<C64>()), (&[2, 2][..], want.to_vec()));
+    }
+    for found in [jacrev(|z: &Array| z.abs())(&z), jacfwd(|z: &Array| z.abs())(&z)] {
+        let text = found.unwrap_err().to_string();
+        assert!(text.contains("mixes real and complex"), "{text}");
+    }
 }
 
 #[test]

@@ -66,6 +66,7 @@ pub mod losses;
 pub mod optim;
 pub mod positions;
 pub mod recurrent;
+pub mod settings;
 
 pub use attention::*;
 pub use conv::*;

@@ -225,8 +225,8 @@ fn step(
     slots: &[Array],
 ) -> (Array, Vec<Array>) {
     let rate = optimizer.learning_rate().at(&Array::scalar(k)).unwrap();
-    let now = optim::Now::new(&rate, &Array::scalar(k + 1), param.dtype());
-    optimizer.advance(&now, param, grad, slots).unwrap()
+    let leaf = optim::Leaf { param: param.clone(), grad: grad.clone(), slots: slots.to_vec() };
+    optimizer.step_all(&rate, &Array::scalar(k + 1), &[leaf]).unwrap().remove(0)
 }
 
 #[test]
@@ -237,9 +237,9 @@ fn optimizers_remember_in_float32_and_round_parameters_once() {
             let grads = Array::new([0.0f64, 1e-4, -3e-4, 0.01, -1.0, 300.0]).astype(dtype);
             let mut param = Array::new([1.0f64, 1.0, -2.0, 0.5, 3.0, -1.0]).astype(dtype);
             let wide = grads.astype(Dtype::F64);
-            let blank = vec![optim::blank(&param); optimizer.slots().len()];
-            let mut slots = blank.clone();
-            let mut exact: Vec<Array> = blank.iter().map(|s| s.astype(Dtype::F64)).collect();
+            let zeros = vec![optim::zero_slot(&param); optimizer.slots().len()];
+            let mut slots = zeros.clone();
+            let mut exact: Vec<Array> = zeros.iter().map(|s| s.astype(Dtype::F64)).collect();
             // The largest that an element was: a sum that falls again keeps the error that it had.
             let mut most = [0.0f64; 6];
             for k in 0..300 {

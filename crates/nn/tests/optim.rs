@@ -3,7 +3,7 @@
 use covector_core::transforms::{grad, value_and_grad, vmap};
 use covector_core::{Array, C64, Dtype, Error, Tree, bf16, f16};
 use covector_derive::Tree;
-use covector_nn::optim::{self, Adam, AdamW, Lion, Now, Optimizer, RmsProp, Schedule, Sgd, State};
+use covector_nn::optim::{self, Adam, AdamW, Lion, Optimizer, RmsProp, Schedule, Sgd, State, StepContext};
 
 const START: [f64; 3] = [1.0, -2.0, 0.5];
 
@@ -321,10 +321,10 @@ fn an_error_of_a_schedule_comes_through() {
 #[test]
 fn a_setting_is_one_array_for_all_leaves() {
     let (rate, step) = (Array::scalar(0.1f32), Array::scalar(1u64));
-    let now = Now::new(&rate, &step, Dtype::F32);
+    let cx = StepContext::new(&rate, &step, Dtype::F32);
     let (x, half) = (Array::new([1.0f32]), Array::new([1.0f32]).astype(Dtype::F16));
-    assert!(now.number(0.9, &x).is_same(&now.number(0.9, &x)));
-    assert!(!now.number(0.9, &x).is_same(&now.number(0.8, &x)));
-    assert_eq!(now.number(0.9, &half).dtype(), Dtype::F16);
-    assert_eq!(now.number(-0.0, &x).item::<f32>().to_bits(), (-0.0f32).to_bits());
+    assert!(cx.number(0.9, &x).is_same(&cx.number(0.9, &x)));
+    assert!(!cx.number(0.9, &x).is_same(&cx.number(0.8, &x)));
+    assert_eq!(cx.number(0.9, &half).dtype(), Dtype::F16);
+    assert_eq!(cx.number(-0.0, &x).item::<f32>().to_bits(), (-0.0f32).to_bits());
 }

@@ -25,6 +25,7 @@ mod ops_shape;
 mod optim;
 mod random;
 mod reads;
+mod rows;
 mod scalar;
 mod seeing;
 mod stack;

@@ -1,80 +1,71 @@
 //! The optimizers' part of `covector._covector.nn`: one call steps a whole tree.
 //!
-//! Python's optimizers hold settings and state; what one step does to one array is a rule of `covector-nn`. The
+//! Python's optimizers hold settings and state; the update of one array is an optimizer of `covector-nn`. The
 //! trees are taken apart here, once per step, so that a step costs about the same for ten arrays as for one.
 
 use crate::array::PyArray;
 use crate::convert::{Arr, Operand, Value};
 use crate::errors::{OrRaise, from_py};
+use crate::rows;
 use crate::tree::{Tree, a_thing};
+use covector_core::Array;
 use covector_core::shape::ShapeText;
-use covector_core::{Array, Dtype};
-use covector_nn::optim::{self, Now, Optimizer, Schedule};
+use covector_nn::optim::{self, Leaf, Optimizer, Schedule, Spec};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
-/// How one array steps along its gradient.
+/// A row of the table of optimizers, of which Python makes a class.
+#[pyclass(frozen, module = "covector.optimizers")]
+struct OptimizerRow {
+    spec: &'static Spec,
+}
+
+#[pymethods]
+impl OptimizerRow {
+    #[getter]
+    fn name(&self) -> &str {
+        self.spec.name
+    }
+
+    #[getter]
+    fn extends(&self) -> Option<&str> {
+        self.spec.extends
+    }
+
+    #[getter]
+    fn doc(&self) -> String {
+        rows::python_doc(self.spec.doc)
+    }
+
+    #[getter]
+    fn settings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        rows::settings(py, self.spec.settings)
+    }
+
+    /// The rule with the settings that are attributes of `optimizer`.
+    fn rule(&self, optimizer: &Bound<'_, PyAny>) -> PyResult<Rule> {
+        let values = rows::attributes(self.spec.name, self.spec.settings, optimizer)?;
+        Ok(Rule { optimizer: (self.spec.make)(&values).or_raise()?, names: self.spec.slots })
+    }
+}
+
+/// The rows of all optimizers.
+#[pyfunction]
+fn optimizer_rows() -> Vec<OptimizerRow> {
+    optim::OPTIMIZERS.iter().map(|spec| OptimizerRow { spec }).collect()
+}
+
+/// An optimizer with its settings.
 #[pyclass(frozen, module = "covector.optimizers")]
 struct Rule {
     optimizer: Box<dyn Optimizer + Send + Sync>,
-    /// The names of the arrays in each parameter's state; the rule itself may need fewer.
+    /// The names of the arrays in each parameter's state; the optimizer itself may use fewer.
     names: &'static [&'static str],
-}
-
-impl Rule {
-    fn new(
-        optimizer: impl Optimizer + Send + Sync + 'static,
-        names: &'static [&'static str],
-    ) -> PyResult<Self> {
-        optimizer.check().or_raise()?;
-        Ok(Self { optimizer: Box::new(optimizer), names })
-    }
 }
 
 #[pymethods]
 impl Rule {
-    #[staticmethod]
-    fn sgd(momentum: f64, weight_decay: f64, dampening: f64, nesterov: bool) -> PyResult<Self> {
-        Self::new(optim::Sgd { momentum, weight_decay, dampening, nesterov, ..optim::Sgd::new(0.0) }, &["v"])
-    }
-
-    #[staticmethod]
-    fn adam(betas: [f64; 2], eps: f64, bias_correction: bool) -> PyResult<Self> {
-        Self::new(optim::Adam { betas, eps, bias_correction, ..optim::Adam::new(0.0) }, &["m", "v"])
-    }
-
-    #[staticmethod]
-    fn adamw(betas: [f64; 2], eps: f64, weight_decay: f64, bias_correction: bool) -> PyResult<Self> {
-        let rule = optim::AdamW { betas, eps, weight_decay, bias_correction, ..optim::AdamW::new(0.0) };
-        Self::new(rule, &["m", "v"])
-    }
-
-    #[staticmethod]
-    fn adamax(betas: [f64; 2], eps: f64) -> PyResult<Self> {
-        Self::new(optim::Adamax { betas, eps, ..optim::Adamax::new(0.0) }, &["m", "v"])
-    }
-
-    #[staticmethod]
-    fn rmsprop(alpha: f64, eps: f64) -> PyResult<Self> {
-        Self::new(optim::RmsProp { alpha, eps, ..optim::RmsProp::new(0.0) }, &["v"])
-    }
-
-    #[staticmethod]
-    fn adagrad(eps: f64) -> PyResult<Self> {
-        Self::new(optim::Adagrad { eps, ..optim::Adagrad::new(0.0) }, &["v"])
-    }
-
-    #[staticmethod]
-    fn adadelta(rho: f64, eps: f64) -> PyResult<Self> {
-        Self::new(optim::AdaDelta { rho, eps, ..optim::AdaDelta::new(0.0) }, &["v", "u"])
-    }
-
-    #[staticmethod]
-    fn lion(betas: [f64; 2], weight_decay: f64) -> PyResult<Self> {
-        Self::new(optim::Lion { betas, weight_decay, ..optim::Lion::new(0.0) }, &["m"])
-    }
-
     /// The state before the first step: the tree with a dict of zeros in place of each array.
     fn init<'py>(&self, parameters: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let mut leaves = Vec::new();
@@ -114,9 +105,9 @@ impl Rule {
         let params = tree.pick_from("update", "parameters", parameters)?;
         let states = tree.pick_from("update", "state", state)?;
 
-        let mut nows: Vec<(Dtype, Now)> = Vec::new();
-        let mut new_params = Vec::with_capacity(grads.len());
-        let mut new_slots = Vec::with_capacity(grads.len() * self.names.len());
+        let used = self.optimizer.slots().len();
+        let mut leaves = Vec::with_capacity(grads.len());
+        let mut unused = Vec::new();
         for (i, grad) in grads.iter().enumerate() {
             let path = || tree.leaf_path(py, i);
             let param = array_at("parameters", &params[i], path)?;
@@ -155,24 +146,19 @@ impl Rule {
                 }
                 old.push(slot);
             }
-            let dtype = grad.dtype();
-            if !nows.iter().any(|(d, _)| *d == dtype) {
-                nows.push((dtype, Now::new(&learning_rate, &step, dtype)));
-            }
-            let now = nows.iter().find_map(|(d, now)| (*d == dtype).then_some(now)).expect("pushed above");
-            let used = self.optimizer.slots().len();
-            let (param, slots) = self.optimizer.advance(now, &param, grad, &old[..used]).or_raise()?;
-            new_params.push(param);
-            new_slots.extend(slots);
-            new_slots.extend_from_slice(&old[used..]);
+            unused.extend(old.drain(used..));
+            leaves.push(Leaf { param, grad: grad.clone(), slots: old });
         }
-        let all = new_params.iter().chain(&new_slots).chain([&*learning_rate, &*step]);
-        py.detach(|| optim::settle(all)).or_raise()?;
+        let stepped = self.optimizer.step_all(&learning_rate, &step, &leaves).or_raise()?;
+        drop(leaves);
+        let (new_params, new_slots): (Vec<Array>, Vec<Vec<Array>>) = stepped.into_iter().unzip();
+        let all = new_params.iter().chain(new_slots.iter().flatten()).chain(&unused);
+        let all = all.chain([&*learning_rate, &*step]);
+        py.detach(|| optim::eval_soon(all)).or_raise()?;
 
-        let mut rest = new_slots.into_iter();
-        for slots in &states {
+        for (slots, new) in states.iter().zip(new_slots) {
             let slots = slots.cast::<PyDict>()?;
-            for (name, array) in self.names.iter().zip(&mut rest) {
+            for (name, array) in self.names.iter().zip(new) {
                 slots.set_item(name, PyArray::new(array))?;
             }
         }
@@ -183,7 +169,7 @@ impl Rule {
 impl Rule {
     fn fill(&self, state: &Bound<'_, PyDict>, parameter: &Array) -> PyResult<()> {
         for name in self.names {
-            state.set_item(name, PyArray::new(optim::blank(parameter)))?;
+            state.set_item(name, PyArray::new(optim::zero_slot(parameter)))?;
         }
         Ok(())
     }
@@ -200,16 +186,16 @@ fn array_at(what: &str, x: &Bound<'_, PyAny>, path: impl Fn() -> String) -> PyRe
     }
 }
 
-/// Has all arrays in the trees evaluated together before long, unless a transform is tracing.
+/// Has all arrays in the trees evaluated together with the next evaluation, unless a transform is tracing.
 #[pyfunction]
 #[pyo3(signature = (*trees))]
-fn settle(py: Python<'_>, trees: &Bound<'_, PyTuple>) -> PyResult<()> {
+fn eval_soon(py: Python<'_>, trees: &Bound<'_, PyTuple>) -> PyResult<()> {
     let mut leaves = Vec::new();
     Tree::flatten(trees, &mut leaves)?;
-    py.detach(|| optim::settle(leaves.iter())).or_raise()
+    py.detach(|| optim::eval_soon(leaves.iter())).or_raise()
 }
 
-/// Refuses gradients that have something where the parameters have nothing, or something else.
+/// Refuses gradients whose structure is not a part of the parameters' structure.
 #[pyfunction]
 fn check_gradients(gradients: &Bound<'_, PyAny>, parameters: &Bound<'_, PyAny>) -> PyResult<()> {
     let mut leaves = Vec::new();
@@ -355,7 +341,7 @@ fn join_schedules(schedules: Vec<Bound<'_, PyAny>>, boundaries: Vec<u64>) -> PyR
     Ok(PySchedule { schedule: optim::join_schedules(&schedules, &boundaries).or_raise()?, text })
 }
 
-/// A function of the number of steps, whoever wrote it.
+/// A schedule from a Python object: one of these, or any function of the number of steps.
 fn schedule(object: &Bound<'_, PyAny>) -> PyResult<Schedule> {
     if let Ok(schedule) = object.cast::<PySchedule>() {
         return Ok(schedule.get().schedule.clone());
@@ -379,8 +365,10 @@ fn schedule(object: &Bound<'_, PyAny>) -> PyResult<Schedule> {
 /// Adds the functions to the submodule.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Rule>()?;
+    m.add_class::<OptimizerRow>()?;
+    m.add_function(wrap_pyfunction!(optimizer_rows, m)?)?;
     m.add_class::<PySchedule>()?;
-    m.add_function(wrap_pyfunction!(settle, m)?)?;
+    m.add_function(wrap_pyfunction!(eval_soon, m)?)?;
     m.add_function(wrap_pyfunction!(count, m)?)?;
     m.add_function(wrap_pyfunction!(check_gradients, m)?)?;
     m.add_function(wrap_pyfunction!(clip_grad_norm, m)?)?;

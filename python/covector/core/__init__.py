@@ -4,6 +4,5 @@ Values are computed when they are asked for; ``eval`` asks. The names, signature
 """
 
 from covector._covector import *  # noqa: F403
-from covector._extras import *  # noqa: F403
 from covector.core import fast as fast
 from covector.core import random as random

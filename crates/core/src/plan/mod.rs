@@ -5,13 +5,15 @@
 //! uncompiled loop thus pays for planning in its first turn only.
 
 mod cache;
+#[cfg(test)]
+mod damaged_executables;
+#[cfg(test)]
+mod damaged_graphs;
 mod donate;
 mod key;
 mod lower;
 mod prepared;
 mod run;
-#[cfg(test)]
-mod verify_tests;
 
 use crate::array::{Array, Recipe};
 use crate::buffer::checked;
@@ -150,7 +152,7 @@ fn find(listing: &Listing) -> Option<Arc<Executable>> {
 /// use covector_core::{Array, plan_text};
 /// let x = Array::new([1.0f32, 2.0]);
 /// let text = plan_text(&[((&x * 2.0).exp() + 1.0).sum()]).unwrap();
-/// assert!(text.contains("chain (2,): multiply, exp, add"), "{text}");
+/// assert!(text.contains("map (2,): multiply, exp, add"), "{text}");
 /// ```
 pub fn plan_text(arrays: &[Array]) -> Result<String> {
     Ok(planned(arrays)?.1.to_string())

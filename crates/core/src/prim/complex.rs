@@ -1,6 +1,6 @@
 //! Between real and complex arrays. Transposes are written without conjugation; `rules` makes them adjoints.
 
-use crate::array::{Array, Aval};
+use crate::array::{Array, Aval, Recipe};
 use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::batch_elementwise;
@@ -21,6 +21,12 @@ pub(crate) enum Part {
 pub(crate) static REAL: Part = Part::Real;
 pub(crate) static IMAG: Part = Part::Imag;
 pub(crate) static CONJUGATE: Part = Part::Conjugate;
+
+/// The array whose complex conjugate the recipe makes.
+pub(crate) fn conjugated(recipe: &Recipe) -> Option<&Array> {
+    let conjugates = recipe.op.get::<Part>() == Some(&Part::Conjugate);
+    conjugates.then(|| &recipe.inputs[0])
+}
 
 impl Primitive for Part {
     fn name(&self) -> &'static str {

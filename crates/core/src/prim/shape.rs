@@ -7,12 +7,10 @@ use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::primitive::{Avals, Batch, Derivative, Linear, Lower, Param, Params, Primitive, Values, View};
+pub(crate) use crate::shape::{Dims, Window};
 use crate::shape::{Shape, ShapeText, Strides};
 use covector_kernels as kernels;
 use smallvec::{SmallVec, smallvec};
-
-/// Axes or starts, by axis.
-pub(crate) type Dims = SmallVec<[usize; 4]>;
 
 /// The same elements in row-major order with another shape.
 pub(crate) struct Reshape {
@@ -225,33 +223,7 @@ impl Linear for Broadcast {
     }
 }
 
-/// Every `strides[k]`-th element on axis `k`, from `starts[k]`; strides may be negative.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Window {
-    /// The first position on each axis.
-    pub starts: Dims,
-    /// How far apart positions are.
-    pub strides: Strides,
-    /// How many there are.
-    pub extents: Shape,
-}
-
 impl Window {
-    /// The same window behind a batch axis.
-    fn batched(&self, size: usize) -> Self {
-        let mut w = self.clone();
-        w.starts.insert(0, 0);
-        w.strides.insert(0, 1);
-        w.extents.insert(0, size);
-        w
-    }
-
-    /// Offset in elements, and strides, of the window in memory with `strides`.
-    fn place(&self, strides: &[isize]) -> (isize, Strides) {
-        let shift = self.starts.iter().zip(strides).map(|(&i, &s)| i as isize * s).sum();
-        (shift, self.strides.iter().zip(strides).map(|(&w, &s)| w * s).collect())
-    }
-
     fn params(&self, params: &mut Params<'_>) {
         params.put("starts", Param::Ints(&self.starts));
         params.put("strides", Param::Signed(&self.strides));
@@ -315,10 +287,51 @@ impl Linear for Slice {
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
         let Some(ct) = &cotangents[0] else { return Ok(None) };
         let ct = ops::reshape_to(ct, &self.window.extents)?;
-        ops::update_window(&ops::zeros_like(&x[i]), &ct, self.window.clone()).map(Some)
+        ops::pad_window(&ct, self.window.clone(), x[i].shape()).map(Some)
     }
-    fn window(&self) -> Option<&Window> {
-        Some(&self.window)
+}
+
+/// Input 0 at a window of an array of zeros: the transpose of a slice.
+pub(crate) struct Pad {
+    pub(crate) window: Window,
+    /// The shape of the result.
+    pub(crate) shape: Shape,
+}
+
+impl Primitive for Pad {
+    fn name(&self) -> &'static str {
+        "pad"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        debug_assert_eq!(inputs[0].shape(), &self.window.extents[..]);
+        Ok(smallvec![Aval { dtype: inputs[0].dtype(), shape: self.shape.clone() }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        let mut shape = self.shape.clone();
+        shape.insert(0, batch.size);
+        Ok(vec![ops::pad_window(&batch.inputs[0], self.window.batched(batch.size), &shape)?])
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let mut out = Data::alloc("pad", outs[0].dtype, &outs[0].shape)?;
+        kernels::fill(Data::scalar(0u8).view(), out.out());
+        write_window(&mut out, &inputs[0], &self.window);
+        Ok(smallvec![out])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        self.window.params(params);
+        params.put("shape", Param::Ints(&self.shape));
+    }
+}
+
+impl Linear for Pad {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, _i: usize, cotangents: &[Option<Array>], _x: &[Array]) -> Result<Option<Array>> {
+        cotangents[0].as_ref().map(|ct| ops::slice_window(ct, self.window.clone())).transpose()
     }
 }
 

@@ -22,9 +22,9 @@ const LEAST: f64 = 0.8;
 
 /// What the colours mean.
 const LEGEND: [(&str, &str); 6] = [
-    ("chain", "#4c78a8"),
-    ("band", "#2f9c95"),
-    ("matrix product, convolution", "#d1495b"),
+    ("map", "#4c78a8"),
+    ("region", "#2f9c95"),
+    ("dot, convolution", "#d1495b"),
     ("other call", "#e09f3e"),
     ("nested call", "#b8b8b8"),
     ("planning, tracing", "#8d6cab"),
@@ -34,9 +34,9 @@ fn colour(total: &Total) -> &'static str {
     let place = match total.kind {
         EventKind::Plan | EventKind::Trace => 5,
         EventKind::Nested => 4,
-        EventKind::Kernel if total.name.starts_with("chain") => 0,
-        EventKind::Kernel if total.name.starts_with("band") => 1,
-        EventKind::Kernel if total.name.contains(": matmul") || total.name.contains(": conv") => 2,
+        EventKind::Kernel if total.name.starts_with("map ") => 0,
+        EventKind::Kernel if total.name.starts_with("region ") => 1,
+        EventKind::Kernel if total.name.starts_with("matmul") || total.name.starts_with("conv") => 2,
         EventKind::Kernel => 3,
     };
     LEGEND[place].1

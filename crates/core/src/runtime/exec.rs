@@ -103,7 +103,7 @@ impl Instr {
                 allocate(&mut made, outs, inputs, &self.reuse, slots)?;
                 let mut result = slots[out.slot as usize].clone().expect("just made");
                 write(outs, &mut made, inputs, slots, |views, outs| {
-                    region.run_after((a.view(), b.view(), result.out_planned()), views, outs);
+                    region.run_after_dot((a.view(), b.view(), result.out_planned()), views, outs);
                 });
                 put(outs, &mut made, slots);
             }

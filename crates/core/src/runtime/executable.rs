@@ -5,8 +5,8 @@ use super::ir::{Callable, Layout};
 use crate::buffer::Data;
 use crate::primitive::Avals;
 use crate::shape::Shape;
-use covector_kernels::band::Band;
-use covector_kernels::fused::Program;
+use covector_kernels::program::Program;
+use covector_kernels::rows::Region;
 use covector_kernels::{Dtype, Reduce};
 use smallvec::SmallVec;
 use std::fmt;
@@ -50,7 +50,7 @@ pub(crate) enum Kernel {
     /// A tile program over one shape.
     Map { program: Program, shape: Shape, inputs: Vec<Argument>, outs: Vec<Output> },
     /// Stages over the same rows, perhaps as the epilogue of a dot.
-    Region { region: Band, dot: Option<Box<Dot>>, inputs: Vec<Argument>, outs: Vec<Output> },
+    Region { region: Region, dot: Option<Box<Dot>>, inputs: Vec<Argument>, outs: Vec<Output> },
     /// Copies, each input to its output.
     Copy { inputs: Vec<Argument>, outs: Vec<Output> },
     /// A reduction over `axes`.
@@ -180,8 +180,36 @@ impl Instr {
     }
 }
 
+/// One instruction a line; with `{:#}` also its memory: the slots that it reads and writes, those that it writes over, and
+/// those that it frees.
 impl fmt::Display for Executable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.instrs.iter().try_for_each(|instr| writeln!(f, "{}", instr.label))
+        for instr in &self.instrs {
+            f.write_str(&instr.label)?;
+            if f.alternate() {
+                instr.memory(f)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Instr {
+    fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |slots: &mut dyn Iterator<Item = Slot>| {
+            slots.map(|slot| slot.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let seen = |x: &Argument| if x.layout.is_some() { format!("{}…", x.slot) } else { x.slot.to_string() };
+        let reads: Vec<String> = self.kernel.inputs().map(seen).collect();
+        write!(f, " | {} → {}", reads.join(" "), list(&mut self.kernel.written()))?;
+        let (inputs, outs) = self.numbered();
+        for &(out, input) in &self.reuse {
+            write!(f, ", {} over {}", outs[out as usize].slot, inputs[input as usize].slot)?;
+        }
+        if !self.free.is_empty() {
+            write!(f, ", frees {}", list(&mut self.free.iter().copied()))?;
+        }
+        Ok(())
     }
 }

@@ -28,10 +28,13 @@ use smallvec::SmallVec;
 pub(crate) fn compile(graph: Graph, leaves: &[Data], wanted: &[(u32, SmallVec<[Aval; 1]>)]) -> Executable {
     let mut executable = codegen::generate(passes::run(graph));
     executable.note_donations(leaves);
+    if passes::is_shown() {
+        eprintln!("-- instructions, with the slots of memory that they read and write\n{executable:#}");
+    }
     if ir::verify::is_on()
         && let Err(why) = memory::verify::verify(&executable, leaves, wanted)
     {
-        panic!("[plan] {why}; this is a fault of the planner\n{executable}");
+        panic!("[plan] {why}; this is a fault of the planner\n{executable:#}");
     }
     executable
 }

@@ -4,6 +4,7 @@
 //! nothing is traced, listed or looked up. Called with arrays that another transform traces, its graph is put in
 //! place as if the function had run, so that every transform sees the operations themselves.
 
+use crate::ad::or_zeros;
 use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
@@ -20,7 +21,6 @@ use crate::trace::{TraceGuard, Tracing};
 use crate::transforms::flat::{jvp_flat, vmap_flat};
 use crate::transforms::subgraph::Subgraph;
 use crate::transforms::vmap::Output;
-use crate::transforms::walks::or_zeros;
 use crate::tree::{Structure, Tree};
 use smallvec::smallvec;
 use std::collections::VecDeque;

@@ -5,6 +5,7 @@
 //! the function. A rule for one direction gives the other by transposition, and `vmap` of the node is a node
 //! whose rules are `vmap`ped, so that every composition works whatever the user wrote.
 
+use crate::ad::{or_zeros, pullback, transpose_jvp};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph;
@@ -13,11 +14,9 @@ use crate::prim::basic;
 use crate::primitive::{
     Avals, Batch, Derivative, Handwritten, Linear, Lower, MaybeArrays, Param, Params, Primitive, Structured,
 };
-use crate::rules::transpose_jvp;
 use crate::shape::ShapeText;
 use crate::trace::{TraceGuard, Tracing};
-use crate::transforms::flat::vmap_flat;
-use crate::transforms::walks::{or_zeros, pullback};
+use crate::transforms::flat::{tracers, vmap_flat};
 use std::sync::Arc;
 
 /// `(primals, cotangents, outputs) → cotangents of the primals`.
@@ -46,7 +45,7 @@ impl CustomFunction {
     /// What `f` fails with.
     pub fn call(&self, args: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>) -> Result<Vec<Array>> {
         let guard = TraceGuard::new();
-        let inner: Vec<Array> = args.iter().map(|x| x.tracer(&guard.set)).collect();
+        let inner: Vec<Array> = tracers(args, &guard);
         let tracing = Tracing::enter();
         let outs = f(&inner)?;
         drop(tracing);
@@ -66,8 +65,7 @@ pub(crate) fn captured(guard: &TraceGuard, outs: &[Array]) -> Vec<Array> {
         }
     };
     outs.iter().for_each(&mut note);
-    let graph = graph::walk(outs, |n| n.traces.as_ref().is_some_and(|t| t.contains(trace)), |_| true);
-    for step in &graph.steps {
+    for step in &graph::traced(outs, trace).steps {
         let Some(recipe) = &step.recipe else { continue };
         let is_leaf = !recipe.inputs.iter().any(|x| x.depends_on(trace));
         if !is_leaf {
@@ -119,7 +117,7 @@ fn check_rule(what: &str, got: &[Array], like: &[Array]) -> Result<()> {
     if got.len() != like.len() {
         return Err(Error::value(
             "custom_function",
-            format!("the {what} rule gave {} arrays where {} are due", got.len(), like.len()),
+            format!("the {what} rule gave {} arrays, expected {}", got.len(), like.len()),
         ));
     }
     for (i, (g, l)) in got.iter().zip(like).enumerate() {
@@ -127,7 +125,7 @@ fn check_rule(what: &str, got: &[Array], like: &[Array]) -> Result<()> {
             return Err(Error::shape(
                 "custom_function",
                 format!(
-                    "the {what} rule gave {} {} for array {i}, where {} {} is due",
+                    "the {what} rule gave {} {} for array {i}, expected {} {}",
                     g.dtype(),
                     ShapeText(g.shape()),
                     l.dtype(),
@@ -167,7 +165,7 @@ impl Primitive for Custom {
                 return Err(Error::value(
                     "custom_function",
                     format!(
-                        "the vmap rule gave {} outputs and {} axes where {} are due",
+                        "the vmap rule gave {} outputs and {} axes, expected {} of each",
                         outs.len(),
                         axes.len(),
                         self.outs
@@ -323,7 +321,7 @@ impl Structured for Custom {
                 seeds.push(t.clone());
             }
         }
-        pullback(&guard, &ends, &seeds, &cts)
+        pullback(guard.trace(), &ends, &seeds, &cts)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The transforms: functions from graph to graph.
 //!
-//! `walks` holds the three walks everything else is made of: `pullback` (reverse), `pushforward` (forward)
-//! and `batch` (vmap). They work on flat lists of arrays; the Python binding uses them as they are, and the
-//! typed functions of this module wrap them for closures over [`Tree`](crate::tree::Tree)s.
+//! A transform runs a function on tracers and walks the graph that it made ([`ad`](crate::ad)). The functions of `flat`
+//! take and give lists of arrays, as the Python binding needs them; the typed functions wrap them for closures over
+//! [`Tree`](crate::tree::Tree)s.
 
 mod argument;
 mod checkpoint;
@@ -12,9 +12,7 @@ mod flat;
 mod grad;
 mod jacobian;
 mod subgraph;
-mod sums;
 mod vmap;
-mod walks;
 
 #[doc(hidden)]
 pub use argument::lost_read_message;
@@ -23,7 +21,8 @@ pub use compile::{Compiled, compile, compile_flat};
 pub use custom::{CustomFunction, JvpRule, VjpRule, VmapRule, depends};
 pub use flat::{Randomness, Tracer, jvp_flat, vjp_flat, vmap_flat, vmap_flat_with};
 pub use grad::{Loss, check_loss, grad, jvp, value_and_grad, vjp};
-pub use jacobian::{check_grads, hessian, hvp, jacfwd, jacrev, linearize, value_and_jac};
+pub use jacobian::{
+    GradCheck, check_grads, check_grads_flat, hessian, hvp, jacfwd, jacfwd_flat, jacrev, jacrev_flat,
+    linearize, value_and_jac,
+};
 pub use vmap::{Axes, Output, Vmap, vmap, vmap_axes, vmap_with};
-
-pub(crate) use walks::pullback;

@@ -18,13 +18,13 @@
 //! # Ok::<(), covector_core::Error>(())
 //! ```
 
-mod adaptive;
+mod rows;
 mod schedule;
-mod sgd;
+mod table;
 
-pub use adaptive::{AdaDelta, Adagrad, Adam, AdamW, Adamax, Lion, RmsProp};
+pub use rows::*;
 pub use schedule::{Schedule, cosine_decay, exponential_decay, join_schedules, linear_schedule, step_decay};
-pub use sgd::Sgd;
+pub use table::Spec;
 
 use covector_core::shape::ShapeText;
 use covector_core::tree::{Path, Role};
@@ -44,26 +44,26 @@ pub struct State<P> {
     pub slots: BTreeMap<&'static str, P>,
 }
 
-/// The circumstances of one step, in one element type.
+/// The learning rate and the number of a step, in the element types that one parameter array needs.
 #[derive(Clone, Debug)]
-pub struct Now {
+pub struct StepContext {
     /// The learning rate.
     pub rate: Array,
     /// The number of this step, from 1, as a floating-point number.
     pub step: Array,
-    /// What [`Now::number`] has made.
+    /// The results of [`StepContext::number`] so far.
     numbers: RefCell<Vec<(u64, Array)>>,
 }
 
-impl Now {
-    /// The learning rate and the number of the step in the type in which a leaf of type `dtype` needs them.
+impl StepContext {
+    /// The learning rate and the number of the step in the types that a parameter of type `dtype` needs.
     pub fn new(rate: &Array, step: &Array, dtype: Dtype) -> Self {
         let steps = if dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
         Self { rate: rate.astype(wide::of(dtype)), step: step.astype(steps), numbers: RefCell::default() }
     }
 
-    /// A setting as an array of the type of `like`, the same array for every leaf: so what is computed of settings alone
-    /// is one computation for all leaves.
+    /// A setting as an array of the type of `like`, the same array for every leaf: an expression of settings alone is
+    /// then one computation for all leaves.
     pub fn number(&self, value: f64, like: &Array) -> Array {
         let mut numbers = self.numbers.borrow_mut();
         let found = numbers.iter().find(|(bits, x)| *bits == value.to_bits() && x.dtype() == like.dtype());
@@ -76,60 +76,88 @@ impl Now {
     }
 }
 
-/// A way of stepping along gradients.
+/// One parameter array with its gradient and its slots.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// The parameter.
+    pub param: Array,
+    /// The gradient, of the parameter's shape.
+    pub grad: Array,
+    /// An array for each of the optimizer's [`slots`](Optimizer::slots).
+    pub slots: Vec<Array>,
+}
+
+/// A rule that changes parameters along their gradients.
 ///
-/// A new one says what it remembers for each parameter array ([`slots`](Optimizer::slots)) and how one array
-/// changes ([`step`](Optimizer::step)); the rest follows.
+/// An implementation names the arrays that it remembers for each parameter array ([`slots`](Optimizer::slots)) and
+/// computes the new value of one array ([`step`](Optimizer::step)); the rest follows. The optimizers of this module are
+/// rows of a table in `rows.rs`.
 pub trait Optimizer {
     /// The learning rate.
     fn learning_rate(&self) -> &Schedule;
 
-    /// The names of the arrays remembered for each parameter array.
+    /// The names of the arrays that are remembered for each parameter array.
     fn slots(&self) -> &'static [&'static str];
 
     /// Refuses settings that cannot work.
     ///
     /// # Errors
-    /// Says which setting, and what is possible.
+    /// Names the setting and the values that are possible.
     fn check(&self) -> Result<()>;
 
-    /// The new value of one parameter array and of its slots. Arrays of half precision come here as `float32`.
+    /// The new value of one parameter array and of its slots. Arrays of half precision arrive as `float32`.
     ///
     /// # Errors
     /// When shapes or element types do not fit.
-    fn step(&self, now: &Now, param: &Array, grad: &Array, slots: &[Array]) -> Result<(Array, Vec<Array>)>;
-
-    /// [`step`](Optimizer::step) in the type of sums: half precision is widened, the new parameter rounded once to the type
-    /// that parameter and gradient share, and the slots stay wide.
-    ///
-    /// # Errors
-    /// When shapes or element types do not fit.
-    fn advance(
+    fn step(
         &self,
-        now: &Now,
+        cx: &StepContext,
         param: &Array,
         grad: &Array,
         slots: &[Array],
-    ) -> Result<(Array, Vec<Array>)> {
+    ) -> Result<(Array, Vec<Array>)>;
+
+    /// [`step`](Optimizer::step) of every leaf: the new parameters, each with its slots. `rate` is the learning rate and
+    /// `step` the number of the step, from 1.
+    ///
+    /// Half precision is computed in `float32`. The new parameter is rounded once, to the type that parameter and gradient
+    /// share; the slots stay `float32`.
+    ///
+    /// # Errors
+    /// When shapes or element types do not fit.
+    fn step_all(&self, rate: &Array, step: &Array, leaves: &[Leaf]) -> Result<Vec<(Array, Vec<Array>)>> {
         let half = |x: &Array| wide::is_half(x.dtype());
-        if !half(param) && !half(grad) && !slots.iter().any(half) {
-            return self.step(now, param, grad, slots);
+        let mut contexts: Vec<(Dtype, StepContext)> = Vec::new();
+        let mut all = Vec::with_capacity(leaves.len());
+        for Leaf { param, grad, slots } in leaves {
+            let dtype = param.dtype();
+            let known = contexts.iter().position(|(d, _)| *d == dtype);
+            let at = known.unwrap_or_else(|| {
+                contexts.push((dtype, StepContext::new(rate, step, dtype)));
+                contexts.len() - 1
+            });
+            let cx = &contexts[at].1;
+            if !half(param) && !half(grad) && !slots.iter().any(half) {
+                all.push(self.step(cx, param, grad, slots)?);
+                continue;
+            }
+            let mut slots: Vec<Array> = slots.iter().map(wide::widen).collect();
+            let param = wide::rounded_once([param, grad], |[param, grad]| {
+                let (param, new) = self.step(cx, param, grad, &slots)?;
+                slots = new;
+                Ok(param)
+            })?;
+            all.push((param, slots));
         }
-        let mut slots: Vec<Array> = slots.iter().map(wide::widen).collect();
-        let param = wide::rounded_once([param, grad], |[param, grad]| {
-            let (param, new) = self.step(now, param, grad, &slots)?;
-            slots = new;
-            Ok(param)
-        })?;
-        Ok((param, slots))
+        Ok(all)
     }
 
-    /// The state before the first step: everything remembered is zero, in `float32` where the parameter is half precision.
+    /// The state before the first step: all slots are zero, in `float32` where the parameter is half precision.
     fn init<P: Tree>(&self, params: &P) -> State<P>
     where
         Self: Sized,
     {
-        let slots = self.slots().iter().map(|&name| (name, params.map(blank))).collect();
+        let slots = self.slots().iter().map(|&name| (name, params.map(zero_slot))).collect();
         State { step: Array::scalar(0u64), slots }
     }
 
@@ -163,30 +191,29 @@ pub trait Optimizer {
 
         let rate = self.learning_rate().at(&state.step)?;
         let step = &state.step + 1;
-        let mut nows: Vec<(Dtype, Now)> = Vec::new();
+        let kept: Vec<bool> = leaves.iter().map(|(path, _)| path.role() == Role::Kept).collect();
+        let trained: Vec<Leaf> = (0..leaves.len())
+            .filter(|&i| !kept[i])
+            .map(|i| Leaf {
+                param: leaves[i].1.clone(),
+                grad: grads[i].clone(),
+                slots: old.iter().map(|slot| slot[i].clone()).collect(),
+            })
+            .collect();
+        let mut stepped = self.step_all(&rate, &step, &trained)?.into_iter();
         let mut new_params = Vec::with_capacity(leaves.len());
         let mut new_slots: Vec<Vec<Array>> = vec![Vec::with_capacity(leaves.len()); old.len()];
-        for (i, ((path, param), grad)) in leaves.iter().zip(&grads).enumerate() {
-            if path.role() == Role::Kept {
-                new_params.push(param.clone());
-                for (all, slot) in new_slots.iter_mut().zip(&old) {
-                    all.push(slot[i].clone());
-                }
-                continue;
-            }
-            let dtype = param.dtype();
-            if !nows.iter().any(|(d, _)| *d == dtype) {
-                nows.push((dtype, Now::new(&rate, &step, dtype)));
-            }
-            let now = nows.iter().find_map(|(d, now)| (*d == dtype).then_some(now)).expect("pushed above");
-            let slots: Vec<Array> = old.iter().map(|slot| slot[i].clone()).collect();
-            let (param, slots) = self.advance(now, param, grad, &slots)?;
-            new_params.push(param.astype(dtype));
+        for (i, (_, param)) in leaves.iter().enumerate() {
+            let (new, slots) = match if kept[i] { None } else { stepped.next() } {
+                Some((new, slots)) => (new.astype(param.dtype()), slots),
+                None => (param.clone(), old.iter().map(|slot| slot[i].clone()).collect()),
+            };
+            new_params.push(new);
             for (all, slot) in new_slots.iter_mut().zip(slots) {
                 all.push(slot);
             }
         }
-        settle(new_params.iter().chain(new_slots.iter().flatten()).chain([&step]))?;
+        eval_soon(new_params.iter().chain(new_slots.iter().flatten()).chain([&step]))?;
 
         let slots = self.slots().iter().zip(&new_slots);
         let slots = slots
@@ -196,8 +223,8 @@ pub trait Optimizer {
     }
 }
 
-/// What is remembered of a parameter before the first step.
-pub fn blank(param: &Array) -> Array {
+/// A slot of a parameter before the first step.
+pub fn zero_slot(param: &Array) -> Array {
     ops::zeros(param.shape(), wide::of(param.dtype()))
 }
 
@@ -236,11 +263,11 @@ fn matching<P: Tree>(what: &str, params: &[(Path, Array)], tree: &P) -> Result<V
     Ok(leaves)
 }
 
-/// Has the arrays evaluated together before long, unless a transform is tracing.
+/// Has the arrays evaluated together with the next evaluation, unless a transform is tracing.
 ///
 /// # Errors
 /// As [`covector_core::eval_soon`].
-pub fn settle<'a>(arrays: impl Iterator<Item = &'a Array>) -> Result<()> {
+pub fn eval_soon<'a>(arrays: impl Iterator<Item = &'a Array>) -> Result<()> {
     let arrays: Vec<Array> = arrays.cloned().collect();
     if covector_core::is_tracing() || arrays.iter().any(Array::is_tracer) {
         return Ok(());
@@ -299,28 +326,12 @@ fn squared(grad: &Array) -> Result<Array> {
 }
 
 /// `decay · old + (1 − decay) · new`.
-fn average(now: &Now, decay: f64, old: &Array, new: &Array) -> Result<Array> {
-    let old = ops::try_multiply(old, &now.number(decay, old))?;
-    ops::try_add(&old, &ops::try_multiply(new, &now.number(1.0 - decay, new))?)
+fn average(cx: &StepContext, decay: f64, old: &Array, new: &Array) -> Result<Array> {
+    let old = ops::try_multiply(old, &cx.number(decay, old))?;
+    ops::try_add(&old, &ops::try_multiply(new, &cx.number(1.0 - decay, new))?)
 }
 
 /// `param − rate · direction`.
-fn descend(now: &Now, param: &Array, direction: &Array) -> Result<Array> {
-    ops::try_subtract(param, &ops::try_multiply(&now.rate, direction)?)
-}
-
-/// Refuses a setting that is infinite or no number.
-fn check_finite(op: &'static str, name: &str, value: f64) -> Result<()> {
-    if value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::value(op, format!("{name} {value} is not finite")))
-}
-
-/// Refuses a setting outside of a range.
-fn check_range(op: &'static str, name: &str, value: f64, range: std::ops::Range<f64>) -> Result<()> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(Error::value(op, format!("{name} {value} is not in [{}, {})", range.start, range.end)))
+fn descend(cx: &StepContext, param: &Array, direction: &Array) -> Result<Array> {
+    ops::try_subtract(param, &ops::try_multiply(&cx.rate, direction)?)
 }

@@ -69,17 +69,6 @@ pub(super) fn grad<'py>(
     Transformed::wrap(fun, What::Grad(grad))
 }
 
-/// [`grad`] for `hvp`, which it is a part of.
-#[pyfunction]
-#[pyo3(name = "_hvp_grad")]
-pub(super) fn hvp_grad<'py>(
-    fun: Bound<'py, PyAny>,
-    argnums: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, Transformed>> {
-    let grad = Grad::new("hvp", &fun, Some(argnums), None)?;
-    Transformed::wrap(fun, What::Grad(grad))
-}
-
 /// Which arguments are differentiated, and what is given back.
 pub(super) struct Grad {
     pub(super) op: &'static str,
@@ -90,7 +79,7 @@ pub(super) struct Grad {
 }
 
 impl Grad {
-    fn new(
+    pub(super) fn new(
         op: &'static str,
         fun: &Bound<'_, PyAny>,
         argnums: Option<&Bound<'_, PyAny>>,
@@ -365,6 +354,19 @@ fn parts<'a>(trees: &'a [(Tree, usize)], xs: &'a [Array]) -> impl Iterator<Item 
 
 /// `argnums`: an int, or a sequence of them; ascending.
 fn parse_numbers(op: &str, argnums: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
+    let mut numbers = parse_positions(op, argnums)?.0;
+    numbers.sort_unstable();
+    if let Some(twice) = numbers.windows(2).find(|w| w[0] == w[1]) {
+        return Err(PyValueError::new_err(format!(
+            "[{op}] argnums names argument {} more than once; name each once",
+            twice[0]
+        )));
+    }
+    Ok(numbers)
+}
+
+/// `argnums` in the order given, and whether it is a single int.
+pub(super) fn parse_positions(op: &str, argnums: &Bound<'_, PyAny>) -> PyResult<(Vec<usize>, bool)> {
     let wrong = |x: &Bound<'_, PyAny>| {
         PyTypeError::new_err(format!(
             "[{op}] argnums must be an int or a sequence of ints, but {} was given",
@@ -389,25 +391,17 @@ fn parse_numbers(op: &str, argnums: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
             ))
         })
     };
-    let mut numbers = match number(argnums) {
-        Ok(n) => vec![n],
-        Err(e) if e.is_instance_of::<PyValueError>(argnums.py()) => return Err(e),
+    match number(argnums) {
+        Ok(n) => Ok((vec![n], true)),
+        Err(e) if e.is_instance_of::<PyValueError>(argnums.py()) => Err(e),
         Err(_) if argnums.is_instance_of::<PyString>() || argnums.is_instance_of::<PyArray>() => {
-            return Err(wrong(argnums));
+            Err(wrong(argnums))
         }
         Err(_) => {
             let items = argnums.try_iter().map_err(|_| wrong(argnums))?;
-            items.map(|x| number(&x?)).collect::<PyResult<Vec<_>>>()?
+            Ok((items.map(|x| number(&x?)).collect::<PyResult<Vec<_>>>()?, false))
         }
-    };
-    numbers.sort_unstable();
-    if let Some(twice) = numbers.windows(2).find(|w| w[0] == w[1]) {
-        return Err(PyValueError::new_err(format!(
-            "[{op}] argnums names argument {} more than once; name each once",
-            twice[0]
-        )));
     }
-    Ok(numbers)
 }
 
 /// `argnames`: a str, or a sequence of them; repeated names count once.

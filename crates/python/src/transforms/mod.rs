@@ -1,4 +1,4 @@
-//! The transforms of Python functions: `value_and_grad`, `grad`, `vjp`, `jvp`, `vmap`, `compile`, `checkpoint`,
+//! The transforms of Python functions: `value_and_grad`, `grad`, `vjp`, `jvp`, Jacobians, `vmap`, `compile`, `checkpoint`,
 //! `custom_function`.
 //!
 //! Each takes the arguments apart into a flat list of arrays, hands the core a closure that puts them together
@@ -8,8 +8,8 @@
 mod compile;
 mod custom;
 mod grad;
+mod jacobian;
 mod products;
-mod structure;
 mod vmap;
 
 use crate::array::PyArray;
@@ -19,6 +19,7 @@ use crate::tree::{Tree, a_thing};
 use compile::Compile;
 use covector_core::{Array, ops, transforms};
 use grad::Grad;
+use jacobian::Jacobian;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
@@ -36,17 +37,18 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(products::vjp, m)?)?;
     m.add_function(wrap_pyfunction!(products::jvp, m)?)?;
     m.add_function(wrap_pyfunction!(products::linearize, m)?)?;
+    m.add_function(wrap_pyfunction!(products::hvp, m)?)?;
+    m.add_function(wrap_pyfunction!(jacobian::jacrev, m)?)?;
+    m.add_function(wrap_pyfunction!(jacobian::jacfwd, m)?)?;
+    m.add_function(wrap_pyfunction!(jacobian::value_and_jac, m)?)?;
+    m.add_function(wrap_pyfunction!(jacobian::hessian, m)?)?;
+    m.add_function(wrap_pyfunction!(jacobian::check_grads, m)?)?;
     m.add_function(wrap_pyfunction!(vmap::vmap, m)?)?;
     m.add_function(wrap_pyfunction!(custom::checkpoint, m)?)?;
     m.add_function(wrap_pyfunction!(compile::compile, m)?)?;
     m.add_function(wrap_pyfunction!(compile::enable_compile, m)?)?;
     m.add_function(wrap_pyfunction!(compile::disable_compile, m)?)?;
     m.add_function(wrap_pyfunction!(compile::explain_retrace, m)?)?;
-    // For the transforms in Python; no part of `covector.core`.
-    m.setattr("_flatten", wrap_pyfunction!(structure::flatten, m)?)?;
-    m.setattr("_hvp_grad", wrap_pyfunction!(grad::hvp_grad, m)?)?;
-    m.setattr("_hvp_jvp", wrap_pyfunction!(products::hvp_jvp, m)?)?;
-    m.setattr("_trace", wrap_pyfunction!(structure::trace, m)?)?;
     m.add_function(wrap_pyfunction!(stop_gradient, m)?)?;
     m.add_function(wrap_pyfunction!(depends, m)?)?;
     Ok(())
@@ -55,6 +57,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 /// What a [`Transformed`] function does with its own.
 enum What {
     Grad(Grad),
+    Jacobian(Jacobian),
     Vmap(Vmap),
     Checkpoint,
     Compile(Box<Compile>),
@@ -99,6 +102,7 @@ impl Transformed {
         let fun = self.fun.bind(py);
         match &self.what {
             What::Grad(grad) => grad.call(fun, args, kwargs),
+            What::Jacobian(jacobian) => jacobian.call(fun, args, kwargs),
             What::Vmap(vmap) => vmap.call(fun, args, kwargs),
             What::Checkpoint => custom::call_checkpoint(fun, args, kwargs),
             What::Compile(compile) => compile.call(fun, args, kwargs),
@@ -118,6 +122,7 @@ impl Transformed {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let transform = match &self.what {
             What::Grad(grad) => grad.op,
+            What::Jacobian(jacobian) => jacobian.op,
             What::Vmap(_) => "vmap",
             What::Checkpoint => "checkpoint",
             What::Compile(_) => "compile",
@@ -130,7 +135,7 @@ impl Transformed {
         match &self.what {
             What::Vmap(vmap) => vmap.traverse(visit),
             What::Compile(compile) => compile.traverse(&visit),
-            What::Grad(_) | What::Checkpoint => Ok(()),
+            What::Grad(_) | What::Jacobian(_) | What::Checkpoint => Ok(()),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! `vjp` and `jvp`: products of vectors with the Jacobian of a function.
+//! `vjp`, `jvp`, `linearize` and `hvp`: products of vectors with the Jacobian or Hessian of a function.
 
-use super::grad::items;
+use super::grad::{Grad, items};
 use super::{call, check_callable, flatten_result};
 use crate::array::PyArray;
 use crate::errors::{OrRaise, from_py};
@@ -41,7 +41,7 @@ pub(super) fn vjp<'py>(
     let cotangents = listed("vjp", "cotangents", cotangents)?;
     let mut outputs: Option<Trees> = None;
     let traced = vjp_flat(&given.leaves, |xs| {
-        let (trees, leaves) = given.call("vjp", fun, xs)?;
+        let (trees, leaves) = given.call("vjp", py, |args| call("vjp", fun, args, None), xs)?;
         outputs = Some(trees);
         Ok(leaves)
     })
@@ -75,34 +75,55 @@ pub(super) fn jvp<'py>(
     primals: &Bound<'py, PyAny>,
     tangents: &Bound<'py, PyAny>,
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-    jvp_of("jvp", fun, primals, tangents)
+    check_callable("jvp", fun)?;
+    jvp_of("jvp", |args| call("jvp", fun, args, None), primals, tangents)
 }
 
-/// [`jvp`] for `hvp`, which it is a part of.
+/// The product of the Hessian of a scalar function with a vector, without the matrix.
+///
+/// Args:
+///     fun: A function that returns a scalar array.
+///     primals: A list of the arrays (or trees of arrays) at which to evaluate the Hessian.
+///     tangents: A list of the same structure: the vector.
+///
+/// Returns:
+///     The list of the products, one for each primal.
+///
+/// Example:
+///     >>> import covector.core as mx
+///     >>> mx.hvp(lambda x: (x * x * x).sum(), [mx.array([1.0, 2.0])], [mx.array([1.0, 1.0])])
+///     [array([6, 12], dtype=float32)]
 #[pyfunction]
-#[pyo3(name = "_hvp_jvp")]
-pub(super) fn hvp_jvp<'py>(
+pub(super) fn hvp<'py>(
     fun: &Bound<'py, PyAny>,
     primals: &Bound<'py, PyAny>,
     tangents: &Bound<'py, PyAny>,
-) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-    jvp_of("hvp", fun, primals, tangents)
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = fun.py();
+    let count = listed("hvp", "primals", primals)?.len();
+    let grad = Grad::new("hvp", fun, Some(PyTuple::new(py, 0..count)?.as_any()), None)?;
+    let gradients = |args: &Bound<'py, PyTuple>| {
+        let grads = grad.call(fun, args, None)?;
+        // One gradient may itself be a list or tuple.
+        if count > 1 { Ok(grads) } else { Ok(PyList::new(py, [grads])?.into_any()) }
+    };
+    Ok(jvp_of("hvp", |args| gradients(args).map_err(from_py), primals, tangents)?.1)
 }
 
+/// The outputs of the function that `run` calls, and their tangents.
 fn jvp_of<'py>(
     op: &'static str,
-    fun: &Bound<'py, PyAny>,
+    run: impl FnOnce(&Bound<'py, PyTuple>) -> Result<Bound<'py, PyAny>>,
     primals: &Bound<'py, PyAny>,
     tangents: &Bound<'py, PyAny>,
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-    let py = fun.py();
-    check_callable(op, fun)?;
+    let py = primals.py();
     let given = Primals::new(op, "primals", primals)?;
     let tangents = listed(op, "tangents", tangents)?;
     let tangents = given.trees.like(op, "tangent", "primal", &tangents, &given.leaves)?;
     let mut outputs: Option<Trees> = None;
     let traced = vjp_flat(&given.leaves, |xs| {
-        let (trees, leaves) = given.call(op, fun, xs)?;
+        let (trees, leaves) = given.call(op, py, run, xs)?;
         outputs = Some(trees);
         Ok(leaves)
     })
@@ -140,7 +161,8 @@ pub(super) fn linearize<'py>(
     given.check_types("linearize", "primals", fun.py())?;
     let mut outputs: Option<Trees> = None;
     let traced = vjp_flat(&given.leaves, |xs| {
-        let (trees, leaves) = given.call("linearize", fun, xs)?;
+        let (trees, leaves) =
+            given.call("linearize", fun.py(), |args| call("linearize", fun, args, None), xs)?;
         outputs = Some(trees);
         Ok(leaves)
     })
@@ -307,9 +329,14 @@ impl Primals {
         Err(Error::kind(op, message)).or_raise()
     }
 
-    /// Calls the function on `xs` in place of the primals and takes its outputs apart.
-    fn call(&self, op: &'static str, fun: &Bound<'_, PyAny>, xs: &[Array]) -> Result<(Trees, Vec<Array>)> {
-        let py = fun.py();
+    /// Calls the function on `xs` in place of the primals, through `run`, and takes its outputs apart.
+    fn call<'py>(
+        &self,
+        op: &'static str,
+        py: Python<'py>,
+        run: impl FnOnce(&Bound<'py, PyTuple>) -> Result<Bound<'py, PyAny>>,
+        xs: &[Array],
+    ) -> Result<(Trees, Vec<Array>)> {
         let handed: Vec<Handed<'_>> = self
             .trees
             .parts(xs)
@@ -317,7 +344,7 @@ impl Primals {
             .collect::<PyResult<_>>()
             .map_err(from_py)?;
         let args = PyTuple::new(py, handed.iter().map(Handed::root)).map_err(from_py)?;
-        let result = call(op, fun, &args, None);
+        let result = run(&args);
         for (((tree, xs), handed), given) in self.trees.parts(xs).zip(&handed).zip(&self.given) {
             tree.write_back(handed, xs, given.bind(py)).map_err(from_py)?;
         }

@@ -3,8 +3,8 @@
 use super::super::ir::{Kind, NodeId};
 use super::Codegen;
 use covector_kernels::Dtype;
-use covector_kernels::cast::{narrow_tile, widen_tile};
-use covector_kernels::fused::{Builder, Program, Reg, TileFn};
+use covector_kernels::convert::{narrow_tile, widen_tile};
+use covector_kernels::program::{Builder, Program, Reg, TileFn};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 

@@ -5,7 +5,7 @@ use super::super::ir::{Kind, NodeId, Operand, Operands};
 use super::super::passes::Region;
 use super::super::passes::rows::{Form, Pass, RowMap, prefix};
 use super::Codegen;
-use covector_kernels::band::{self, Band, Place, Stage, Target};
+use covector_kernels::rows::{self, ReducedOutput, Stage, StageInput, StageOutput, Storage};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -81,7 +81,7 @@ impl<'a> RegionMaker<'a> {
             let node = plan.graph.node(stage.nodes[0]);
             stages.push(if node.is_map() {
                 let (program, made) = codegen.program(s);
-                Stage::Chain {
+                Stage::Map {
                     program,
                     shape: node.aval.shape.to_vec(),
                     inputs: stage.inputs.iter().map(|x| self.source(x)).collect(),
@@ -96,7 +96,7 @@ impl<'a> RegionMaker<'a> {
             .as_ref()
             .map(|dot| dot.out.shape.iter().product::<usize>() / region.rows * dot.out.dtype.size());
         let kernel = Kernel::Region {
-            region: Band::new(region.rows, stages, self.scratch.bytes, row_bytes),
+            region: rows::Region::new(region.rows, stages, self.scratch.bytes, row_bytes),
             dot,
             inputs: self.inputs.iter().map(|x| codegen.argument(x)).collect(),
             outs: self.outs.iter().map(|&value| codegen.output(value)).collect(),
@@ -111,16 +111,16 @@ impl<'a> RegionMaker<'a> {
         let pass = Pass::new(&plan.graph, &plan.stages.list[s as usize]);
         let id = pass.stage.nodes[0];
         let mut sources = pass.operands().iter().enumerate().map(|(i, x)| self.rows(&pass, i, x));
-        let sources: SmallVec<[band::Source; 2]> = sources.by_ref().collect();
+        let sources: SmallVec<[StageInput; 2]> = sources.by_ref().collect();
         let mut sources = sources.into_iter();
         let mut next = || sources.next().expect("as many as the pass needs");
         let outer = prefix(&pass.space, rows).expect("the region found the rows");
         let node = plan.graph.node(id);
         let sum = (pass.row_map(rows) == Some(RowMap::Reduced)).then(|| {
-            let Place::Output(output) = self.place(id) else {
+            let Storage::Output(output) = self.place(id) else {
                 unreachable!("reductions over the rows are in memory")
             };
-            band::Sum { output, size: node.size(), dtype: node.aval.dtype }
+            ReducedOutput { index: output, size: node.size(), dtype: node.aval.dtype }
         });
         match (&node.kind, pass.form, sum) {
             (Kind::Reduce { kind, axes }, _, sum) => {
@@ -129,24 +129,24 @@ impl<'a> RegionMaker<'a> {
                 match sum {
                     Some(sum) => {
                         axes.insert(0, 0);
-                        Stage::Over { kind: *kind, input: next(), axes, sum }
+                        Stage::Reduced { kind: *kind, input: next(), axes, output: sum }
                     }
-                    None => Stage::Within { kind: *kind, input: next(), axes, output: self.target(id) },
+                    None => Stage::PerRow { kind: *kind, input: next(), axes, output: self.target(id) },
                 }
             }
-            (_, Form::NarrowDot, _) => {
-                Stage::Product { rows: next(), matrix: next(), output: self.target(id) }
+            (_, Form::NarrowDot, _) => Stage::Dot { rows: next(), matrix: next(), output: self.target(id) },
+            (_, Form::NarrowDotReduced, Some(sum)) => {
+                Stage::DotReduced { left: next(), right: next(), output: sum }
             }
-            (_, Form::NarrowDotReduced, Some(sum)) => Stage::ProductOver { left: next(), right: next(), sum },
             _ => unreachable!("other nodes run alone"),
         }
     }
 
     /// What a pass reads, with the rows as one first axis.
-    fn rows(&mut self, pass: &Pass<'_>, i: usize, x: &Operand) -> band::Source {
+    fn rows(&mut self, pass: &Pass<'_>, i: usize, x: &Operand) -> StageInput {
         let rows = self.region.rows;
         let mut source = self.source(x);
-        if matches!(source.place, Place::Input(_)) {
+        if matches!(source.storage, Storage::Input(_)) {
             // The view that comes at run time begins there already.
             source.shift = 0;
         }
@@ -161,16 +161,16 @@ impl<'a> RegionMaker<'a> {
     }
 
     /// Where a value that the region makes is.
-    fn place(&mut self, value: NodeId) -> Place {
+    fn place(&mut self, value: NodeId) -> Storage {
         if let Some(&buffer) = self.scratch.of.get(&value) {
-            return Place::Shelf(buffer);
+            return Storage::Scratch(buffer);
         }
         let next = self.outs.len();
         let position = *self.position.entry(value).or_insert(next);
         if position == next {
             self.outs.push(value);
         }
-        Place::Output(position)
+        Storage::Output(position)
     }
 
     /// Elements of a value for each row.
@@ -178,18 +178,18 @@ impl<'a> RegionMaker<'a> {
         self.codegen.plan.graph.node(value).size() / self.region.rows
     }
 
-    fn target(&mut self, value: NodeId) -> Target {
+    fn target(&mut self, value: NodeId) -> StageOutput {
         let dtype = self.codegen.plan.graph.node(value).aval.dtype;
-        Target { place: self.place(value), dtype, row: self.row(value) }
+        StageOutput { storage: self.place(value), dtype, row: self.row(value) }
     }
 
-    fn source(&mut self, x: &Operand) -> band::Source {
+    fn source(&mut self, x: &Operand) -> StageInput {
         let plan = self.codegen.plan;
         let inside = plan.stages.maker(x.value).is_some_and(|maker| self.region.stages.contains(&maker));
-        let place = if inside { self.place(x.value) } else { Place::Input(self.inputs.add(x)) };
+        let place = if inside { self.place(x.value) } else { Storage::Input(self.inputs.add(x)) };
         let layout = plan.graph.layout(x);
-        band::Source {
-            place,
+        StageInput {
+            storage: place,
             dtype: plan.graph.dtype(x),
             row: self.row(x.value),
             shape: layout.shape.to_vec(),

@@ -103,7 +103,7 @@ impl Plan {
             ([dot, then @ ..], Some(_)) => {
                 format!("{dot}, followed in {} rows by {}", region.rows, then.join("; "))
             }
-            _ => format!("band of {} rows: {}", region.rows, texts.join("; ")),
+            _ => format!("region of {} rows: {}", region.rows, texts.join("; ")),
         }
     }
 
@@ -120,7 +120,7 @@ impl Plan {
             let names: Vec<String> = stage.nodes[..shown].iter().map(|&id| graph.what(id)).collect();
             let outs = stage.nodes.iter().filter(|&&id| self.stored[id as usize]).count();
             let (shape, inputs) = (ShapeText(&node.aval.shape), stage.inputs.len());
-            return format!("chain {shape}: {}{more} [{inputs} in, {outs} out]", names.join(", "));
+            return format!("map {shape}: {}{more} [{inputs} in, {outs} out]", names.join(", "));
         }
         let outs: Vec<String> =
             stage.nodes.iter().map(|&id| ShapeText(&graph.node(id).aval.shape).to_string()).collect();
@@ -140,6 +140,6 @@ impl Plan {
             },
             _ => String::new(),
         };
-        format!("call {}: {what}{of}{}{copied}", outs.join(", "), from.join(", "))
+        format!("{what}: {}{of}{}{copied}", outs.join(", "), from.join(", "))
     }
 }

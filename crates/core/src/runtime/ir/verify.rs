@@ -196,7 +196,7 @@ fn stages(plan: &Plan) -> Checked {
                 false => return Err(at("it has inputs and no nodes".into())),
             }
         };
-        let mut reads = 0;
+        let mut read = vec![false; stage.inputs.len()];
         for (k, &id) in stage.nodes.iter().enumerate() {
             let Some(node) = graph.nodes.get(id as usize) else {
                 return Err(at(format!("there is no node %{id}")));
@@ -230,15 +230,21 @@ fn stages(plan: &Plan) -> Checked {
                     None if stages.maker(x.value) == Some(s) => {
                         return Err(at(format!("%{id} reads a part of %{}, a register", x.value)));
                     }
-                    None if stage.inputs.position(x).is_none() => {
-                        return Err(at(format!("operand %{} of %{id} is not listed as an input", x.value)));
-                    }
-                    None => reads += 1,
+                    None => match stage.inputs.position(x) {
+                        Some(input) => read[input] = true,
+                        None => {
+                            return Err(at(format!(
+                                "operand %{} of %{id} is not listed as an input",
+                                x.value
+                            )));
+                        }
+                    },
                 }
             }
         }
-        if reads < stage.inputs.len() {
-            return Err(at("it lists inputs that it does not read".into()));
+        if let Some(input) = read.iter().position(|read| !read) {
+            let value = stage.inputs[input].value;
+            return Err(at(format!("it lists %{value} as an input, which it does not read")));
         }
     }
     let forgotten =

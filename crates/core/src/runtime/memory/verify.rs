@@ -17,7 +17,7 @@ use crate::array::Aval;
 use crate::buffer::Data;
 use crate::shape::{Shape, ShapeText, reduced_shape, row_major_strides};
 use covector_kernels::Dtype;
-use covector_kernels::band::{Band, Place, Source};
+use covector_kernels::rows::{Region, StageInput, Storage};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::fmt::Display;
@@ -329,29 +329,29 @@ impl State {
 }
 
 /// Checks the stages of a region against its inputs and outputs.
-fn stages(band: &Band, inputs: &[Argument], seen: &[(Dtype, Shape)], outs: &[Output]) -> Checked {
-    let rows = band.rows();
-    // What is on each shelf, and which outputs are written: the element type, elements a row, and whether later stages
+fn stages(region: &Region, inputs: &[Argument], seen: &[(Dtype, Shape)], outs: &[Output]) -> Checked {
+    let rows = region.rows();
+    // What each scratch buffer holds, and which outputs are written: the element type, elements a row, and whether later stages
     // may read it.
-    let mut shelves: Vec<Option<(Dtype, usize)>> = vec![None; band.shelves().len()];
+    let mut scratch: Vec<Option<(Dtype, usize)>> = vec![None; region.scratch().len()];
     let mut written: Vec<Option<bool>> = vec![None; outs.len()];
-    for (s, stage) in band.stages().iter().enumerate() {
+    for (s, stage) in region.stages().iter().enumerate() {
         let at = |why: String| format!("stage {s}: {why}");
-        for source in stage.reads() {
-            source_is_there(source, rows, inputs, seen, outs, (&shelves, &written)).map_err(at)?;
+        for source in stage.inputs() {
+            source_is_there(source, rows, inputs, seen, outs, (&scratch, &written)).map_err(at)?;
         }
-        for target in stage.targets() {
+        for target in stage.outputs() {
             let bytes = target.row * target.dtype.size();
-            match target.place {
-                Place::Input(i) => return Err(at(format!("input {i} is written"))),
-                Place::Shelf(i) => match (shelves.get_mut(i), band.shelves().get(i)) {
-                    (Some(shelf), Some(&size)) if bytes <= size => *shelf = Some((target.dtype, target.row)),
+            match target.storage {
+                Storage::Input(i) => return Err(at(format!("input {i} is written"))),
+                Storage::Scratch(i) => match (scratch.get_mut(i), region.scratch().get(i)) {
+                    (Some(held), Some(&size)) if bytes <= size => *held = Some((target.dtype, target.row)),
                     (Some(_), Some(&size)) => {
-                        return Err(at(format!("{bytes} bytes a row do not fit on shelf {i} of {size}")));
+                        return Err(at(format!("{bytes} bytes a row do not fit in scratch {i} of {size}")));
                     }
-                    _ => return Err(at(format!("there is no shelf {i}"))),
+                    _ => return Err(at(format!("there is no scratch {i}"))),
                 },
-                Place::Output(i) => {
+                Storage::Output(i) => {
                     let out = outs.get(i).ok_or_else(|| at(format!("there is no output {i}")))?;
                     let size = out.shape.iter().product::<usize>();
                     if (target.dtype, target.row * rows) != (out.dtype, size) {
@@ -363,13 +363,13 @@ fn stages(band: &Band, inputs: &[Argument], seen: &[(Dtype, Shape)], outs: &[Out
                 }
             }
         }
-        if let Some(sum) = stage.sum() {
-            let out = outs.get(sum.output).ok_or_else(|| at(format!("there is no output {}", sum.output)))?;
+        if let Some(sum) = stage.reduced() {
+            let out = outs.get(sum.index).ok_or_else(|| at(format!("there is no output {}", sum.index)))?;
             if (sum.dtype, sum.size) != (out.dtype, out.shape.iter().product()) {
-                return Err(at(format!("the sum is not output {}", sum.output)));
+                return Err(at(format!("the sum is not output {}", sum.index)));
             }
-            if written[sum.output].replace(false).is_some() {
-                return Err(at(format!("output {} is written twice", sum.output)));
+            if written[sum.index].replace(false).is_some() {
+                return Err(at(format!("output {} is written twice", sum.index)));
             }
         }
     }
@@ -382,17 +382,17 @@ fn stages(band: &Band, inputs: &[Argument], seen: &[(Dtype, Shape)], outs: &[Out
 type Made<'a> = (&'a [Option<(Dtype, usize)>], &'a [Option<bool>]);
 
 fn source_is_there(
-    source: &Source,
+    source: &StageInput,
     rows: usize,
     inputs: &[Argument],
     seen: &[(Dtype, Shape)],
     outs: &[Output],
-    (shelves, written): Made<'_>,
+    (scratch, written): Made<'_>,
 ) -> Checked {
     let whole = reach(&source.shape, &source.strides, source.shift);
     let inside = |size: usize| whole.is_empty() || whole.start >= 0 && whole.end <= size as isize;
-    match source.place {
-        Place::Input(i) => {
+    match source.storage {
+        Storage::Input(i) => {
             let (Some((dtype, shape)), Some(input)) = (seen.get(i), inputs.get(i)) else {
                 return Err(format!("there is no input {i}"));
             };
@@ -410,13 +410,13 @@ fn source_is_there(
                 return Err(format!("{relative:?} of input {i} is read, which has {own:?}"));
             }
         }
-        Place::Shelf(i) => match shelves.get(i) {
+        Storage::Scratch(i) => match scratch.get(i) {
             Some(Some((dtype, row))) if *dtype == source.dtype && inside(row * rows) => {}
-            Some(Some(_)) => return Err(format!("shelf {i} holds something else than is read")),
-            Some(None) => return Err(format!("shelf {i} is read before it is written")),
-            None => return Err(format!("there is no shelf {i}")),
+            Some(Some(_)) => return Err(format!("scratch {i} holds something else than is read")),
+            Some(None) => return Err(format!("scratch {i} is read before it is written")),
+            None => return Err(format!("there is no scratch {i}")),
         },
-        Place::Output(i) => match (written.get(i), outs.get(i)) {
+        Storage::Output(i) => match (written.get(i), outs.get(i)) {
             (Some(Some(true)), Some(out)) => {
                 let size = out.shape.iter().product::<usize>();
                 if out.dtype != source.dtype || !inside(size) {

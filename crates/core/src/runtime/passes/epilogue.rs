@@ -1,7 +1,7 @@
 //! Dots that run together with what follows them: a bias and an activation, a softmax, an optimizer's step.
 //!
 //! A region that needs, row by row, nothing of a large dot but the same rows can begin before the dot is complete, on rows
-//! that are still in the cache. [`Band::run_after`](covector_kernels::band::Band::run_after) says how that runs; here it is
+//! that are still in the cache. [`Region::run_after_dot`](covector_kernels::rows::Region::run_after_dot) says how that runs; here it is
 //! found.
 
 use super::super::cost::{MAX_TRACKED, MIN_EPILOGUE_BYTES};

@@ -95,7 +95,7 @@ fn check(what: &str, plan: &Plan) {
 }
 
 /// Whether the graph is printed after each pass.
-fn is_shown() -> bool {
+pub(crate) fn is_shown() -> bool {
     static ASKED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *ASKED.get_or_init(|| std::env::var_os("COVECTOR_PLAN").is_some_and(|value| value == "passes"))
 }

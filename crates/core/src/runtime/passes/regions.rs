@@ -1,7 +1,7 @@
 //! Which stages run together: maps and reductions over the same rows become regions.
 //!
 //! A stage joins the region of one of its producers when, row by row, it needs nothing but the same row of what the
-//! region makes, for some division of its extents into rows. [`covector_kernels::band`] says how a region runs.
+//! region makes, for some division of its extents into rows. [`covector_kernels::rows`] says how a region runs.
 
 use super::super::cost::{MAX_STAGES, MAX_TRACKED, WORTH_JOINING};
 use super::super::ir::{Graph, NodeId, Operand, Stages};
