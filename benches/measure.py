@@ -133,6 +133,18 @@ def own_peak(library: str):
     return core
 
 
+def data_of(workload):
+    """A workload's parameters and inputs, with the tangents of a Hessian-vector product."""
+    import numpy as np
+
+    rng = np.random.default_rng(SEED)
+    params, inputs = workload.data(rng)
+    if workload.kind == "hvp":
+        tangents = {name: rng.standard_normal(leaf.shape).astype(leaf.dtype) for name, leaf in params.items()}
+        inputs = (*inputs, tangents)
+    return params, inputs
+
+
 def measure(name: str, column: str, args: argparse.Namespace) -> dict[str, object]:
     import drivers
     import numpy as np
@@ -149,11 +161,7 @@ def measure(name: str, column: str, args: argparse.Namespace) -> dict[str, objec
         torch.set_num_threads(THREADS)
         torch.manual_seed(0)
 
-    rng = np.random.default_rng(SEED)
-    params, inputs = workload.data(rng)
-    if workload.kind == "hvp":
-        tangents = {name: rng.standard_normal(leaf.shape).astype(leaf.dtype) for name, leaf in params.items()}
-        inputs = (*inputs, tangents)
+    params, inputs = data_of(workload)
     program = drivers.build(workload, column, params, inputs)
     program.finish()
     memory = Memory()

@@ -24,11 +24,12 @@ pub(crate) const PARTS: [(&str, &str); 3] = [
 ];
 
 #[rustfmt::skip] // a table
-pub(crate) static STEPS: [Step; 10] = [
+pub(crate) static STEPS: [Step; 11] = [
     step("tools",   "The tools of the checks are installed",    tools,           &["rust", "lint", "python"], &[]),
     step("fmt",     "Rust formatting",                        fmt,             &["rust", "lint"],   &["tools"]),
     step("clippy",  "Rust lints, every crate and target",     clippy,          &["rust", "lint"],   &["tools"]),
     step("test",    "Rust tests and documentation examples",  test,            &["rust"],           &[]),
+    step("fuzz",    "Random programs, each instruction set",  fuzz,            &["rust"],           &[]),
     step("doc",     "Rust documentation has no warnings",     doc,             &["rust", "lint"],   &[]),
     step("venv",    "A Python environment for the checks",    python::create,  &["python", "lint"], &["tools"]),
     step("ruff",    "Python lints and formatting",            python::ruff,    &["python", "lint"], &["venv"]),
@@ -107,6 +108,28 @@ fn test(session: &mut Session) -> Result<(), String> {
     Cmd::cargo(session).args(["test", "--package", "xtask"]).run()
 }
 
+/// More of the random programs than the tests run, other ones for each instruction set. What the machine lacks is the
+/// next narrower set.
+fn fuzz(session: &mut Session) -> Result<(), String> {
+    for (set, from) in [("", "10000"), ("avx2", "20000"), ("portable", "30000")] {
+        Cmd::cargo(session)
+            .args([
+                "test",
+                "--package",
+                "covector-core",
+                "--all-features",
+                "--test",
+                "random_programs",
+                "agree",
+            ])
+            .env("COVECTOR_SIMD", set)
+            .env("COVECTOR_FUZZ", "1000")
+            .env("COVECTOR_FUZZ_SEED", from)
+            .run()?;
+    }
+    Ok(())
+}
+
 fn doc(session: &mut Session) -> Result<(), String> {
     Cmd::cargo(session).args(["doc", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings").run()
 }
@@ -136,7 +159,7 @@ mod tests {
 
     #[test]
     fn parts_have_their_steps() {
-        assert_eq!(names(&["rust"]), ["tools", "fmt", "clippy", "test", "doc"]);
+        assert_eq!(names(&["rust"]), ["tools", "fmt", "clippy", "test", "fuzz", "doc"]);
         assert_eq!(names(&["lint"]), ["tools", "fmt", "clippy", "doc", "venv", "ruff", "mypy"]);
         assert_eq!(names(&["python"]), ["tools", "venv", "ruff", "mypy", "install", "pytest"]);
         for step in &STEPS {

@@ -7,7 +7,7 @@ use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::primitive::{Avals, Batch, Derivative, Linear, Lower, Param, Params, Primitive, Values, View};
-use crate::runtime::ir::reshape_strides;
+use covector_runtime::ir::reshape_strides;
 pub(crate) use crate::shape::{Dims, Window};
 use crate::shape::{Shape, ShapeText, Strides};
 use covector_kernels as kernels;
