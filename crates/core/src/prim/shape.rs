@@ -7,10 +7,10 @@ use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::primitive::{Avals, Batch, Derivative, Linear, Lower, Param, Params, Primitive, Values, View};
-use covector_runtime::ir::reshape_strides;
 pub(crate) use crate::shape::{Dims, Window};
 use crate::shape::{Shape, ShapeText, Strides};
 use covector_kernels as kernels;
+use covector_runtime::ir::reshape_strides;
 use smallvec::{SmallVec, smallvec};
 
 /// The same elements in row-major order with another shape.
