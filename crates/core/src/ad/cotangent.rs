@@ -18,7 +18,7 @@ use crate::ops;
 use crate::prim::complex::is_conjugate;
 use crate::prim::matmul::Matmul;
 use crate::prim::reduce::Reduce;
-use crate::prim::shape::{Pad, Reshape, Transpose};
+use crate::prim::shape::{Pad, Transpose};
 use crate::shape::Window;
 use crate::wide;
 use covector_kernels::Reduce as Kind;
@@ -185,9 +185,12 @@ impl Form {
             if kind == TypeId::of::<Pad>() {
                 return Some(Form::Window(op.get::<Pad>()?.window.clone(), x[0].clone()));
             }
+            if let Some(Reduce { kind: Kind::Sum, axes, keep: false, .. }) = op.get() {
+                let rows = x[0].ndim() == 2 && axes[..] == [0];
+                return rows.then(|| Form::Rows(x[0].clone()));
+            }
             // The forms of two operations: the inner one must be for this term alone, too.
             let inner = match () {
-                () if kind == TypeId::of::<Reshape>() && term.ndim() == 1 => sum_of_rows,
                 () if kind == TypeId::of::<Transpose>() && x[0].ndim() == 2 => transposed_product,
                 () if is_conjugate(op) => conjugate_at_window,
                 () => return None,
@@ -196,13 +199,6 @@ impl Form {
         });
         form.unwrap_or(Form::Plain)
     }
-}
-
-/// A matrix added up over its rows, and then reshaped to a vector.
-fn sum_of_rows(sum: &Recipe) -> Option<Form> {
-    let Reduce { kind: Kind::Sum, axes, .. } = sum.op.get()? else { return None };
-    let x = &sum.inputs[0];
-    (x.ndim() == 2 && axes[..] == [0]).then(|| Form::Rows(x.clone()))
 }
 
 /// `(pq)ᵀ = qᵀ pᵀ`
