@@ -251,19 +251,24 @@ impl Factor {
 /// The matrices that are factors of products, and so in memory anyway.
 #[derive(Default)]
 struct Factors {
-    /// Those not in the set yet: many graphs never ask.
-    new: Vec<(graph::NodeId, u32)>,
+    /// They are held: another array may not get the address of one.
+    list: Vec<Array>,
+    /// The first of the list, by identity. Many graphs never ask.
     known: FxHashSet<(graph::NodeId, u32)>,
+    /// How many of the list the set knows.
+    read: usize,
 }
 
 impl Factors {
     fn add(&mut self, factor: &Factor) {
-        self.new.push((graph::id(&factor.matrix), factor.matrix.index));
+        self.list.push(factor.matrix.clone());
     }
 
     fn contain(&mut self, x: &Array) -> bool {
-        self.known.extend(self.new.drain(..));
-        self.known.contains(&(graph::id(x), x.index))
+        let identity = |x: &Array| (graph::id(x), x.index);
+        self.known.extend(self.list[self.read..].iter().map(identity));
+        self.read = self.list.len();
+        self.known.contains(&identity(x))
     }
 }
 
