@@ -47,6 +47,11 @@ def test_layers_start_as_in_mlx():
         assert repr(layer) == wanted["repr"]
 
 
+def test_the_repr_of_groups_has_all_channels():
+    assert repr(nn.Conv1d(4, 6, 2, groups=2)).startswith("Conv1d(4, 6, kernel_size=2, ")
+    assert repr(nn.Conv2d(4, 6, 2, groups=2)).startswith("Conv2d(4, 6, kernel_size=(2, 2), ")
+
+
 @pytest.mark.parametrize("case", DATA["pools"], ids=lambda c: c["name"])
 def test_pooling_is_that_of_mlx(case: dict[str, Any]):
     layer = getattr(nn, case["name"])(*(tuple(a) if isinstance(a, list) else a for a in case["args"]))

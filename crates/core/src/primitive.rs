@@ -1,18 +1,13 @@
 //! The primitive: the operation of a graph node, and the families in which its derivative is written.
 
-use crate::array::{Array, Aval, Outs};
-use crate::buffer::Data;
+use crate::array::{Array, Aval};
 use crate::error::{Error, Result};
 use crate::shape::Strides;
 pub use covector_kernels::program::{Code, TileFn};
-use smallvec::SmallVec;
+pub use covector_runtime::aval::{Avals, Values};
 use std::any::{Any, TypeId};
 use std::sync::Arc;
 
-/// Values handed to, or made by, a primitive's evaluation.
-pub type Values = SmallVec<[Data; 2]>;
-/// The abstract values of a primitive's outputs.
-pub type Avals = Outs<Aval>;
 /// One optional array per input or output: `None` is a structural zero.
 pub type MaybeArrays = Vec<Option<Array>>;
 

@@ -1,14 +1,10 @@
 //! Evaluation: a pending graph is listed, looked up by its structure, compiled once and run many times.
 //!
 //! [`key`] lists the graph and computes its structural key; [`cache`] finds the executable of a known key; of a new one,
-//! [`lower`] makes the graph that the [`runtime`](crate::runtime) compiles; [`run`] gives the executable its leaves. An
+//! [`lower`] makes the graph that the [`runtime`](covector_runtime) compiles; [`run`] gives the executable its leaves. An
 //! uncompiled loop thus pays for planning in its first turn only.
 
 mod cache;
-#[cfg(test)]
-mod damaged_executables;
-#[cfg(test)]
-mod damaged_graphs;
 mod donate;
 mod key;
 mod lower;
@@ -20,9 +16,9 @@ use crate::buffer::checked;
 use crate::error::{Error, Result, no_value};
 use crate::primitive::{Lower, Values};
 use crate::profile::{self, EventKind};
-use crate::runtime::{self, executable::Executable};
 use cache::Cached;
 pub(crate) use cache::{forget, forgotten};
+use covector_runtime::{self as runtime, executable::Executable};
 use donate::Turn;
 use key::{Linear, Listing, identities};
 pub(crate) use prepared::Prepared;

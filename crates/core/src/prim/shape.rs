@@ -7,10 +7,10 @@ use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::primitive::{Avals, Batch, Derivative, Linear, Lower, Param, Params, Primitive, Values, View};
-use crate::runtime::ir::reshape_strides;
 pub(crate) use crate::shape::{Dims, Window};
 use crate::shape::{Shape, ShapeText, Strides};
 use covector_kernels as kernels;
+use covector_runtime::ir::reshape_strides;
 use smallvec::{SmallVec, smallvec};
 
 /// The same elements in row-major order with another shape.
@@ -183,12 +183,11 @@ impl Linear for Broadcast {
     }
 }
 
-impl Window {
-    fn params(&self, params: &mut Params<'_>) {
-        params.put("starts", Param::Ints(&self.starts));
-        params.put("strides", Param::Signed(&self.strides));
-        params.put("extents", Param::Ints(&self.extents));
-    }
+/// Tells of a window as static parameters.
+fn put_window(window: &Window, params: &mut Params<'_>) {
+    params.put("starts", Param::Ints(&window.starts));
+    params.put("strides", Param::Signed(&window.strides));
+    params.put("extents", Param::Ints(&window.extents));
 }
 
 /// The elements of a window, without some of the axes on which it has one position: what an integer between brackets
@@ -218,7 +217,7 @@ impl Primitive for Slice {
         Lower::View(self)
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.window.params(params);
+        put_window(&self.window, params);
         params.put("shape", Param::Ints(&self.shape));
     }
 }
@@ -281,7 +280,7 @@ impl Primitive for Pad {
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.window.params(params);
+        put_window(&self.window, params);
         params.put("shape", Param::Ints(&self.shape));
     }
 }
@@ -327,7 +326,7 @@ impl Primitive for SliceUpdate {
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.0.params(params);
+        put_window(&self.0, params);
     }
 }
 
