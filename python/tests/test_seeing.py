@@ -37,7 +37,7 @@ def test_a_profile_has_the_kernels_that_ran(x):
     assert [e.start_us for e in p.events] == sorted(e.start_us for e in p.events)
     assert repr(p) == f"<profile of {len(p.events)} events>"
     assert repr(products[0]).startswith(
-        "ProfileEvent(name='call (64, 64): matmul of (64, 32), (32, 64)', kind='kernel', start_us="
+        "ProfileEvent(name='matmul: (64, 64) of (64, 32), (32, 64)', kind='kernel', start_us="
     )
 
 
@@ -128,7 +128,7 @@ def test_a_training_step_has_a_table_and_a_picture(tmp_path):
     times = [float(line.split()[1]) for line in lines[1:-1]]
     assert times == sorted(times, reverse=True)
     assert sum(times) == pytest.approx(float(lines[-1].split()[1]), abs=1e-3 * len(times))
-    product = "call (128, 64): matmul of (128, 32), (32, 64)"
+    product = "matmul: (128, 64) of (128, 32), (32, 64)"
     counts = {line.split("  ")[-1]: int(line.split()[0]) for line in lines[1:-1]}
     assert counts[product] == 5
 

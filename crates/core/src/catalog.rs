@@ -587,7 +587,9 @@ fn wrappers() -> Vec<Entry> {
     let cubic = |x: &[Array]| -> Result<Vec<Array>> { Ok(vec![&(&x[0] * &x[0]) * &x[1]]) };
     let by_vjp = CustomFunction {
         vjp: Some(Arc::new(|x, ct, _| {
-            Ok(vec![&ct[0] * &(&x[0] * &x[1]) * 2.0, &ct[0] * &ops::square(&x[0])])
+            // The conjugates of the derivatives: the arguments may be complex.
+            let slopes = [&(&x[0] * &x[1]) * 2.0, ops::square(&x[0])];
+            Ok(slopes.iter().map(|slope| &ct[0] * &ops::conjugate(slope)).collect())
         })),
         ..Default::default()
     };

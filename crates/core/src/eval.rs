@@ -1,17 +1,20 @@
-//! Evaluation: the values of whatever arrays are asked for, and bounded laziness.
+//! Evaluation: the values of arrays, on demand, and bounded laziness.
 //!
 //! The work is done by [`plan`](crate::plan): the pending graph behind the arrays is planned once for its
-//! structure and run. Memory is given back after its last use; values are kept only where something outside
+//! structure and run. Memory is freed after its last use; values are kept only where something outside
 //! the evaluated graph still refers to the node.
 
 use crate::array::{Array, Node};
-use crate::error::{Error, Result};
+use crate::buffer::{self, Data};
+use crate::error::{Error, Result, expect};
 use crate::plan;
-use crate::trace;
+use crate::shape::ShapeText;
+use crate::trace::{self, Place};
+use covector_kernels::Element;
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
-/// A chain this long is evaluated without being asked for: it holds too much memory to go on.
+/// A chain this long is evaluated unasked: it holds too much memory.
 const MAX_DEPTH: u32 = 20_000;
 /// The same for this many KiB of evaluated arrays that an unevaluated chain keeps alive.
 const MAX_KIB: u32 = 512 << 10;
@@ -25,18 +28,112 @@ pub(crate) fn bound_laziness(array: &Array) {
     }
 }
 
+/// Methods that compute values.
+impl Array {
+    /// Computes the values now.
+    ///
+    /// # Errors
+    /// [`Error::NoValue`] inside `vmap` or `compile`; an index out of bounds; [`Error::Memory`].
+    #[track_caller]
+    pub fn try_eval(&self) -> Result<&Data> {
+        let data = self.data()?;
+        self.note_read(Place::here());
+        Ok(data)
+    }
+
+    /// [`Array::try_eval`] for callers that hand no value to the program: it does not count as a read.
+    pub(crate) fn data(&self) -> Result<&Data> {
+        if self.node.data().is_none() {
+            eval(std::slice::from_ref(self))?;
+        } else {
+            self.node.settle();
+        }
+        Ok(self.ready().expect("evaluation fills the node or fails"))
+    }
+
+    /// The single value of an array with one element.
+    ///
+    /// # Errors
+    /// When there is not exactly one element, when `T` is not the element type, and as [`Array::try_eval`].
+    #[track_caller]
+    pub fn try_item<T: Element>(&self) -> Result<T> {
+        if self.size() != 1 {
+            return Err(Error::value(
+                "item",
+                format!(
+                    "an array of shape {} has {} elements; item() needs exactly one. Reduce it or index it first",
+                    ShapeText(self.shape()),
+                    self.size()
+                ),
+            ));
+        }
+        let value = self.values::<T>("item")?[0];
+        self.note_read(Place::here());
+        Ok(value)
+    }
+
+    /// The single value of an array with one element.
+    ///
+    /// # Panics
+    /// As [`Array::try_item`] fails.
+    #[track_caller]
+    pub fn item<T: Element>(&self) -> T {
+        expect(self.try_item())
+    }
+
+    /// The values in row-major order.
+    ///
+    /// # Errors
+    /// When `T` is not the element type, and as [`Array::try_eval`].
+    #[track_caller]
+    pub fn try_to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        let values = self.values("to_vec")?;
+        self.note_read(Place::here());
+        Ok(values)
+    }
+
+    /// The values in row-major order.
+    ///
+    /// # Panics
+    /// As [`Array::try_to_vec`] fails.
+    #[track_caller]
+    pub fn to_vec<T: Element>(&self) -> Vec<T> {
+        expect(self.try_to_vec())
+    }
+
+    /// The values in row-major order for the operation `op`, which need not hand a value to the program.
+    pub(crate) fn values<T: Element>(&self, op: &'static str) -> Result<Vec<T>> {
+        if T::DTYPE != self.dtype() {
+            return Err(Error::dtype(
+                op,
+                format!(
+                    "the array holds {}, not {}; convert it with .astype(Dtype::…) first",
+                    self.dtype(),
+                    T::DTYPE
+                ),
+            ));
+        }
+        let data = self.data()?.row_major(op)?;
+        let view = data.view();
+        let values = view.as_slice::<T>().expect("row-major and of type T");
+        let mut out = buffer::room(op, values.len())?;
+        out.extend_from_slice(values);
+        Ok(out)
+    }
+}
+
 thread_local! {
-    /// What [`eval_soon`] was given last.
+    /// The arrays of the last call of [`eval_soon`].
     static DUE: RefCell<Vec<Weak<Node>>> = const { RefCell::new(Vec::new()) };
-    /// Values that were differentiated since.
+    /// Losses differentiated since then.
     static LOSSES: RefCell<Vec<Weak<Node>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The most values that are remembered.
+/// The most losses that are remembered.
 const MAX_LOSSES: usize = 64;
 
-/// Remembers a value that is differentiated: where an update with its gradients is due, it is, too. Otherwise a list of
-/// the losses of all steps would keep all the parameters of all steps.
+/// Remembers a loss, so that it is evaluated together with the update made from its gradients. A program that collects
+/// the losses of all steps would otherwise keep the parameters of all steps alive.
 pub(crate) fn note_loss(loss: &Array) {
     if trace::is_tracing() {
         return;
@@ -50,21 +147,21 @@ pub(crate) fn note_loss(loss: &Array) {
     });
 }
 
-/// The arrays that are due on this thread: still without values, and still held by somebody. None are from then on.
+/// Takes the scheduled arrays of this thread that have no values yet and are still referenced.
 fn take_due() -> Vec<Array> {
     let due = DUE.try_with(|due| std::mem::take(&mut *due.borrow_mut())).unwrap_or_default();
     let nodes = due.iter().filter_map(Weak::upgrade).filter(|node| node.data().is_none());
     nodes.map(|node| Array { node, index: 0 }).collect()
 }
 
-/// Has the arrays computed with whatever this thread evaluates next, at the latest when this is called again.
+/// Schedules the arrays: they are computed with this thread's next evaluation, at the latest when this is called again.
 ///
-/// For what replaces something else, such as the parameters after a step of training: when it is made, the caller still
-/// holds what it replaces. An evaluation that waits until the caller has let go of that writes over it, and needs no
-/// memory for both. A loop that does nothing but call this holds two steps' graphs and the values of one.
+/// For arrays that replace others, such as the parameters after a training step: when the new ones are made, the caller
+/// still holds the old ones. An evaluation that waits until the caller has dropped the old ones writes over them, and
+/// needs no memory for both. A loop that does nothing but call this holds two steps' graphs and the values of one.
 ///
 /// # Errors
-/// As [`eval`], of what was given to the call before.
+/// As [`eval`], of the arrays of the previous call.
 pub fn eval_soon(arrays: &[Array]) -> Result<()> {
     finish()?;
     let losses = LOSSES.try_with(|losses| std::mem::take(&mut *losses.borrow_mut())).unwrap_or_default();
@@ -79,7 +176,7 @@ pub fn eval_soon(arrays: &[Array]) -> Result<()> {
     Ok(())
 }
 
-/// Computes what is due on this thread; see [`eval_soon`].
+/// Computes the scheduled arrays of this thread; see [`eval_soon`].
 ///
 /// # Errors
 /// As [`eval`].
@@ -91,9 +188,9 @@ pub fn finish() -> Result<()> {
 /// Computes the values of all the arrays, sharing what they share.
 ///
 /// # Errors
-/// [`Error::NoValue`] inside `vmap` or `compile`; an index out of bounds; memory that could not be had. After
-/// a failure no node is left half done: each has its values or its recipe; where the evaluation had begun to write over
-/// arguments that nothing else held, the recipe is to fail in the same way.
+/// [`Error::NoValue`] inside `vmap` or `compile`; an index out of bounds; [`Error::Memory`]. After a failure each node
+/// has its values or its recipe; where the evaluation had already written over arguments that had no other owner, the
+/// recipe fails in the same way again.
 pub fn eval(arrays: &[Array]) -> Result<()> {
     if arrays.iter().all(Array::is_available) {
         arrays.iter().for_each(|a| a.node.settle());
@@ -104,20 +201,11 @@ pub fn eval(arrays: &[Array]) -> Result<()> {
         return plan::evaluate(arrays);
     }
     let all: Vec<Array> = arrays.iter().cloned().chain(due).collect();
-    // What was due fails when it is asked for, unless the arrays need it.
+    // Errors of scheduled arrays surface when these are read, unless `arrays` depend on them.
     plan::evaluate(&all).or_else(|_| plan::evaluate(arrays))
 }
 
-pub(crate) fn no_value() -> Error {
-    Error::no_value(
-        "eval",
-        "an argument of a function under vmap or compile has no single value while the function is traced. \
-         Inside such a function use where() or maximum() in place of Python or Rust control flow on \
-         values, and call item(), eval() or printing outside of it",
-    )
-}
-
-/// Starts computing the arrays. On a CPU there is no queue to hand them to, so this is [`eval`].
+/// Starts computing the arrays. A CPU has no queue to hand them to, so this is [`eval`].
 ///
 /// # Errors
 /// As [`eval`].

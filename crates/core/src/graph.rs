@@ -1,9 +1,10 @@
 //! The one walk over a graph, iterative, that transforms, evaluation and printing share.
 
-use crate::array::{Array, Node, Recipe};
+use crate::array::{Array, Node, Outs, Recipe};
+use crate::trace::Trace;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The identity of a node while something holds it.
 pub(crate) type NodeId = usize;
@@ -25,7 +26,7 @@ impl Step {
         Array { node: self.node.clone(), index }
     }
 
-    pub(crate) fn outputs(&self) -> Vec<Array> {
+    pub(crate) fn outputs(&self) -> Outs<Array> {
         (0..self.node.avals.len() as u32).map(|i| self.output(i)).collect()
     }
 }
@@ -43,31 +44,24 @@ impl Walk {
     }
 }
 
-/// A walk's note in a node: the walk's number and the node's place.
-#[derive(Default)]
-pub(crate) struct Mark {
-    walk: AtomicU64,
-    place: AtomicU32,
-}
-
-/// Whether a walk has the marks.
+/// Whether a walk uses the marks.
 static MARKING: AtomicBool = AtomicBool::new(false);
 static WALKS: AtomicU64 = AtomicU64::new(0);
 
 /// The place of each node.
 ///
-/// It stands in the node itself, where looking it up costs next to nothing. Only one walk at a time can write there;
-/// another one, of another thread or inside of a rule that the first has called, takes a map.
+/// The first walk of the process notes places in the nodes' [`Mark`](crate::array::Mark)s. A walk that starts before the
+/// first one has ended, on another thread or in a rule that the first one calls, uses a map.
 pub(crate) enum Places {
-    /// The walk's number, which no other has.
+    /// The walk's number, which is unique.
     Marks(u64),
     Map(FxHashMap<NodeId, u32>),
 }
 
 impl Places {
     pub(crate) fn new(capacity: usize) -> Self {
-        // Acquire and release: one walk's marks are written before the next one's. A mark that is seen late bears
-        // another walk's number and is none.
+        // Acquire and release: one walk's marks are written before the next one's. A stale mark has another walk's
+        // number and does not count.
         if MARKING.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             Places::Marks(WALKS.fetch_add(1, Ordering::Relaxed) + 1)
         } else {
@@ -106,13 +100,18 @@ impl Drop for Places {
     }
 }
 
-/// Lists everything that `roots` are made from, inputs first, in a deterministic order.
+/// Lists the nodes behind `roots` that depend on a trace; see [`walk`].
+pub(crate) fn traced(roots: &[Array], trace: &Trace) -> Walk {
+    walk(roots, |node| node.depends_on(trace), |_| true)
+}
+
+/// Lists all nodes that `roots` are made from, inputs first, in a deterministic order.
 ///
-/// `enter(node)` says whether to look behind a node; where it says no, or where there is no recipe, the node is
+/// `enter(node)` says whether to list the inputs of a node; if not, or if it has no recipe, the node is
 /// listed without one. `visit(node)` says whether an input is listed at all.
 pub(crate) fn walk(roots: &[Array], visit: impl Fn(&Node) -> bool, enter: impl Fn(&Node) -> bool) -> Walk {
     const OPEN: u32 = u32::MAX;
-    // A graph has at least as many nodes as its longest chain: growing step by step costs more than the rest.
+    // A graph has at least as many nodes as its longest chain: growing the lists step by step costs more than the walk.
     let least = roots.iter().map(|r| r.node.pending.depth as usize).max().unwrap_or(0).min(1 << 16);
     let mut out = Walk { steps: Vec::with_capacity(2 * least + 8), places: Places::new(2 * least + 8) };
     // A frame is a node whose inputs are being listed, with the number of the next input.
@@ -148,7 +147,15 @@ fn listed(graph: &Walk, array: &Array) -> usize {
     graph.place(array).expect("every input is listed")
 }
 
-/// The unevaluated graph behind some arrays as text, one node a line, inputs before what uses them.
+/// Everything without values that `arrays` are made from, inputs first, each output of a node once: for tests that evaluate
+/// a graph node by node.
+#[doc(hidden)]
+pub fn pending_nodes(arrays: &[Array]) -> Vec<Array> {
+    let graph = walk(arrays, |n| n.data().is_none(), |_| true);
+    graph.steps.iter().filter(|step| step.recipe.is_some()).flat_map(Step::outputs).collect()
+}
+
+/// The unevaluated graph behind some arrays as text, one node a line, inputs before their uses.
 ///
 /// ```
 /// use covector_core::{Array, graph_text};
@@ -208,8 +215,8 @@ pub fn graph_dot(arrays: &[Array]) -> String {
     graph_dot_named(arrays, &[])
 }
 
-/// As [`graph_dot`], with names for some arrays in the graph. Those that are not in it yet are drawn as well, with what
-/// they are made from.
+/// As [`graph_dot`], with names for some arrays. Named arrays outside of the graph are drawn as well, with the nodes behind
+/// them.
 pub fn graph_dot_named(arrays: &[Array], names: &[(&str, Array)]) -> String {
     use crate::shape::ShapeText;
     use std::fmt::Write;

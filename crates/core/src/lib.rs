@@ -4,11 +4,10 @@
 //! for. [`Array`] is a lazy handle to a node; [`ops`] makes nodes; [`transforms`] runs functions on tracers and
 //! builds more graph out of the same ops, which is why every composition works; [`eval()`] computes.
 
+mod ad;
 mod array;
-pub mod buffer;
 pub mod catalog;
 pub mod dtype;
-mod error;
 mod eval;
 pub mod fmt;
 mod graph;
@@ -18,21 +17,22 @@ pub mod ops;
 mod plan;
 mod prim;
 pub mod primitive;
-pub mod profile;
 pub mod random;
-mod rules;
-mod runtime;
-pub mod shape;
 mod trace;
 pub mod transforms;
 pub mod tree;
 pub mod wide;
 
+use covector_runtime::error;
+pub use covector_runtime::{buffer, profile, shape};
+
 pub use array::{Array, Aval, Inputs};
-pub use covector_kernels::pool::{num_threads, set_num_threads};
+pub use covector_kernels::threads::{num_threads, set_num_threads};
 pub use covector_kernels::{C64, Complex, Dtype, Element, bf16, f16};
-pub use error::{Error, Result};
+pub use covector_runtime::error::{Error, Result};
 pub use eval::{async_eval, eval, eval_soon, finish};
+#[doc(hidden)]
+pub use graph::pending_nodes;
 pub use graph::{graph_dot, graph_dot_named, graph_text};
 pub use plan::plan_text;
 pub use prim::{Row, RowFn, Takes, rows};

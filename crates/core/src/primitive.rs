@@ -1,23 +1,17 @@
-//! The primitive: what a graph node does, and the families its derivative is written in.
+//! The primitive: the operation of a graph node, and the families in which its derivative is written.
 
-use crate::array::{Array, Aval, Outs};
-use crate::buffer::Data;
+use crate::array::{Array, Aval};
 use crate::error::{Error, Result};
-pub use crate::prim::shape::Window;
 use crate::shape::Strides;
-pub use covector_kernels::fused::{Code, TileFn};
-use smallvec::SmallVec;
+pub use covector_kernels::program::{Code, TileFn};
+pub use covector_runtime::aval::{Avals, Values};
 use std::any::{Any, TypeId};
 use std::sync::Arc;
 
-/// Values handed to, or made by, a primitive's evaluation.
-pub type Values = SmallVec<[Data; 2]>;
-/// The abstract values of a primitive's outputs.
-pub type Avals = Outs<Aval>;
 /// One optional array per input or output: `None` is a structural zero.
 pub type MaybeArrays = Vec<Option<Array>>;
 
-/// An operation the graph knows: everything a transform, the planner and the evaluator need to know of it.
+/// An operation of the graph, with everything that transforms, the planner and the evaluator need.
 ///
 /// Programs may implement it and apply it with [`Array::from_primitive`]. A primitive is told from others by its type,
 /// its name and its [`params`](Primitive::params); the name alone decides nothing.
@@ -88,11 +82,11 @@ pub trait Primitive: Any + Send + Sync {
     /// What the ops it is written in refuse.
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>>;
 
-    /// Computes the outputs. Inputs come by value, so that one that nobody else holds can lend its memory. Only for
+    /// Computes the outputs. Inputs come by value: one without another owner may be written over. Only for
     /// primitives that [`Primitive::lower`] to a call, a view, a reduction or a dot.
     ///
     /// # Errors
-    /// What only the values show: an index out of bounds, memory that could not be had.
+    /// Errors that depend on the values: an index out of bounds; [`Error::Memory`].
     fn eval(&self, _inputs: Values, _outs: &[Aval]) -> Result<Values> {
         Err(Error::value(
             self.name(),
@@ -105,8 +99,8 @@ pub trait Primitive: Any + Send + Sync {
         Lower::Call
     }
 
-    /// Whether [`Primitive::eval`] is a plan of its own: evaluated by itself it needs no other, and its outputs may lie
-    /// in memory as they like.
+    /// Whether [`Primitive::eval`] is a plan of its own: evaluated by itself it needs no other, and its outputs may have
+    /// any layout in memory.
     fn is_planned(&self) -> bool {
         false
     }
@@ -129,7 +123,7 @@ pub trait Primitive: Any + Send + Sync {
     }
 }
 
-/// The form of a primitive in the planner's graph: what the planner may do with it. It decides by this type, never by a
+/// The form of a primitive in the planner's graph. The planner decides by this type, never by a
 /// primitive's name.
 pub enum Lower<'a> {
     /// An opaque call of [`Primitive::eval`].
@@ -173,7 +167,7 @@ pub trait View {
     fn view(&self, shape: &[usize], strides: &[isize], out: &[usize]) -> Option<(isize, Strides)>;
 }
 
-/// What a batching rule is given: inputs of which at least one has a batch, always as its axis 0.
+/// The argument of a batching rule: inputs of which at least one has a batch, always as its axis 0.
 pub struct Batch<'a> {
     /// The inputs.
     pub inputs: &'a [Array],
@@ -185,24 +179,12 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// The same primitive on other inputs: what a rule says that only rearranges.
+    /// The same primitive on other inputs: the rule of primitives for which a batch is one more axis.
     ///
     /// # Errors
     /// What the primitive's `infer` refuses.
     pub fn again(&self, inputs: &[Array]) -> Result<Vec<Array>> {
         Array::apply_multi(self.op.clone(), inputs.into())
-    }
-
-    /// Input `i` with the batch as axis 0, repeated if it has none.
-    ///
-    /// # Errors
-    /// Never in practice; memory addressing could overflow.
-    pub fn full(&self, i: usize) -> Result<Array> {
-        if self.batched[i] {
-            Ok(self.inputs[i].clone())
-        } else {
-            crate::ops::with_batch(&self.inputs[i], self.size)
-        }
     }
 }
 
@@ -300,12 +282,6 @@ pub trait Linear: Primitive {
     /// # Errors
     /// What the ops it is written in refuse.
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>>;
-
-    /// The window of input 0 that the one output is, if it is one: then the cotangents of several windows of an array
-    /// are put side by side, and not added up as whole arrays that are mostly zeros.
-    fn window(&self) -> Option<&Window> {
-        None
-    }
 }
 
 /// The rule of a product: linear in input 0 for a fixed input 1, and the other way round.
@@ -315,15 +291,6 @@ pub trait Bilinear: Primitive {
     /// # Errors
     /// What the ops it is written in refuse.
     fn transpose(&self, i: usize, cotangent: &Array, x: &[Array]) -> Result<Array>;
-
-    /// Matrices `a` and `b` with equally many rows, such that the cotangent of input `i` is `aᵀ b`, where there are
-    /// such: then the cotangents of a matrix that many products share become one product. For real arrays.
-    ///
-    /// # Errors
-    /// What the ops it is written in refuse.
-    fn factors(&self, _i: usize, _cotangent: &Array, _x: &[Array]) -> Result<Option<(Array, Array)>> {
-        Ok(None)
-    }
 }
 
 /// The rule of a primitive whose tangent map is written in public ops; the pullback is its transpose.
@@ -374,6 +341,11 @@ impl Op {
     /// unique.
     pub(crate) fn is<P: Primitive>(&self) -> bool {
         (&**self as &dyn Any).is::<P>()
+    }
+
+    /// The primitive, if it is a `P`.
+    pub(crate) fn get<P: Primitive>(&self) -> Option<&P> {
+        (&**self as &dyn Any).downcast_ref()
     }
 
     /// The primitive's type.

@@ -2,7 +2,7 @@
 //! runs them in chains and bands, and one operation at a time.
 
 use covector_core::{Array, Dtype, eval, ops, plan_text};
-use covector_kernels::fused::{MachineCode, set_machine_code};
+use covector_kernels::program::{MachineCode, set_machine_code};
 use proptest::prelude::*;
 
 /// One operation on the values made so far; numbers are taken modulo what there is.
@@ -180,7 +180,7 @@ fn a_softmax_with_its_loss_and_gradient_is_one_band() {
     let (value, gradient) = covector_core::transforms::value_and_grad(loss)(&x).unwrap();
     let text = plan_text(&[value, gradient]).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.starts_with("band of 1000 rows: call (1000, 1): max"), "{text}");
+    assert!(text.starts_with("region of 1000 rows: max"), "{text}");
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn a_product_that_is_only_seen_transposed_is_computed_so() {
     let (scaled, plain) = (turned() * 2.0, turned());
     for (outs, factor) in [(vec![scaled], 1.0), (vec![plain], 2.0)] {
         let text = plan_text(&outs).unwrap();
-        assert!(text.contains("matmul of (70, 40), (40, 70)"), "{text}");
+        assert!(text.contains("matmul: (70, 70) of (70, 40), (40, 70)"), "{text}");
         eval(&outs).unwrap();
         let found = outs[0].to_vec::<f64>();
         assert!(found.iter().zip(&due).all(|(a, b)| (a * factor - b).abs() < 1e-12));

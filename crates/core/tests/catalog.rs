@@ -7,7 +7,7 @@ mod half_common;
 use covector_core::catalog::{Entry, Input, Kind, entries};
 use covector_core::transforms::{checkpoint, jvp_flat, vjp_flat, vmap_flat};
 use covector_core::{Array, Dtype, Result, graph_text, ops};
-use covector_kernels::fused::{MachineCode, set_machine_code};
+use covector_kernels::program::{MachineCode, set_machine_code};
 use half_common::{ONCE, unit};
 use std::collections::BTreeSet;
 

@@ -14,7 +14,7 @@ static NOTING: AtomicBool = AtomicBool::new(false);
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
 /// What all blocks of the library's allocator are aligned to, and others are not.
-const ALIGN: usize = covector_kernels::block::ALIGN;
+const ALIGN: usize = covector_kernels::memory::ALIGN;
 
 fn note(layout: Layout, bytes: usize) {
     if NOTING.load(Relaxed) && layout.align() != ALIGN {

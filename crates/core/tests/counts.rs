@@ -3,7 +3,7 @@
 use covector_core::ops;
 use covector_core::transforms::grad;
 use covector_core::{Array, Dtype, Result, bf16, f16};
-use covector_kernels::fused::{MachineCode, set_machine_code};
+use covector_kernels::program::{MachineCode, set_machine_code};
 
 fn reals(x: &Array) -> Vec<f64> {
     x.astype(Dtype::F64).to_vec()

@@ -5,7 +5,7 @@ mod support;
 use covector_core::buffer::testing::{Fill, set_fill};
 use covector_core::catalog::entries;
 use covector_core::{Array, Dtype, ops, random};
-use covector_kernels::fused::{MachineCode, set_machine_code};
+use covector_kernels::program::{MachineCode, set_machine_code};
 use std::sync::Mutex;
 use support::{all_of, digits, large, samples};
 

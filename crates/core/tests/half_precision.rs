@@ -58,6 +58,7 @@ const MOVING: &[&str] = &[
     "concatenate",
     "custom_function",
     "linspace",
+    "pad",
     "put_along_axis",
     "random_bits",
     "random_integers",

@@ -6,7 +6,7 @@ use covector_core::buffer::{self, testing};
 use covector_core::catalog::entries;
 use covector_core::transforms::value_and_grad;
 use covector_core::{Array, Dtype, Error, Result, eval, ops, random};
-use covector_kernels::fused::{MachineCode, set_machine_code};
+use covector_kernels::program::{MachineCode, set_machine_code};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use support::{all_of, digits, large, samples};

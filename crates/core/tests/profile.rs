@@ -103,8 +103,7 @@ fn only_what_runs_in_its_time_is_recorded() {
     x.tanh().try_eval().unwrap();
     let names = |t: &Trace, word: &str| t.events().iter().filter(|e| e.name.contains(word)).count();
     assert_eq!(["sin", "cos", "tan,", "tanh"].map(|w| names(&inner, w)), [0, 1, 0, 0]);
-    let seen =
-        ["chain (11,): sin", "chain (11,): cos", "chain (11,): tan ", "tanh"].map(|w| names(&outer, w));
+    let seen = ["map (11,): sin", "map (11,): cos", "map (11,): tan ", "tanh"].map(|w| names(&outer, w));
     assert_eq!(seen, [1, 1, 1, 0], "{}", outer.summary());
 }
 
@@ -189,7 +188,7 @@ fn threads_and_their_profilers_do_not_disturb_each_other() {
     });
     let watched = watched.finish();
     for (t, own) in traces.iter().enumerate() {
-        let of = format!("chain ({}, 3): multiply", t + 2);
+        let of = format!("map ({}, 3): multiply", t + 2);
         let mine: Vec<&Event> = own.events().iter().filter(|e| e.name.starts_with(&of)).collect();
         assert_eq!(mine.len(), STEPS, "{}", own.summary());
         assert!(mine.iter().all(|e| e.thread == mine[0].thread));

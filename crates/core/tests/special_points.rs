@@ -5,7 +5,7 @@
 use covector_core::catalog::special::{Special, special};
 use covector_core::transforms::{jvp_flat, vjp_flat};
 use covector_core::{Array, Dtype, Result, RowFn, ops};
-use covector_kernels::fused::{MachineCode, set_machine_code};
+use covector_kernels::program::{MachineCode, set_machine_code};
 use std::rc::Rc;
 
 type F = Rc<dyn Fn(&[Array]) -> Result<Array>>;

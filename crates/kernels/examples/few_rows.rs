@@ -1,6 +1,6 @@
-//! Measures products of few rows with a large matrix, and of both layouts of it, in each element type:
-//! `cargo run --release -p covector-kernels --example few_rows [filter] [seconds]`. The thread count is
-//! `COVECTOR_NUM_THREADS`, the instruction set `COVECTOR_SIMD`.
+//! Measures products of few rows with a large matrix in both layouts, in each element type:
+//! `cargo run --release -p covector-kernels --example few_rows [filter] [seconds]`. `COVECTOR_NUM_THREADS` sets the number of
+//! threads, `COVECTOR_SIMD` the instruction set.
 #![allow(clippy::print_stdout, reason = "a report is the purpose")]
 
 mod support;
@@ -10,7 +10,7 @@ use support::{Data, Report, strides};
 
 fn main() {
     let report = Report::new();
-    println!("{:?}, {} threads", simd::level(), pool::num_threads());
+    println!("{:?}, {} threads", simd::level(), threads::num_threads());
     let n = 4096;
     for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
         let matrix = Data::new(dtype, n * n);

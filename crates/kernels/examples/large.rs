@@ -1,4 +1,4 @@
-//! Measures kernels that several threads work on: `cargo run --release -p covector-kernels --example large [filter]`.
+//! Measures kernels on operands large enough for several threads: `cargo run --release -p covector-kernels --example large [filter]`.
 #![allow(clippy::print_stdout, reason = "a report is the purpose")]
 
 mod support;
@@ -9,7 +9,7 @@ use support::{Data, Report, strides};
 
 fn main() {
     let report = Report::new();
-    println!("{:?}, {} threads", simd::level(), pool::num_threads());
+    println!("{:?}, {} threads", simd::level(), threads::num_threads());
     products(&report);
     indexing(&report);
     order(&report);
@@ -95,7 +95,7 @@ fn indexing(report: &Report) {
     let (mut out, mut grad) = (Data::new(Dtype::F32, count * width), Data::new(Dtype::F32, rows * width));
     let index: Vec<u32> = scattered(count, rows);
     let shape = [count];
-    // SAFETY: the vector has that many elements.
+    // SAFETY: the vector has this many elements.
     let index = unsafe { View::new(index.as_ptr().cast(), Dtype::U32, &shape, &[1]) };
     let bytes = (count * width * 4) as f64;
     let w = width as isize;
@@ -123,7 +123,7 @@ fn indexing(report: &Report) {
     let n = 1 << 20;
     let (x, mut y) = (Data::new(Dtype::F32, n), Data::new(Dtype::F32, n));
     let places: Vec<u32> = scattered(n, 1024);
-    // SAFETY: the vector has that many elements.
+    // SAFETY: the vector has this many elements.
     let places = unsafe { View::new(places.as_ptr().cast(), Dtype::U32, &[1024, 1024], &[1024, 1]) };
     for axis in [0, 1] {
         report.run(&format!("take_along_axis 1024x1024 axis {axis}"), n as f64, "G/s", || {
@@ -142,7 +142,7 @@ fn indexing(report: &Report) {
     }
     let flat: Vec<u32> = scattered(n, n);
     let shape = [n];
-    // SAFETY: the vector has that many elements.
+    // SAFETY: the vector has this many elements.
     let flat = unsafe { View::new(flat.as_ptr().cast(), Dtype::U32, &shape, &[1]) };
     report.run("gather 1M of 1M", n as f64, "G/s", || {
         gather(x.view(&[n], &[1]), &[flat], &[0], &[1], y.out(&[n, 1])).unwrap();
@@ -205,7 +205,7 @@ fn copies(report: &Report) {
         .run("every other of 16M", 4.0 * n as f64, "GB/s", || cast(x.view(&[n / 2], &[2]), y.out(&[n / 2])));
     report.run("reversed 4096x4096", gb, "GB/s", || {
         let shape = [n];
-        // SAFETY: starts at the last element.
+        // SAFETY: a reversed view, which starts at the last element.
         let last = unsafe { View::new(x.view(&[], &[]).ptr().add((n - 1) * 4), Dtype::F32, &shape, &[-1]) };
         cast(last, y.out(&[n]))
     });
@@ -215,7 +215,7 @@ fn copies(report: &Report) {
     report.run("copy_into half the columns of 4096x4096", gb / 2.0, "GB/s", || {
         let shape = [n];
         let out = y.out(&shape);
-        // SAFETY: the left half of the columns.
+        // SAFETY: a view of the left half of the columns.
         unsafe { copy_into(x.view(&[e, e / 2], &[e as isize / 2, 1]), out.ptr(), &[e as isize, 1]) }
     });
     let (h, mut f) = (Data::new(Dtype::Bf16, n), Data::new(Dtype::F32, n));

@@ -3,13 +3,13 @@
 
 mod support;
 
-use covector_kernels::{fused::TileFn, math, *};
+use covector_kernels::{math, program::TileFn, *};
 use std::hint::black_box;
 use support::{Data, Report, strides};
 
 /// Applies one tile function through a program.
-fn map(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
-    let mut builder = fused::Builder::default();
+fn map(f: program::TileFn, inputs: &[View<'_>], out: Out<'_>) {
+    let mut builder = program::Builder::default();
     let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
     let result = builder.apply(f, None, &regs, out.dtype());
     builder.output(result);

@@ -1,39 +1,39 @@
 //! Evenly spaced values.
 
-use crate::cast::cast_tile;
+use crate::convert::cast_tile;
 use crate::dtype::Dtype;
-use crate::view::Out;
+use crate::strided::Out;
 
-/// Evenly spaced numbers. Element `i` is computed from `i` alone, in a type that is wide enough, and rounded once: nothing
-/// adds up along the way.
+/// Evenly spaced numbers. Element `i` is computed from `i` alone, in a sufficiently wide type, and rounded once, so that
+/// rounding errors do not accumulate.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Spaced {
     /// `start + i·step` in integers, wrapped to the width of an integer type.
     Whole {
         /// Element 0.
         start: i128,
-        /// From each element to the next.
+        /// The difference of neighbouring elements.
         step: i128,
     },
     /// `start + i·step` in `f64`, rounded once.
     Real {
         /// Element 0.
         start: f64,
-        /// From each element to the next.
+        /// The difference of neighbouring elements.
         step: f64,
     },
-    /// `start` and `stop` and numbers at equal distances between them.
+    /// From `start` to `stop`, both included, at equal distances.
     Ends {
         /// Element 0.
         start: f64,
-        /// The last element; the only one is `start`.
+        /// The last element. A single element is `start`.
         stop: f64,
     },
 }
 
-/// Elements that are computed before they are converted.
+/// Elements that are computed in `f64` before they are converted.
 const TILE: usize = 512;
-/// From here on not every integer is an `f64`.
+/// Integers up to this magnitude are exact in `f64`.
 const EXACT: i128 = 1 << 53;
 
 /// Fills `out` with `start, start + step, …`, in `out`'s element type: each number is `start + i·step` in `f64`, rounded once.
@@ -52,14 +52,14 @@ pub fn spaced(numbers: Spaced, out: Out<'_>) {
                 let (start, step) = (start as f64, step as f64);
                 return fill(out, |i| i.mul_add(step, start));
             }
-            // Each fits in 64 bits, with a sign or without.
+            // Each number fits in 64 bits, signed or unsigned.
             each(out, |i| start + step * i as i128);
         }
         Spaced::Real { start, step } => fill(out, |i| i.mul_add(step, start)),
         Spaced::Ends { start, stop } => {
             let steps = count.saturating_sub(1).max(1) as f64;
-            // Whole numbers stay whole, and the middle of a symmetric range is zero. The ends of the widest ranges
-            // leave no room for the products.
+            // In the first form whole numbers stay whole, and the middle of a symmetric range is zero. For the widest ranges
+            // its products overflow; then the second form is used.
             let room = start.abs().max(stop.abs()) < f64::MAX / (2.0 * steps);
             fill(out, |i| {
                 let left = steps - i;
@@ -83,18 +83,18 @@ fn whole(start: i128, step: i128, out: Out<'_>) {
                     for i in 0..out.size() {
                         // SAFETY: `i` is within the output.
                         unsafe { out.ptr().cast::<$t>().add(i).write(value) };
-                        // Modulo the width an addition is exact: this is start + i·step.
+                        // Addition modulo the width is exact, so this is start + i·step.
                         value = value.wrapping_add(step);
                     }
                 })*
-                other => unreachable!("{other} is no integer type"),
+                other => unreachable!("{other} is not an integer type"),
             }
         };
     }
     run!(U8 u8, U16 u16, U32 u32, U64 u64, I8 i8, I16 i16, I32 i32, I64 i64);
 }
 
-/// Numbers that are computed in `f64` from their index, tile by tile.
+/// Fills `out` tile by tile with numbers that are computed in `f64` from their index.
 fn fill(out: Out<'_>, value: impl Fn(f64) -> f64) {
     let convert = cast_tile(Dtype::F64, out.dtype());
     let width = out.dtype().size();
@@ -110,12 +110,12 @@ fn fill(out: Out<'_>, value: impl Fn(f64) -> f64) {
     }
 }
 
-/// Integers beyond the exact ones of `f64`, converted one by one.
+/// Fills `out` with integers that may not be exact in `f64`, converted one by one.
 fn each(out: Out<'_>, value: impl Fn(usize) -> i128) {
     let (signed, unsigned) = (cast_tile(Dtype::I64, out.dtype()), cast_tile(Dtype::U64, out.dtype()));
     let width = out.dtype().size();
     for i in 0..out.size() {
-        // SAFETY: element `i` of the output, from one number.
+        // SAFETY: element `i` of the output.
         let place = unsafe { out.ptr().add(i * width) };
         let v = value(i);
         if let Ok(v) = i64::try_from(v) {

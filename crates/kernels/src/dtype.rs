@@ -1,4 +1,4 @@
-//! Element types and the Rust types that stand for them.
+//! Element types, and the Rust types of their elements.
 
 use half::{bf16, f16};
 use num_complex::Complex;
@@ -69,7 +69,15 @@ impl Dtype {
         }
     }
 
-    /// The name NumPy and MLX use, such as `float32`.
+    /// The type in which elements are summed: `float32` for half precision, else the type itself.
+    pub(crate) const fn accumulator(self) -> Dtype {
+        match self {
+            Dtype::F16 | Dtype::Bf16 => Dtype::F32,
+            other => other,
+        }
+    }
+
+    /// The name that NumPy and MLX use, such as `float32`.
     pub const fn name(self) -> &'static str {
         match self {
             Dtype::Bool => "bool",
@@ -134,7 +142,7 @@ mod sealed {
 pub trait Element:
     Copy + Default + Send + Sync + PartialEq + std::fmt::Debug + sealed::Sealed + 'static
 {
-    /// The element type this Rust type stands for.
+    /// The element type of values of this Rust type.
     const DTYPE: Dtype;
 }
 
@@ -153,7 +161,7 @@ elements! {
 
 /// Runs `$body` with the type alias `$t` bound to the Rust type of the run-time [`Dtype`] `$dtype`.
 ///
-/// The one way kernels go from a run-time element type to a compile-time one.
+/// Kernels use only this macro to go from a run-time element type to a compile-time one.
 #[macro_export]
 macro_rules! with_dtype {
     ($dtype:expr, $t:ident => $body:expr) => {

@@ -1,5 +1,5 @@
-//! Conversions between half-precision formats and `f32`, branch-free so that loops over them vectorise
-//! (those of the `half` crate test for hardware support at every element).
+//! Conversions between half-precision formats and `f32`, without branches so that loops over them vectorise (those of the
+//! `half` crate test for hardware support at every element).
 
 use half::{bf16, f16};
 
@@ -8,7 +8,8 @@ use half::{bf16, f16};
 pub fn f16_to_f32(h: f16) -> f32 {
     let bits = u32::from(h.to_bits());
     let (sign, magnitude) = ((bits & 0x8000) << 16, bits & 0x7fff);
-    // A subnormal's fraction sits in the low bits of 0.5, whose unit in the last place is f16's smallest step.
+    // A subnormal's fraction becomes the low bits of 0.5: with that exponent, f32's unit in the last place is f16's smallest
+    // step.
     let tiny = f32::from_bits(0x3f00_0000 | magnitude) - 0.5;
     let normal = (magnitude << 13) + (112 << 23);
     let special = (magnitude << 13) | 0x7f80_0000;
@@ -43,8 +44,8 @@ pub fn f32_to_bf16(x: f32) -> bf16 {
     bf16::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { near } as u16)
 }
 
-/// `x` as an `f32` that rounds further as `x` would: cut off, and its last bit set if anything was ("round to odd"). With
-/// two bits to spare, as either half-precision type leaves, no later rounding can mistake it for a tie.
+/// `x` rounded to odd: truncated to `f32`, with the last bit set if the result is inexact. Rounding this result to a type
+/// with at least two bits less, as both half-precision types have, gives the same as rounding `x` directly.
 #[inline(always)]
 pub fn odd(x: f64) -> f32 {
     let near = x as f32;

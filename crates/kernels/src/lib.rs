@@ -1,49 +1,45 @@
 //! Numeric kernels over slices and strides: no arrays, no graph, no allocation policy.
 //!
-//! Every kernel reads [`View`]s (strided memory with a run-time element type) and fills [`Out`]s (row-major
-//! memory). The layer above decides what to run and where results live; this crate decides how.
+//! Every kernel reads [`View`]s (strided memory with a run-time element type) and fills [`Out`]s (row-major memory). The
+//! layer above chooses the operations and allocates the results; this crate computes them.
+//!
+//! - [`program`]: elementwise operations run together, interpreted or compiled; [`rows`]: regions of several stages
+//! - [`matmul`](matmul()), [`conv`], [`reduce`](reduce()), [`scan`](scan()), [`sort`](sort()), [`gather`](gather()),
+//!   [`scatter`](scatter()): the other kernels
+//! - [`math`], [`random`], [`convert`]: scalar functions, random numbers and conversions that the kernels are made of
+//! - [`threads`], [`memory`], [`simd`]: threads, memory and instruction sets
 
-pub mod arange;
-pub mod band;
-pub mod block;
-pub mod cast;
+mod arange;
+mod combine;
 pub mod conv;
-pub mod copy;
+pub mod convert;
+mod dot;
 mod dtype;
-pub mod fused;
-pub mod gather;
 pub mod half_bits;
-pub mod loader;
-mod machine;
-pub mod map;
+mod index;
 pub mod math;
-pub mod matmul;
+pub mod memory;
 mod num;
-pub mod pool;
+pub mod program;
 pub mod random;
-pub mod reduce;
-pub mod scan;
-pub mod scatter;
+mod reduce;
+pub mod rows;
+mod scan;
 mod scratch;
 pub mod simd;
-pub mod sort;
+mod sort;
 mod stream;
-#[cfg(target_arch = "x86_64")]
-mod transpose;
-mod view;
-pub mod window;
+mod strided;
+pub mod threads;
 
 pub use arange::{Spaced, arange, spaced};
-pub use copy::{copy_each, copy_into};
+pub use dot::matmul;
 pub use dtype::{C64, Dtype, Element};
-pub use gather::{OutOfBounds, first_negative, gather, take_along_axis};
 pub use half::{bf16, f16};
-pub use map::{cast, fill};
-pub use matmul::matmul;
+pub use index::{OutOfBounds, Scatter, first_negative, gather, scatter, scatter_along_axis, take_along_axis};
 pub use num_complex::Complex;
 pub use reduce::{Reduce, arg_reduce, reduce};
 pub use scan::{Scan, scan};
-pub use scatter::{Scatter, scatter, scatter_along_axis};
 pub use simd::{Tile1, Tile2, Tile3};
 pub use sort::{argsort, sort};
-pub use view::{Out, View};
+pub use strided::{Out, View, cast, copy_each, copy_into, fill};

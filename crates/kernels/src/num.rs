@@ -1,4 +1,4 @@
-//! What reductions, scans, scatters and sorts need of an element type.
+//! Arithmetic and order of element types, as reductions, scans, scatters and sorts use them.
 
 use crate::dtype::{C64, Element};
 use half::{bf16, f16};
@@ -10,11 +10,11 @@ pub(crate) trait Num: Element {
     const ZERO: Self;
     /// The neutral element of multiplication.
     const ONE: Self;
-    /// Nothing is less: the neutral element of the maximum.
+    /// The least value: the neutral element of the maximum.
     const LOWEST: Self;
     /// The neutral element of [`log_add_exp`](Num::log_add_exp): the logarithm of zero.
     const LOG_ZERO: Self = Self::LOWEST;
-    /// Nothing is greater: the neutral element of the minimum.
+    /// The greatest value: the neutral element of the minimum.
     const HIGHEST: Self;
     /// Sum, wrapping for integers, "or" for bool.
     fn add(self, o: Self) -> Self;
@@ -26,7 +26,7 @@ pub(crate) trait Num: Element {
     fn lesser(self, o: Self) -> Self;
     /// Total order for sorting: NaN after everything, -0 equal to 0.
     fn order(&self, o: &Self) -> Ordering;
-    /// Whether it is not equal to itself.
+    /// Whether the value is NaN: not equal to itself.
     fn nan(self) -> bool;
     /// `log(exp(self) + exp(o))`, for floating point; the maximum for other types.
     fn log_add_exp(self, o: Self) -> Self;
@@ -104,7 +104,7 @@ macro_rules! floats {
             fn add(self, o: Self) -> Self { self + o }
             #[inline(always)]
             fn mul(self, o: Self) -> Self { self * o }
-            // Written as "replace when": a NaN accumulator is then never replaced, a NaN argument always.
+            // In this form a NaN accumulator is never replaced, and a NaN argument always replaces it.
             #[allow(clippy::eq_op, reason = "the test for NaN that vectorises")]
             #[inline(always)]
             fn greater(self, o: Self) -> Self { if o > self || o != o { o } else { self } }

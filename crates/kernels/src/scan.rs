@@ -1,14 +1,11 @@
 //! Cumulative operations along one axis.
 
-use crate::dtype::Element;
-use crate::half_bits::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
-use crate::num::Num;
-use crate::pool::parallel;
+use crate::combine::{Combine, LogAddExp, Max, Min, Prod, Stored, Sum};
 use crate::simd::vectorize;
-use crate::view::{Out, View};
-use half::{bf16, f16};
+use crate::strided::{Out, View};
+use crate::threads::{Shared, parallel};
 
-/// What a scan accumulates.
+/// The operation of a scan.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Scan {
     /// Running sum.
@@ -23,63 +20,23 @@ pub enum Scan {
     LogAddExp,
 }
 
-/// What is stored and what it is accumulated in.
-pub(crate) trait Stored: Element {
-    type Acc: Num;
-    fn load(self) -> Self::Acc;
-    fn store(a: Self::Acc) -> Self;
-}
-macro_rules! stored {
-    ($($t:ty)*) => {$(
-        impl Stored for $t {
-            type Acc = $t;
-            #[inline(always)]
-            fn load(self) -> $t { self }
-            #[inline(always)]
-            fn store(a: $t) -> $t { a }
-        }
-    )*};
-}
-stored!(bool u8 u16 u32 u64 i8 i16 i32 i64 f32 f64 crate::C64);
-impl Stored for f16 {
-    type Acc = f32;
-    #[inline(always)]
-    fn load(self) -> f32 {
-        f16_to_f32(self)
-    }
-    #[inline(always)]
-    fn store(a: f32) -> Self {
-        f32_to_f16(a)
-    }
-}
-impl Stored for bf16 {
-    type Acc = f32;
-    #[inline(always)]
-    fn load(self) -> f32 {
-        bf16_to_f32(self)
-    }
-    #[inline(always)]
-    fn store(a: f32) -> Self {
-        f32_to_bf16(a)
-    }
-}
-
 /// Columns that are scanned side by side.
 const COLUMNS: usize = 64;
-/// Elements of a line that are combined with each other before the sum so far is added to them.
+/// Elements of a line that are combined with each other before the result so far is combined with them.
 const LANES: usize = 16;
-/// Elements of a block of a long line: its total is known before it is scanned, so that blocks can be worked on apart.
+/// Elements of a block of a long line. Its total is computed before it is scanned, so that several threads can scan blocks
+/// at the same time.
 const BLOCK: usize = 1 << 15;
-/// Blocks whose totals are taken together: they are still in a cache when they are scanned.
+/// Blocks whose totals are computed together: few enough to be in a cache still when they are scanned.
 const TOGETHER: usize = 16;
-/// Elements that are worth a part of their own.
+/// Elements from which on a separate part pays.
 const PART: usize = 1 << 15;
 
 /// Accumulates `x` along `axis` into `out` (same shape; `x` is converted to `out`'s type first).
 ///
-/// `reverse` runs from the end. `inclusive` counts the element itself; otherwise the first result is the
-/// neutral element. Half-precision types accumulate in `f32`. `x` may be exactly `out`'s memory if it has its type.
-/// How elements are grouped depends on the extents alone, so results do not depend on the number of threads.
+/// `reverse` runs from the end. With `inclusive` each result includes its own element; otherwise the first result is the
+/// neutral element. Half-precision types accumulate in `f32`. `x` may be exactly `out`'s memory if both have the same type.
+/// The grouping of elements depends on the extents alone, so results do not depend on the number of threads.
 pub fn scan(op: Scan, x: View<'_>, axis: usize, reverse: bool, inclusive: bool, out: Out<'_>) {
     let (ptr, dtype, shape) = (out.ptr(), out.dtype(), out.shape());
     let (len, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
@@ -87,15 +44,15 @@ pub fn scan(op: Scan, x: View<'_>, axis: usize, reverse: bool, inclusive: bool, 
     if outer * len * inner == 0 {
         return;
     }
-    // Elements that lie as they should are read where they are.
+    // Row-major elements of the right type are read in place.
     let direct = x.dtype() == dtype && x.is_row_major();
     let src = if direct { x.ptr() } else { ptr.cast_const() };
     if !direct {
-        crate::map::cast(x, out);
+        crate::strided::cast(x, out);
     }
     crate::with_dtype!(dtype, T => {
         let lines = Lines { src: src.cast::<T>(), dst: ptr.cast::<T>(), outer, len, inner, reverse, inclusive };
-        // SAFETY: both hold this many elements.
+        // SAFETY: both have this many elements.
         unsafe {
             match op {
                 Scan::Sum => lines.scan::<Sum>(),
@@ -108,7 +65,7 @@ pub fn scan(op: Scan, x: View<'_>, axis: usize, reverse: bool, inclusive: bool, 
     });
 }
 
-/// What is scanned: `outer` blocks of `len` rows of `inner` elements, downwards or upwards.
+/// The elements of a scan: `outer` blocks of `len` rows of `inner` elements, scanned downwards or upwards.
 struct Lines<T> {
     src: *const T,
     dst: *mut T,
@@ -120,28 +77,6 @@ struct Lines<T> {
 }
 // SAFETY: every thread writes elements of its own, and reads none that another writes.
 unsafe impl<T> Sync for Lines<T> {}
-
-/// An associative and commutative operation. A type, not a closure: it is then inlined wherever it is used, and compiled
-/// for the instruction set of that place.
-pub(crate) trait Combine: Copy + Sync {
-    fn neutral<A: Num>() -> A;
-    fn apply<A: Num>(a: A, b: A) -> A;
-}
-macro_rules! operations {
-    ($($name:ident, $neutral:ident, $apply:ident;)*) => {$(
-        #[derive(Clone, Copy)]
-        pub(crate) struct $name;
-        impl Combine for $name {
-            #[inline(always)]
-            fn neutral<A: Num>() -> A { A::$neutral }
-            #[inline(always)]
-            fn apply<A: Num>(a: A, b: A) -> A { a.$apply(b) }
-        }
-    )*};
-}
-operations! {
-    Sum, ZERO, add; Prod, ONE, mul; Max, LOWEST, greater; Min, HIGHEST, lesser; LogAddExp, LOG_ZERO, log_add_exp;
-}
 
 impl<T: Stored> Lines<T> {
     /// # Safety
@@ -178,14 +113,13 @@ impl<T: Stored> Lines<T> {
             for first in (0..blocks).step_by(TOGETHER) {
                 let count = TOGETHER.min(blocks - first);
                 let mut totals = [init; TOGETHER];
-                let slots = Slots(totals.as_mut_ptr());
-                let slots = &slots;
+                let slots = Shared::new(totals.as_mut_ptr());
                 parallel(count, &|b| {
                     let (at, n) = place(first + b);
                     // SAFETY: one block is read, and a total of its own written.
                     unsafe {
                         let block = std::slice::from_raw_parts(self.src.add(i * len + at), n);
-                        slots.0.add(b).write(total::<T, F>(block));
+                        slots.at(b).write(total::<T, F>(block));
                     }
                 });
                 let mut starts = [before; TOGETHER];
@@ -205,7 +139,7 @@ impl<T: Stored> Lines<T> {
     /// Scans `n` elements from `at` on, after `before`.
     ///
     /// # Safety
-    /// They can be read and written.
+    /// The elements can be read and written.
     unsafe fn line<F: Combine>(&self, at: usize, n: usize, before: T::Acc) {
         // SAFETY: the caller's contract. Source and destination may be the same memory, so neither is a slice:
         // each group is read before it is written.
@@ -223,14 +157,14 @@ impl<T: Stored> Lines<T> {
     /// Scans up to [`COLUMNS`] columns from `first` on of one block.
     ///
     /// # Safety
-    /// They can be read and written.
+    /// The elements can be read and written.
     unsafe fn columns<F: Combine>(&self, block: usize, first: usize) {
         scan_columns::<T, F>(self, block, first);
     }
 }
 
 vectorize! {
-    /// Some columns side by side; what they are is [`Lines::columns`]' caller's to vouch for.
+    /// Scans some columns side by side. The caller of [`Lines::columns`] vouches for the elements.
     fn scan_columns[T: Stored, F: Combine](x: &Lines<T>, block: usize, first: usize) {
         let &Lines { len, inner, src, dst, inclusive, .. } = x;
         let columns = COLUMNS.min(inner - first);
@@ -238,7 +172,7 @@ vectorize! {
         for i in 0..len {
             let row = if x.reverse { len - 1 - i } else { i };
             let at = (block * len + row) * inner + first;
-            // SAFETY: the row's elements can be read, and written through the other pointer once they have been.
+            // SAFETY: the row's elements can be read, and then written through the other pointer.
             unsafe {
                 for (j, acc) in acc[..columns].iter_mut().enumerate() {
                     let before = *acc;
@@ -250,12 +184,8 @@ vectorize! {
     }
 }
 
-/// Totals, on their way to other threads.
-struct Slots<A>(*mut A);
-// SAFETY: every thread writes one of its own.
-unsafe impl<A> Sync for Slots<A> {}
-
-/// [`parallel_ranges`] for a few large parts, whose boundaries need not be at multiples of a cache line.
+/// Divides `0..n` into a few large parts. Unlike those of [`parallel_ranges`](crate::threads::parallel_ranges), their
+/// boundaries are not multiples of a cache line.
 fn parallel_parts(n: usize, least: usize, task: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
     let parts = (n / least.max(1)).clamp(1, 16);
     parallel(parts, &|p| task(p * n / parts..(p + 1) * n / parts));
@@ -282,7 +212,7 @@ impl Choice for Before {
     const YES: bool = false;
 }
 
-/// A line to scan.
+/// A line to scan: where it is read, where it is written, and its length.
 struct Ends<T> {
     src: *const T,
     dst: *mut T,
@@ -290,23 +220,23 @@ struct Ends<T> {
 }
 
 vectorize! {
-    /// A line, group by group: the elements of a group are combined over growing distances, all of them at once, and
-    /// then with what came before.
+    /// Scans a line group by group: the elements of a group are combined over growing distances, all of them at once, and
+    /// then with the result so far.
     fn scan_line_safe[T: Stored, F: Combine, R: Choice, I: Choice](ends: Ends<T>, before: T::Acc) {
         let Ends { src, dst, n } = ends;
         let mut carry = before;
         let whole = n / LANES * LANES;
-        // The elements that fill no group come last in the order of the scan.
+        // The elements beyond the last full group come last in the order of the scan.
         let rest = n - whole;
         for start in (0..whole).step_by(LANES) {
             let first = if R::YES { n - LANES - start } else { start };
-            // SAFETY: see `scan_line`, whose caller vouches for the elements.
+            // SAFETY: the caller of `scan_line` vouches for the elements.
             let group = unsafe { src.add(first).cast::<[T; LANES]>().read_unaligned() };
             let mut t = [carry; LANES];
             for i in 0..LANES {
                 t[i] = group[if R::YES { LANES - 1 - i } else { i }].load();
             }
-            // Combined with the element 1, 2, 4 and 8 places before, all elements at once.
+            // Each element is combined with the one 1, 2, 4 and 8 places before it, all elements at once.
             let mut distance = 1;
             while distance < LANES {
                 let mut shifted: [T::Acc; LANES] = [F::neutral(); LANES];
@@ -353,7 +283,7 @@ unsafe fn scan_line<T: Stored, F: Combine, R: Choice, I: Choice>(ends: Ends<T>, 
 }
 
 vectorize! {
-    /// All elements combined, lane by lane and then the lanes.
+    /// Combines all elements: first within each lane, then the lanes.
     fn total[T: Stored, F: Combine](x: &[T]) -> T::Acc {
         let mut acc: [T::Acc; 2 * LANES] = [F::neutral(); 2 * LANES];
         let groups = x.chunks_exact(2 * LANES);

@@ -1,27 +1,27 @@
-//! Working memory that a thread keeps from call to call.
+//! Scratch memory that a thread keeps from call to call.
 
-use crate::block::Memory;
+use crate::memory::Memory;
 use std::cell::Cell;
 use std::thread::LocalKey;
 
 /// A cache line.
 pub(crate) type Line = [u64; 8];
-/// Working memory in a thread's keeping.
+/// A thread-local place for scratch memory.
 pub(crate) type Kept = Cell<Option<Memory<Line>>>;
 
-/// The most bytes that a thread keeps in one place.
+/// The most bytes that a thread keeps in one such place.
 const KEEP: usize = 16 << 20;
 
-/// Lines that `count` elements need.
+/// The number of lines for `count` elements.
 pub(crate) fn lines<T>(count: usize) -> usize {
     count.saturating_mul(size_of::<T>()).div_ceil(size_of::<Line>())
 }
 
-/// Runs with memory for `count` elements, aligned to a cache line, whose contents are not defined; kept for the next call
-/// unless very large.
+/// Runs with uninitialised memory for `count` elements, aligned to a cache line. The memory is kept for the next call unless
+/// it is very large.
 pub(crate) fn scratch<T, R>(kept: &'static LocalKey<Kept>, count: usize, run: impl FnOnce(*mut T) -> R) -> R {
     let lines = lines::<T>(count);
-    // Taken out while in use: work that listens to a product may run products of its own.
+    // Taken out while in use: a callback of a product may run a product of its own on this thread.
     let memory = at_least(kept.take(), lines);
     let result = run(memory.ptr().cast());
     if memory.len() * size_of::<Line>() <= KEEP {
@@ -30,7 +30,7 @@ pub(crate) fn scratch<T, R>(kept: &'static LocalKey<Kept>, count: usize, run: im
     result
 }
 
-/// The memory if it is large enough, else new memory.
+/// Returns `memory` if it is large enough, else new memory.
 pub(crate) fn at_least(memory: Option<Memory<Line>>, lines: usize) -> Memory<Line> {
     match memory.filter(|memory| memory.len() >= lines) {
         Some(memory) => {

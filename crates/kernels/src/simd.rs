@@ -1,25 +1,25 @@
-//! One source for every instruction set: loops are written once, compiled for AVX-512, AVX2 and the plain
-//! target, and the widest one that the machine has is chosen at run time.
+//! One source for every instruction set: loops are written once and compiled for AVX-512, AVX2 and the plain target. The
+//! widest version that the machine supports is chosen at run time.
 //!
-//! The alternative, intrinsics per instruction set, was measured and gains nothing where the loop body is
-//! branch-free: the compiler vectorises it as well as a hand does.
+//! The alternative, intrinsics for each instruction set, was measured: for loop bodies without branches the compiler's
+//! vectorisation is as fast.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// A kernel over contiguous memory with one input: `n` elements at `x` give `n` elements at `out`.
+/// A tile function of one input: reads `n` contiguous elements at `x` and writes `n` at `out`.
 ///
 /// The regions are aligned for their types and do not overlap.
 pub type Tile1 = unsafe fn(x: *const u8, out: *mut u8, n: usize);
-/// A kernel over contiguous memory with two inputs; see [`Tile1`].
+/// A tile function of two inputs; see [`Tile1`].
 pub type Tile2 = unsafe fn(a: *const u8, b: *const u8, out: *mut u8, n: usize);
-/// A kernel over contiguous memory with three inputs; see [`Tile1`].
+/// A tile function of three inputs; see [`Tile1`].
 pub type Tile3 = unsafe fn(a: *const u8, b: *const u8, c: *const u8, out: *mut u8, n: usize);
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Level {
-    /// What every machine of the target has (on AArch64 that includes NEON).
+    /// The instructions that every machine of the target has (on AArch64 that includes NEON).
     Portable = 1,
     /// AVX2 and FMA: 256 bits.
     Avx2 = 2,
@@ -29,8 +29,8 @@ pub enum Level {
 
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
-/// The instruction set in use: the widest the machine has, or a narrower one that the environment variable
-/// `COVECTOR_SIMD` names (`avx2` or `portable`). Decided at the first call.
+/// The instruction set in use: the widest that the machine has, or a narrower one named by the environment variable
+/// `COVECTOR_SIMD` (`avx2` or `portable`). It is chosen at the first call.
 #[inline]
 pub fn level() -> Level {
     match LEVEL.load(Ordering::Relaxed) {
@@ -185,7 +185,7 @@ macro_rules! tile3 {
             let n = out.len();
             let (x, y, z) = (&x[..n], &y[..n], &z[..n]);
             for i in 0..n {
-                // Both branches are read before the choice, so that the loop has none and vectorises.
+                // All operands are read before `scalar` chooses, so that the loop has no branch and vectorises.
                 let (x, y, z) = (x[i], y[i], z[i]);
                 out[i].write(scalar(x, y, z));
             }

@@ -1,31 +1,30 @@
 //! Stable ascending sorts along one axis, NaN last.
 //!
-//! Elements are sorted as integers in the same order, digit by digit: that takes as long as reading them a few times,
-//! and several threads can work on one line, block by block, with the same result as one.
+//! Elements are mapped to integers in the same order, which are sorted digit by digit. This takes as long as reading them a
+//! few times, and several threads can sort one line, block by block, with the same result as one thread.
 
-use crate::block::{List, Memory};
 use crate::dtype::{C64, Dtype};
-use crate::map::cast;
+use crate::memory::{List, Memory};
 use crate::num::Num;
-use crate::pool::{parallel, parallel_ranges};
 use crate::simd::vectorize;
-use crate::view::{Out, View};
+use crate::strided::{Out, View, cast};
+use crate::threads::{parallel, parallel_ranges};
 use half::{bf16, f16};
 
-/// Elements up to which comparing is faster than counting digits.
+/// The most elements for which comparing is faster than counting digits.
 const SHORT: usize = 256;
 /// Elements from which on several threads work on one line.
 const LONG: usize = 1 << 17;
-/// Blocks of such a line.
+/// Blocks of a line that several threads sort.
 const BLOCKS: usize = 8;
 
-/// An element type as integers in the order of [`Num::order`].
+/// An element type whose elements map to integers in the order of [`Num::order`].
 trait Sortable: Num {
     type Key: Word;
     fn key(self) -> Self::Key;
     /// An element with this key. Elements that are equal in the order (0 and -0, all NaN) have one key.
     fn unkey(key: Self::Key) -> Self;
-    /// Whether it is what its key stands for, bit by bit.
+    /// Whether `unkey(key(self))` has the same bits as `self`.
     fn exact(self) -> bool;
 }
 
@@ -47,7 +46,8 @@ integers! {
     i8, u8, 1 << 7; i16, u16, 1 << 15; i32, u32, 1 << 31; i64, u64, 1 << 63;
 }
 
-/// The bits of positive numbers with the sign set, those of negative ones inverted; -0 as 0, and every NaN the last.
+/// Keys of floating-point numbers: the bits of positive numbers with the sign bit set, those of negative numbers inverted.
+/// -0 has the key of 0, and every NaN has the last key.
 macro_rules! floats {
     ($($t:ty, $key:ty, $signed:ty;)*) => {$(
         impl Sortable for $t {
@@ -112,13 +112,13 @@ impl Sortable for C64 {
 /// An unsigned integer.
 trait Word: Copy + Ord + Send + Sync {
     const BITS: u32;
-    /// What is sorted when places are asked for: a key and a place, which no two elements share.
+    /// The items that an argsort sorts: a key and a place, which is different for each element.
     type Placed: Item + Ord + Send + Sync;
     fn placed(self, place: u32) -> Self::Placed;
     fn place(placed: Self::Placed) -> u32;
 }
 
-/// What is sorted by some of its digits.
+/// An item that can be sorted by the digits of its key.
 trait Item: Copy {
     /// The `bits` binary digits of the key from digit `shift` on.
     fn digit(self, shift: u32, bits: u32) -> usize;
@@ -191,12 +191,12 @@ pub fn argsort(x: View<'_>, axis: usize, out: Out<'_>) {
     });
 }
 
-/// Elements to read and to write, on their way to another thread.
+/// Addresses of elements to read and to write, shared by several threads.
 struct Ends<T, R>(*const T, *mut R);
 // SAFETY: the source is only read, and every thread writes a part of its own.
 unsafe impl<T, R> Sync for Ends<T, R> {}
 
-/// Two arrays of items of one length, to be sorted from one into the other and back.
+/// Two arrays of `n` items each. Each digit is sorted from one array into the other.
 struct Pair<E> {
     memory: Memory<E>,
     n: usize,
@@ -211,7 +211,7 @@ impl<E: Copy> Pair<E> {
     }
 }
 
-/// Calls `f` with each line of `x` along `axis` and the place of its result.
+/// Calls `f` with each line of `x` along `axis` and the memory for its result.
 fn lines<T: Num, R: Copy, E: Copy>(
     x: View<'_>,
     axis: usize,
@@ -223,7 +223,7 @@ fn lines<T: Num, R: Copy, E: Copy>(
         return;
     }
     let n = shape[axis];
-    // The axis goes last, so that lines are contiguous.
+    // The axis moves to the end, so that lines are contiguous.
     let order: Vec<usize> = (0..x.ndim()).filter(|&k| k != axis).chain([axis]).collect();
     let moved: Vec<usize> = order.iter().map(|&k| shape[k]).collect();
     let strides: Vec<isize> = order.iter().map(|&k| x.strides()[k]).collect();
@@ -242,7 +242,7 @@ fn lines<T: Num, R: Copy, E: Copy>(
     let ends = Ends(from, to);
     let ends = &ends;
     let run = |i: usize, pair: &Pair<E>| {
-        // SAFETY: line `i` of both, which nobody else uses.
+        // SAFETY: line `i` of both, which this call alone uses.
         unsafe {
             let line = std::slice::from_raw_parts(ends.0.add(i * n), n);
             f(line, std::slice::from_raw_parts_mut(ends.1.add(i * n), n), pair);
@@ -293,7 +293,7 @@ where
     if inexact && T::DTYPE.is_complex() || n > u32::MAX as usize {
         out.copy_from_slice(line);
         const { assert!(size_of::<T>() <= size_of::<T::Key>() && align_of::<T>() <= align_of::<T::Key>()) };
-        // SAFETY: as many keys, which are not needed here, have room for the elements.
+        // SAFETY: the memory of the keys, which are not needed here, has room for as many elements.
         return unsafe { merge_sorted(out, ends.0.cast_mut().cast()) };
     }
     let sorted = sort_items(&ends, n, T::Key::BITS);
@@ -310,7 +310,7 @@ where
         elements_of(keys, out);
     });
     if inexact {
-        // Zeros of both signs and NaN of all kinds, each in the order in which they came.
+        // Zeros of both signs, and NaN with all payloads, keep the order that they had in the input.
         let (mut zero, mut nan) =
             (out.partition_point(|v| v.order(&T::ZERO).is_lt()), out.partition_point(|v| !v.nan()));
         for &v in line {
@@ -325,8 +325,8 @@ where
     }
 }
 
-/// Sorts elements by their keys, as [`argsort`] does; those whose keys are equal stay as they came. The standard library's
-/// stable sort takes memory without asking.
+/// Sorts elements by their keys, as [`argsort`] does; elements with equal keys keep their order. The standard library's
+/// stable sort is not used, because it allocates memory in a way that ends the process if there is none.
 ///
 /// # Safety
 /// As many elements can be written at `spare`.
@@ -351,7 +351,7 @@ unsafe fn merge_sorted<T: Sortable>(line: &mut [T], spare: *mut T) {
             let (mut a, mut b) = (0, middle);
             for to in start..end {
                 if b == end || a < first.len() && first[a].key() <= line[b].key() {
-                    // The second run is where it belongs once the first is used up.
+                    // Once the first run is used up, the rest of the second run is in place.
                     let Some(&next) = first.get(a) else { break };
                     line[to] = next;
                     a += 1;
@@ -366,7 +366,7 @@ unsafe fn merge_sorted<T: Sortable>(line: &mut [T], spare: *mut T) {
 }
 
 vectorize! {
-    /// The keys of elements; whether all elements are what their keys stand for.
+    /// Writes the keys of elements; returns whether all elements are [exact](Sortable::exact).
     fn keys_of[T: Sortable](line: &[T], keys: &mut [T::Key]) -> bool {
         let mut inexact = 0u8;
         for (key, &v) in keys.iter_mut().zip(line) {
@@ -406,9 +406,10 @@ fn argsort_line<T: Sortable>(line: &[T], out: &mut [u32], pair: &Pair<<T::Key as
     });
 }
 
-/// Sorts the first of two arrays of `n` items, with the other for help; gives the address of the result, one of both.
+/// Sorts the first of two arrays of `n` items, with the second as working memory. Returns the address of the sorted array,
+/// which is one of the two.
 ///
-/// Both belong to the caller, and the first has been written.
+/// Only the caller uses the arrays, and the first is written.
 fn sort_items<E: Item + Ord>(ends: &Ends<E, E>, n: usize, key: u32) -> *const E {
     let (a, b) = (ends.0.cast_mut(), ends.1);
     if n <= SHORT {
@@ -416,7 +417,7 @@ fn sort_items<E: Item + Ord>(ends: &Ends<E, E>, n: usize, key: u32) -> *const E 
         unsafe { std::slice::from_raw_parts_mut(a, n) }.sort_unstable();
         return a;
     }
-    // Wider digits take fewer passes, but their counters want more of the cache.
+    // Wider digits need fewer passes, but their counters take more of the cache.
     if n < 1 << 13 { by_digits::<E, 8, 256>(a, b, n, key) } else { by_digits::<E, 11, 2048>(a, b, n, key) }
 }
 

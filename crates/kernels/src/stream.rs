@@ -1,17 +1,17 @@
-//! Writes past the caches, for results that would not stay in them anyway: the memory behind an ordinary write is read
-//! first, which makes a large fill four times as slow, a copy twice.
+//! Non-temporal stores, which write past the caches, for results that are too large to stay in a cache. An ordinary store
+//! first reads the cache line from memory, which makes a large fill four times as slow and a large copy twice as slow.
 
 use crate::simd::{Level, level};
 
-/// Whether a result of this size is worth writing past the caches.
+/// Whether writing a result of this size past the caches pays.
 pub(crate) fn worthwhile(bytes: usize) -> bool {
     cfg!(target_arch = "x86_64") && bytes >= 16 << 20 && level() == Level::Avx512
 }
 
-/// Copies `bytes` bytes past the caches, where the machine can.
+/// Copies `bytes` bytes past the caches, if the machine has the instructions.
 ///
 /// # Safety
-/// They can be read and written, without overlap.
+/// The bytes can be read and written, without overlap.
 pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, bytes: usize) {
     let head = dst.align_offset(64).min(bytes);
     let lines = (bytes - head) / 64;
@@ -30,10 +30,10 @@ pub(crate) unsafe fn copy(src: *const u8, dst: *mut u8, bytes: usize) {
     }
 }
 
-/// Fills `bytes` bytes with a pattern whose period divides what lies before the first aligned line.
+/// Fills `bytes` bytes with a pattern. The pattern's period divides the number of bytes before the first aligned line.
 ///
 /// # Safety
-/// They can be written.
+/// The bytes can be written.
 pub(crate) unsafe fn fill(pattern: &[u8; 64], dst: *mut u8, bytes: usize) {
     let head = dst.align_offset(64).min(bytes);
     let lines = (bytes - head) / 64;
@@ -64,7 +64,8 @@ pub(crate) unsafe fn fill(pattern: &[u8; 64], dst: *mut u8, bytes: usize) {
 #[target_feature(enable = "avx512f")]
 unsafe fn copy_lines(src: *const u8, dst: *mut u8, lines: usize) {
     use std::arch::x86_64::*;
-    // SAFETY: the caller's contract. The fence makes the lines visible to whoever is told of them later.
+    // SAFETY: the caller's contract. The fence orders the non-temporal stores before later stores, such as those that
+    // publish the result to other threads.
     unsafe {
         for i in 0..lines {
             _mm512_stream_si512(dst.add(i * 64).cast(), _mm512_loadu_si512(src.add(i * 64).cast()));

@@ -1,5 +1,5 @@
-//! Products of half precision are those of `f64`, rounded once: few rows and many, every layout, with batches, for any
-//! number of threads and with every instruction set.
+//! Products of half precision against those of `f64`, rounded once: few and many rows, all layouts, batches, several numbers
+//! of threads, and every instruction set.
 
 mod common;
 use common::*;
@@ -7,7 +7,7 @@ use covector_kernels::*;
 use std::process::Command;
 
 trait Half: Sample {
-    /// Digits of the fraction, the first one included; the exponent of the smallest step.
+    /// The number of binary digits of the significand, and the exponent of the smallest subnormal number.
     const DIGITS: i32;
     const TINY: i32;
     fn wide(self) -> f64;
@@ -34,7 +34,7 @@ macro_rules! half {
 half!(f16, 11, -24);
 half!(bf16, 8, -133);
 
-/// Random numbers of many sizes.
+/// Random numbers of many magnitudes.
 fn numbers<T: Half>(n: usize, rng: &mut Rng) -> Vec<T> {
     let one = |rng: &mut Rng| {
         let x = (rng.next() % 4001) as f32 / 1000.0 - 2.0;
@@ -44,7 +44,7 @@ fn numbers<T: Half>(n: usize, rng: &mut Rng) -> Vec<T> {
     (0..n).map(|_| one(rng)).collect()
 }
 
-/// A matrix that is row-major, column-major, one with gaps between rows, columns or both, or reversed.
+/// A matrix in one of several layouts: row-major, column-major, with gaps between rows, columns or both, or reversed.
 fn matrix<T: Half>(rows: usize, columns: usize, layout: usize, rng: &mut Rng) -> Array<T> {
     let (r, c) = (rows as isize, columns as isize);
     let (offset, strides, size) = match layout {
@@ -64,7 +64,7 @@ fn matrix<T: Half>(rows: usize, columns: usize, layout: usize, rng: &mut Rng) ->
     }
 }
 
-/// Checks rows and columns spread over the result.
+/// Checks some rows and columns, spread over the result.
 fn check<T: Half>(a: &Array<T>, b: &Array<T>, out: &[T], what: &str) {
     let (m, k, n) = (a.shape[0], a.shape[1], b.shape[1]);
     let step = (m * n * k / 100_000).max(1) | 1;
@@ -77,7 +77,7 @@ fn check<T: Half>(a: &Array<T>, b: &Array<T>, out: &[T], what: &str) {
             all += f64::abs(x);
         }
         let got = out[at].wide();
-        // Half a step of the type at the result, and what sums in `f32` lose.
+        // Half a unit in the last place of the result, and the rounding errors of sums in `f32`.
         let unit = 2f64.powi((f64::abs(due).max(1e-45).log2().floor() as i32 + 1 - T::DIGITS).max(T::TINY));
         let slack = 0.5 * unit + all * f64::from(f32::EPSILON) * (2.0 + (k as f64).sqrt());
         assert!((got - due).abs() <= slack, "{} {what} [{i}, {j}]: {got}, not {due} to {slack}", T::DTYPE);
@@ -99,7 +99,7 @@ fn layouts<T: Half>() {
         let m = few[rng.below(few.len())];
         let (k, n) = (extents[rng.below(extents.len())], extents[rng.below(extents.len())]);
         let (la, lb) = (rng.below(6), rng.below(6));
-        // The many rows or the many columns first.
+        // Many rows, then many columns.
         let (m, n) = if round % 2 == 0 { (m, n) } else { (n, m) };
         let (a, b) = (matrix::<T>(m, k, la, &mut rng), matrix::<T>(k, n, lb, &mut rng));
         check(&a, &b, &product(&a, &b), &format!("{m}x{k}x{n}, layouts {la} and {lb}"));
@@ -125,7 +125,7 @@ fn large<T: Half>() {
         for (la, lb) in [(0, 0), (0, 1), (3, 2)] {
             let (a, b) = (matrix::<T>(m, k, la, &mut rng), matrix::<T>(k, n, lb, &mut rng));
             let bits = |threads: usize| {
-                pool::set_num_threads(threads);
+                threads::set_num_threads(threads);
                 let out = product(&a, &b);
                 (out.iter().map(|x| x.bits()).collect::<Vec<_>>(), out)
             };
@@ -170,7 +170,7 @@ fn special<T: Half>() {
         let mut a = Array::<T>::from(&[m, k], vec![T::of(1.0); m * k]);
         let strides = if turned { vec![1, k as isize] } else { vec![n as isize, 1] };
         let mut b = Array { data: vec![T::of(2.0); n * k], offset: 0, shape: vec![k, n], strides };
-        // Past the greatest of `f16` and back: sums are not rounded in the middle.
+        // Partial sums beyond the greatest `f16`: sums are rounded only at the end.
         let large = T::of(60_000.0);
         (a.data[3], a.data[7]) = (large, large);
         b.data[if turned { 7 } else { 7 * n }] = T::of(-2.0);
@@ -186,7 +186,7 @@ fn special<T: Half>() {
 }
 
 #[test]
-fn all_layouts_of_few_rows_and_of_many() {
+fn few_and_many_rows_of_all_layouts_agree_with_sums() {
     layouts::<f16>();
     layouts::<bf16>();
 }
@@ -198,7 +198,7 @@ fn large_products_have_the_same_bits_for_any_number_of_threads() {
 }
 
 #[test]
-fn batches_of_products_and_of_nothing() {
+fn batches_and_empty_products_agree_with_sums() {
     batches::<f16>();
     batches::<bf16>();
 }
@@ -209,7 +209,7 @@ fn sums_are_rounded_once_and_special_values_pass() {
     special::<bf16>();
 }
 
-/// The instruction set is chosen once in a process.
+/// The instruction set is chosen once in a process, so the tests run again in one process for each.
 #[test]
 fn every_instruction_set_agrees_with_the_sums() {
     if std::env::var_os("COVECTOR_SIMD").is_some() {

@@ -37,7 +37,7 @@ fn case(rng: &mut Rng) -> Case {
         .map(|&k| {
             let mut a = Array::<i32>::random(&index_shape, rng);
             let room = shape[k] - slice[k] + 1;
-            // Negative ones must fit after wrapping too.
+            // Negative indices must fit, too, after wrapping.
             a.data.iter_mut().for_each(|v| {
                 let at = rng.below(room) as i32;
                 *v = if rng.below(3) == 0 { at - shape[k] as i32 } else { at };
@@ -66,7 +66,7 @@ impl Case {
 }
 
 #[test]
-fn gathers_and_scatters() {
+fn gathers_and_scatters_agree_with_loops() {
     let mut rng = Rng(21);
     for _ in 0..400 {
         let c = case(&mut rng);
@@ -104,7 +104,7 @@ fn gathers_and_scatters() {
 }
 
 #[test]
-fn rows() {
+fn gathers_and_scatters_of_rows_agree_with_loops() {
     let mut rng = Rng(22);
     for width in [1usize, 3, 64, 200] {
         let src = Array::<f32>::from(&[50, width], (0..50 * width).map(|i| i as f32).collect());
@@ -127,7 +127,7 @@ fn rows() {
 }
 
 #[test]
-fn half_precision_is_rounded_once_at_each_place() {
+fn half_precision_is_rounded_once_at_each_position() {
     fn check<T: Sample>(
         wide: fn(T) -> f32,
         narrow: fn(f32) -> T,
@@ -168,7 +168,7 @@ fn half_precision_is_rounded_once_at_each_place() {
             }
         }
     }
-    // A place that all add to, long slices, and as much as threads share.
+    // One position for all updates, long slices, and sizes that several threads share.
     for sizes in [(2, 1, 5000), (7, 700, 30), (900, 3, 60_000), (5, 1, 1), (3, 2, 2)] {
         check(f16::to_f32, f16::from_f32, sizes);
         check(bf16::to_f32, bf16::from_f32, sizes);
@@ -176,7 +176,7 @@ fn half_precision_is_rounded_once_at_each_place() {
 }
 
 #[test]
-fn out_of_bounds() {
+fn indices_out_of_bounds_are_errors() {
     let src = Array::<f32>::zeros(&[4, 3]);
     let mut out = Array::<f32>::zeros(&[1, 1, 3]);
     for (bad, width) in [(4, 1), (-5, 1), (3, 2)] {
@@ -197,7 +197,7 @@ fn out_of_bounds() {
 }
 
 #[test]
-fn along_an_axis() {
+fn gathers_and_scatters_along_an_axis_agree_with_loops() {
     let mut rng = Rng(23);
     for _ in 0..300 {
         let shape: Vec<usize> = (0..1 + rng.below(3)).map(|_| 1 + rng.below(7)).collect();
@@ -265,7 +265,7 @@ fn sort_case<T: Sample>(
 }
 
 #[test]
-fn sorts() {
+fn sorts_agree_with_the_standard_library() {
     let mut rng = Rng(24);
     let float = |a: &f64, b: &f64| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()));
     for _ in 0..60 {
@@ -328,7 +328,7 @@ fn whole(v: f32) -> f32 {
 }
 
 #[test]
-fn matrix_products() {
+fn matrix_products_agree_with_loops() {
     let mut rng = Rng(25);
     for _ in 0..150 {
         matmul_case::<f32>(&mut rng, |a, b| a * b, |a, b| a + b);

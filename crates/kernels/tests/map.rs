@@ -2,7 +2,7 @@
 
 mod common;
 use common::*;
-use covector_kernels::fused::TileFn;
+use covector_kernels::program::TileFn;
 use covector_kernels::*;
 
 #[test]
@@ -32,7 +32,7 @@ fn maps_agree_with_loops() {
 }
 
 #[test]
-fn mixed_types() {
+fn programs_of_mixed_types_agree_with_loops() {
     let mut rng = Rng(2);
     for _ in 0..200 {
         let shape = random_shape(&mut rng);
@@ -88,13 +88,13 @@ fn half_types_are_computed_in_f32() {
 }
 
 #[test]
-fn in_place() {
+fn an_output_may_be_the_memory_of_an_input() {
     for n in [0usize, 1, 3, 511, 512, 513, 5000] {
         let (shape, strides) = ([n], [1isize]);
         let mut data: Vec<f32> = (0..n).map(|i| i as f32).collect();
         let b = vec![0.5f32; n];
         let p = data.as_mut_ptr().cast::<u8>();
-        // SAFETY: the view is the output's very memory, which the contract allows.
+        // SAFETY: the view is exactly the output's memory, which the contract allows.
         unsafe {
             let b = View::new(b.as_ptr().cast(), Dtype::F32, &shape, &strides);
             let x = || View::new(p, Dtype::F32, &shape, &strides);
@@ -124,7 +124,7 @@ fn in_place() {
     }
 }
 
-/// What a cast should give, by way of `f64` or `i128`.
+/// The expected result of a cast, by way of `f64` or `i128`.
 fn reference<S: Sample, T: Sample>(x: S) -> T {
     let (shape, strides) = ([], []);
     let mut wide = 0f64;
@@ -144,7 +144,7 @@ fn cast_case<S: Sample, T: Sample>(rng: &mut Rng) {
     let x = Array::<S>::random(&broadcastable(&shape, rng), rng);
     let mut out = Array::<T>::zeros(&shape);
     cast(x.view(), out.out());
-    // Integers wrap and `f64` saturates, so compare through it only what it represents.
+    // Integers wrap and `f64` saturates, so only values that `f64` represents are compared through it.
     let wraps = S::DTYPE.is_integer() && T::DTYPE.is_integer() && T::DTYPE.size() <= S::DTYPE.size();
     let complex = S::DTYPE.is_complex();
     let unsigned = S::DTYPE.is_signed_integer() && T::DTYPE.is_unsigned_integer();
@@ -160,7 +160,7 @@ fn cast_case<S: Sample, T: Sample>(rng: &mut Rng) {
 }
 
 #[test]
-fn casts_between_all_types() {
+fn casts_between_all_types_agree_with_loops() {
     let mut rng = Rng(4);
     for from in Dtype::ALL {
         for to in Dtype::ALL {
@@ -172,7 +172,7 @@ fn casts_between_all_types() {
 }
 
 #[test]
-fn cast_values() {
+fn casts_round_saturate_and_wrap() {
     fn one<S: Sample, T: Sample>(x: S) -> T {
         let x = Array::from(&[], vec![x]);
         let mut out = Array::<T>::zeros(&[]);
@@ -193,7 +193,7 @@ fn cast_values() {
 }
 
 #[test]
-fn fill_and_scalars() {
+fn fills_and_scalars_reach_every_element() {
     let value = Array::from(&[], vec![7i32]);
     let mut out = Array::<f32>::zeros(&[3, 700]);
     fill(value.view(), out.out());
@@ -203,14 +203,14 @@ fn fill_and_scalars() {
 }
 
 #[test]
-fn copies_into_strided_memory() {
+fn copies_into_strided_memory_leave_the_rest() {
     let mut rng = Rng(5);
     for _ in 0..300 {
         let shape = random_shape(&mut rng);
         let x = Array::<u16>::random(&shape, &mut rng);
         let mut target = Array::<u16>::random(&shape, &mut rng);
         let p = target.data.as_mut_ptr().wrapping_add(target.offset);
-        // SAFETY: `target`'s layout stays within its data, which nobody else uses meanwhile.
+        // SAFETY: `target`'s layout stays within its data, which no other code uses meanwhile.
         unsafe { copy_into(x.view(), p.cast(), &target.strides.clone()) };
         for i in indices(&shape) {
             assert_eq!(target.at(&i), x.at(&i));
@@ -219,7 +219,7 @@ fn copies_into_strided_memory() {
 }
 
 #[test]
-fn many_axes() {
+fn layouts_of_many_axes_are_copied() {
     let shape = [2usize; 12];
     let mut strides: Vec<isize> = row_major(&shape);
     strides.reverse();
@@ -272,7 +272,7 @@ fn random_bits_match_mlx() {
 }
 
 #[test]
-fn large_transposed_inputs() {
+fn large_transposed_inputs_agree_with_loops() {
     let (shape, strides) = ([133usize, 2, 150], [1isize, 133 * 150, 133]);
     let data: Vec<f16> = (0..133 * 2 * 150).map(|i| f16::from_f32((i % 2000) as f32)).collect();
     // SAFETY: a permutation of the axes of all the elements.
@@ -287,8 +287,8 @@ fn large_transposed_inputs() {
 }
 
 #[test]
-fn large_copies_and_casts_in_parts() {
-    pool::set_num_threads(3);
+fn large_copies_and_casts_in_parts_agree_with_loops() {
+    threads::set_num_threads(3);
     let mut rng = Rng(31);
     for (rows, columns) in [(700, 900), (1024, 1024), (65, 20_000), (20_000, 65), (3, 300_000)] {
         // Strides of the source in row-major and column-major order.
@@ -311,7 +311,7 @@ fn large_case<T: Sample>(rows: usize, columns: usize, strides: &[isize], rng: &m
     let mut out = Array::<T>::zeros(&shape);
     cast(x.view(), out.out());
     assert!(out.data == due, "{} {shape:?} {strides:?}", T::DTYPE);
-    // Into the middle of something larger, transposed and not.
+    // Into the middle of a larger array, transposed and not.
     for place in [[columns as isize + 3, 1], [1, rows as isize + 5]] {
         let mut target = vec![T::default(); (rows + 5) * (columns + 5)];
         // SAFETY: both layouts stay within the vector.

@@ -1,18 +1,18 @@
-//! Accuracy of the scalar functions, through tiles, so that the vectorised forms are what is measured.
+//! Accuracy of the scalar functions. They run as tile functions, so that the vectorised forms are tested.
 
 use covector_kernels::math;
 use covector_kernels::{Tile1, Tile2, tile1, tile2};
 
 fn apply<T: Copy + Default>(f: Tile1, x: &[T]) -> Vec<T> {
     let mut y = vec![T::default(); x.len()];
-    // SAFETY: both hold `x.len()` elements of the tile's type.
+    // SAFETY: both have `x.len()` elements of the tile's type.
     unsafe { f(x.as_ptr().cast(), y.as_mut_ptr().cast(), x.len()) };
     y
 }
 
 fn apply2<T: Copy + Default>(f: Tile2, a: &[T], b: &[T]) -> Vec<T> {
     let mut y = vec![T::default(); a.len()];
-    // SAFETY: all hold `a.len()` elements of the tile's type.
+    // SAFETY: all have `a.len()` elements of the tile's type.
     unsafe { f(a.as_ptr().cast(), b.as_ptr().cast(), y.as_mut_ptr().cast(), a.len()) };
     y
 }
@@ -52,7 +52,7 @@ fn ulps64(got: f64, exact: f64) -> f64 {
     (order(got) as i128 - order(exact) as i128).abs() as f64
 }
 
-/// Values of all magnitudes and the special ones.
+/// Values of all magnitudes, and special values.
 fn samples32() -> Vec<f32> {
     let mut v: Vec<f32> = (0..u32::MAX).step_by(12_347).map(f32::from_bits).collect();
     v.extend((-40_000..40_000).map(|i| i as f32 * 0.000_513));
@@ -163,7 +163,7 @@ f32_tests! {
     log_cosh, math::f64::log_cosh, 1.0;
 }
 
-/// The slope of the logistic function.
+/// The derivative of the logistic function.
 fn slope(x: f64) -> f64 {
     let e = (-x.abs()).exp();
     e / ((1.0 + e) * (1.0 + e))
@@ -196,7 +196,7 @@ f64_tests! {
 fn the_logarithm_of_the_hyperbolic_cosine_is_accurate_near_zero_and_far_from_it() {
     for k in -3000..3000 {
         let x = f64::from(k) * 1e-2;
-        // By its series where the cosine is nearly 1, by its definition, which loses digits there, elsewhere.
+        // The series where the cosine is nearly 1; elsewhere the definition, which loses digits there.
         let (exact, within) = if x.abs() < 0.03 {
             let z = x * x;
             (z * (0.5 + z * (-1.0 / 12.0 + z * (1.0 / 45.0 - z * 17.0 / 2520.0))), 1e-14)
@@ -224,7 +224,7 @@ fn lengths_neither_overflow_nor_vanish() {
                 "{a} {b}: {found}"
             );
             let share = math::f64::hypot_share(-a, b);
-            // The reference needs the length in range.
+            // The reference overflows or underflows for other lengths.
             let most = a.max(b);
             let exact = if a == 0.0 { 0.0 } else { -(a / most) / (a / most).hypot(b / most) };
             assert!(
@@ -266,7 +266,7 @@ fn erfinv_inverts_erf() {
 }
 
 #[test]
-fn two_arguments() {
+fn functions_of_two_arguments_are_accurate() {
     let special = [
         0.0f32,
         -0.0,

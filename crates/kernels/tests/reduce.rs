@@ -4,7 +4,7 @@ mod common;
 use common::*;
 use covector_kernels::*;
 
-/// The elements that make each result, in row-major order of the kept axes.
+/// The elements of each result, in row-major order of the kept axes.
 fn groups<T: Sample>(x: &Array<T>, axes: &[usize]) -> (Vec<usize>, Vec<Vec<T>>) {
     let kept: Vec<usize> = (0..x.shape.len()).filter(|k| !axes.contains(k)).collect();
     let kept_shape: Vec<usize> = kept.iter().map(|&k| x.shape[k]).collect();
@@ -50,7 +50,7 @@ fn float_case<T: Sample + Into<f64>>(rng: &mut Rng, from: impl Fn(f64) -> T) {
         assert_close(&out.data, &expected, &format!("{what} {shape:?} {axes:?} {}", T::DTYPE));
     };
     reduce(Reduce::Sum, x.view(), &axes, out.out());
-    // Sums may cancel: compare on the scale of the terms.
+    // Sums may cancel, so errors are compared with the scale of the terms.
     for (g, &v) in groups.iter().zip(&out.data) {
         let (sum, scale) = g.iter().fold((0.0, 1.0), |(s, m), &v| (s + v.into(), m + v.into().abs()));
         let got: f64 = v.into();
@@ -81,7 +81,7 @@ fn float_case<T: Sample + Into<f64>>(rng: &mut Rng, from: impl Fn(f64) -> T) {
 }
 
 #[test]
-fn floats() {
+fn reductions_of_floats_agree_with_loops() {
     let mut rng = Rng(11);
     for _ in 0..150 {
         float_case::<f32>(&mut rng, |v| v as f32);
@@ -92,7 +92,7 @@ fn floats() {
 }
 
 #[test]
-fn integers_and_bools() {
+fn reductions_of_integers_and_bools_agree_with_loops() {
     let mut rng = Rng(12);
     for _ in 0..200 {
         let shape = random_shape(&mut rng);
@@ -150,7 +150,7 @@ fn long_sums_are_accurate() {
 }
 
 #[test]
-fn arguments_of_extremes() {
+fn indices_of_extremes_agree_with_loops() {
     let mut rng = Rng(13);
     for round in 0..400 {
         let mut shape = random_shape(&mut rng);
@@ -210,7 +210,7 @@ fn scan_case<T: Sample>(rng: &mut Rng, op: Scan, f: impl Fn(T, T) -> T, init: T)
 }
 
 #[test]
-fn scans() {
+fn scans_agree_with_loops() {
     let mut rng = Rng(14);
     for _ in 0..80 {
         scan_case::<f64>(&mut rng, Scan::Sum, |a, b| a + b, 0.0);
@@ -227,6 +227,6 @@ fn scans() {
     let x = Array::from(&[300], vec![bf16::from_f32(1.0); 300]);
     let mut out = Array::<bf16>::zeros(&[300]);
     scan(Scan::Sum, x.view(), 0, false, true, out.out());
-    // Accumulated in f32: bf16 itself would stick at 256.
+    // Sums are accumulated in f32; in bf16 they would stop at 256.
     assert_eq!(out.data[299], bf16::from_f32(300.0));
 }

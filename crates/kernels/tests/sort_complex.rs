@@ -1,12 +1,12 @@
-//! Complex numbers whose keys are not exact (NaN, zeros of both signs) sort as their indices do, and stay in order where
-//! they are equal.
+//! Complex numbers without exact keys (NaN, zeros of both signs): sorting agrees with sorted indices, and equal elements keep
+//! their order.
 
 mod common;
 use common::*;
 use covector_kernels::*;
 
 #[test]
-fn a_sort_is_what_its_indices_say() {
+fn a_sort_is_the_gather_of_its_argsort() {
     let mut rng = Rng(31);
     let parts = [0.0, -0.0, 1.0, -1.0, f32::NAN, f32::INFINITY, 2.5, -f32::NAN];
     for n in [1, 2, 15, 16, 17, 31, 33, 64, 100, 257, 1000, 5000] {

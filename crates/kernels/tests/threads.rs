@@ -1,21 +1,20 @@
-//! Kernels that several threads work on: against plain loops where they are split, and the same bits for any number of
-//! threads.
+//! Kernels that several threads run: large operands against plain loops, with the same bits for any number of threads.
 
 mod common;
 use common::*;
 use covector_kernels::*;
 use std::sync::Mutex;
 
-/// The number of threads belongs to the process.
+/// The number of threads is a setting of the whole process, so tests that change it run one at a time.
 static THREADS: Mutex<()> = Mutex::new(());
 
-/// What `run` gives with 1, 2, 3 and 5 threads, which must be the same.
+/// The result of `run` with 1, 2, 3 and 5 threads, which must be the same.
 fn same<R: PartialEq>(what: &str, run: impl Fn() -> R) -> R {
     let _one_at_a_time = THREADS.lock().unwrap_or_else(|e| e.into_inner());
-    pool::set_num_threads(1);
+    threads::set_num_threads(1);
     let first = run();
     for threads in [2, 3, 5] {
-        pool::set_num_threads(threads);
+        threads::set_num_threads(threads);
         assert!(run() == first, "{what} with {threads} threads");
     }
     first
@@ -30,7 +29,7 @@ fn random(shape: &[usize], rng: &mut Rng) -> Array<f32> {
 }
 
 #[test]
-fn gathers_and_scatters() {
+fn gathers_and_scatters_agree_with_loops_for_any_number_of_threads() {
     let mut rng = Rng(41);
     for (rows, width, count) in [(5000, 64, 4096), (300, 7, 30_000), (100_000, 1, 200_000), (10, 3000, 100)] {
         let (table, updates) = (random(&[rows, width], &mut rng), random(&[count, 1, width], &mut rng));
@@ -71,7 +70,7 @@ fn gathers_and_scatters() {
 }
 
 #[test]
-fn scatters_by_several_indices_into_strided_slices() {
+fn scatters_by_several_indices_into_strided_slices_agree_with_loops() {
     let mut rng = Rng(42);
     let (shape, count) = ([40usize, 50, 30], 3000usize);
     let index = |n: usize, rng: &mut Rng| {
@@ -94,7 +93,7 @@ fn scatters_by_several_indices_into_strided_slices() {
 }
 
 #[test]
-fn along_every_axis() {
+fn gathers_and_scatters_along_every_axis_agree_with_loops() {
     let mut rng = Rng(43);
     let shape = [70usize, 80, 90];
     let x = random(&shape, &mut rng);
@@ -125,7 +124,7 @@ fn along_every_axis() {
 #[test]
 fn of_several_bad_indices_the_first_is_named() {
     let _one_at_a_time = THREADS.lock().unwrap_or_else(|e| e.into_inner());
-    pool::set_num_threads(3);
+    threads::set_num_threads(3);
     let (rows, width, count) = (100usize, 64usize, 20_000usize);
     let table = Array::<f32>::zeros(&[rows, width]);
     let mut index = Array::<i32>::zeros(&[count]);
@@ -142,7 +141,7 @@ fn of_several_bad_indices_the_first_is_named() {
 
 fn sorted<T: Sample>(rng: &mut Rng, shape: &[usize], axis: usize, make: impl Fn(&mut Rng) -> T) {
     let x = Array::<T>::from(shape, (0..shape.iter().product()).map(|_| make(rng)).collect());
-    // Compared by what is printed: NaN is NaN, and -0 is not 0.
+    // The printed forms are compared: they are equal for NaN, and differ for -0 and 0.
     let (values, order) = same("sort", || {
         let (mut out, mut arg) = (Array::<T>::zeros(shape), Array::<u32>::zeros(shape));
         sort(x.view(), axis, out.out());
@@ -170,7 +169,7 @@ fn sorted<T: Sample>(rng: &mut Rng, shape: &[usize], axis: usize, make: impl Fn(
 }
 
 #[test]
-fn sorts() {
+fn sorts_have_the_same_bits_for_any_number_of_threads() {
     let mut rng = Rng(44);
     let float = |rng: &mut Rng| match rng.below(50) {
         0 => f32::NAN,
@@ -197,7 +196,7 @@ fn sorts() {
 }
 
 #[test]
-fn scans() {
+fn scans_have_the_same_bits_for_any_number_of_threads() {
     let mut rng = Rng(45);
     for (shape, axis) in [(vec![300_001], 0), (vec![2, 100_000], 1), (vec![500, 700], 1), (vec![500, 700], 0)]
     {
@@ -239,7 +238,7 @@ fn scans() {
 }
 
 #[test]
-fn scans_of_special_values() {
+fn scans_of_special_values_agree_with_loops() {
     let inf = f32::INFINITY;
     let one = |op: Scan, x: &[f32]| {
         let x = Array::from(&[x.len()], x.to_vec());
@@ -261,7 +260,7 @@ fn scans_of_special_values() {
 }
 
 #[test]
-fn random_numbers() {
+fn random_numbers_have_the_same_bits_for_any_number_of_threads() {
     for n in [1usize, 7, 100_000, 100_001] {
         let one = |i: usize, up: usize| -> u32 {
             let half = n / 2;
@@ -282,13 +281,13 @@ fn random_numbers() {
         same("normal", || {
             let mut out = vec![std::mem::MaybeUninit::uninit(); n];
             random::normal([5, 6], 1.5, &mut out);
-            // SAFETY: all have been written.
+            // SAFETY: all elements are written.
             out.iter().map(|v| unsafe { v.assume_init() }.to_bits()).collect::<Vec<_>>()
         });
         same("uniform_f64", || {
             let mut out = vec![std::mem::MaybeUninit::uninit(); n];
             random::uniform_f64([5, 6], &mut out);
-            // SAFETY: all have been written.
+            // SAFETY: all elements are written.
             out.iter().map(|v| unsafe { v.assume_init() }.to_bits()).collect::<Vec<_>>()
         });
     }

@@ -4,10 +4,10 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::prim::conv::convolve;
-use crate::prim::pool::{Kind, Pool};
+use crate::prim::pooling::{Kind, Pool};
 use crate::shape::{Shape, ShapeText};
+use covector_kernels::conv::pooling::Windows;
 use covector_kernels::conv::{Axis, Conv};
-use covector_kernels::window::Windows;
 use smallvec::smallvec;
 
 /// The options of [`conv_general`]; each list has one number for all spatial axes, or one for each.

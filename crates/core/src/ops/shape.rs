@@ -3,23 +3,16 @@
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::prim::shape::{Broadcast, Concatenate, Dims, Reshape, Slice, SliceUpdate, Transpose, Window};
-use crate::primitive::Op;
-use crate::shape::{Shape, ShapeText, broadcast_shapes, normalize_axes, normalize_axis};
+use crate::prim::shape::{Broadcast, Concatenate, Pad, Reshape, Slice, SliceUpdate, Transpose};
+use crate::primitive::Batch;
+use crate::shape::{Dims, Shape, ShapeText, Window, broadcast_shapes, normalize_axes, normalize_axis};
 use covector_kernels::Dtype;
 use smallvec::smallvec;
-use std::sync::LazyLock;
-
-static TO_SCALAR: LazyLock<Reshape> = LazyLock::new(|| Reshape { shape: Shape::new() });
 
 /// Reshape to known extents; the array itself if it has them.
 pub(crate) fn reshape_to(x: &Array, shape: &[usize]) -> Result<Array> {
     if x.shape() == shape {
         return Ok(x.clone());
-    }
-    if shape.is_empty() {
-        // Each sum of everything ends with it.
-        return Array::apply(Op::Static(&*TO_SCALAR), smallvec![x.clone()]);
     }
     Array::apply(Reshape { shape: Shape::from_slice(shape) }, smallvec![x.clone()])
 }
@@ -56,6 +49,11 @@ pub(crate) fn update_window(x: &Array, update: &Array, window: Window) -> Result
     Array::apply(SliceUpdate(window), smallvec![x.clone(), update.clone()])
 }
 
+/// The array at a window of zeros, which have this shape: the transpose of [`slice_window`].
+pub(crate) fn pad_window(x: &Array, window: Window, shape: &[usize]) -> Result<Array> {
+    Array::apply(Pad { window, shape: Shape::from_slice(shape) }, smallvec![x.clone()])
+}
+
 /// Elements `from..to` of one axis.
 pub(crate) fn slice_axis(x: &Array, axis: usize, from: usize, to: usize) -> Result<Array> {
     let mut starts: Dims = smallvec![0; x.ndim()];
@@ -70,6 +68,16 @@ pub(crate) fn with_batch(x: &Array, size: usize) -> Result<Array> {
     let mut shape: Shape = smallvec![size];
     shape.extend_from_slice(x.shape());
     try_broadcast_to(x, &shape)
+}
+
+impl Batch<'_> {
+    /// Input `i` with the batch as axis 0, repeated if it has none.
+    ///
+    /// # Errors
+    /// Never in practice; memory addressing could overflow.
+    pub fn full(&self, i: usize) -> Result<Array> {
+        if self.batched[i] { Ok(self.inputs[i].clone()) } else { with_batch(&self.inputs[i], self.size) }
+    }
 }
 
 /// A shape for `size` elements in which one extent may be −1 and is worked out.

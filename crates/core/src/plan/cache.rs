@@ -3,7 +3,7 @@
 
 use crate::buffer::memory_limit;
 use crate::primitive::Op;
-use crate::runtime::executable::Executable;
+use covector_runtime::executable::Executable;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn cached(words: usize, identities: &[usize]) -> Cached {
-        let plan = Executable { instrs: Vec::new(), slots: 0, donates: false, results: Vec::new() };
+        let plan = Executable::default();
         let (identities, holders) = (identities.to_vec(), Vec::new());
         Cached { key: vec![0; words].into(), plan: Arc::new(plan), identities, holders }
     }

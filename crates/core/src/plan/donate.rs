@@ -7,8 +7,7 @@
 
 use crate::array::{Array, Inputs, Node, Recipe};
 use crate::buffer::Data;
-use crate::error::{Error, Result};
-use crate::eval::no_value;
+use crate::error::{Error, Result, no_value};
 use crate::primitive::{Avals, Batch, Derivative, Op, Param, Params, Primitive, Values};
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};

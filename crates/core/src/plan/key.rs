@@ -2,8 +2,7 @@
 
 use crate::array::{Array, Node, Recipe};
 use crate::buffer::Data;
-use crate::error::Result;
-use crate::eval::no_value;
+use crate::error::{Result, no_value};
 use crate::graph::{self, Places};
 use crate::primitive::{Lower, Op, Param, Params};
 use rustc_hash::{FxHashMap, FxHasher};

@@ -1,7 +1,7 @@
 //! Evaluation: a pending graph is listed, looked up by its structure, compiled once and run many times.
 //!
 //! [`key`] lists the graph and computes its structural key; [`cache`] finds the executable of a known key; of a new one,
-//! [`lower`] makes the graph that the [`runtime`](crate::runtime) compiles; [`run`] gives the executable its leaves. An
+//! [`lower`] makes the graph that the [`runtime`](covector_runtime) compiles; [`run`] gives the executable its leaves. An
 //! uncompiled loop thus pays for planning in its first turn only.
 
 mod cache;
@@ -10,18 +10,15 @@ mod key;
 mod lower;
 mod prepared;
 mod run;
-#[cfg(test)]
-mod verify_tests;
 
 use crate::array::{Array, Recipe};
 use crate::buffer::checked;
-use crate::error::{Error, Result};
-use crate::eval::no_value;
+use crate::error::{Error, Result, no_value};
 use crate::primitive::{Lower, Values};
 use crate::profile::{self, EventKind};
-use crate::runtime::{self, executable::Executable};
 use cache::Cached;
 pub(crate) use cache::{forget, forgotten};
+use covector_runtime::{self as runtime, executable::Executable};
 use donate::Turn;
 use key::{Linear, Listing, identities};
 pub(crate) use prepared::Prepared;
@@ -150,7 +147,7 @@ fn find(listing: &Listing) -> Option<Arc<Executable>> {
 /// use covector_core::{Array, plan_text};
 /// let x = Array::new([1.0f32, 2.0]);
 /// let text = plan_text(&[((&x * 2.0).exp() + 1.0).sum()]).unwrap();
-/// assert!(text.contains("chain (2,): multiply, exp, add"), "{text}");
+/// assert!(text.contains("map (2,): multiply, exp, add"), "{text}");
 /// ```
 pub fn plan_text(arrays: &[Array]) -> Result<String> {
     Ok(planned(arrays)?.1.to_string())

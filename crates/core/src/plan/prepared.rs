@@ -2,13 +2,12 @@
 
 use crate::array::Array;
 use crate::buffer::Data;
-use crate::error::Result;
-use crate::eval::no_value;
+use crate::error::{Result, no_value};
 use crate::graph;
 use crate::plan::key::{Bound, Listing};
 use crate::primitive::Values;
 use crate::profile::{self, EventKind};
-use crate::runtime::executable::{Argument, Executable};
+use covector_runtime::executable::{Argument, Executable};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -58,7 +57,7 @@ impl Prepared {
         let step: FxHashMap<graph::NodeId, u32> =
             linear.steps.iter().enumerate().map(|(i, s)| (Arc::as_ptr(&s.node) as usize, i as u32)).collect();
         let results: FxHashMap<u32, &SmallVec<[Argument; 1]>> =
-            plan.results.iter().map(|(s, o)| (*s, o)).collect();
+            plan.results().iter().map(|(s, o)| (*s, o)).collect();
         let outs = outputs
             .iter()
             .map(|x| {

@@ -9,7 +9,7 @@ use crate::primitive::{
 };
 use crate::wide;
 use covector_kernels::Dtype;
-use covector_kernels::cast::{cast_tile, to_half_tile};
+use covector_kernels::convert::{cast_tile, to_half_tile};
 use smallvec::smallvec;
 
 /// The identity. A tracer leaf is an alias of what it stands for.

@@ -22,6 +22,11 @@ pub(crate) static REAL: Part = Part::Real;
 pub(crate) static IMAG: Part = Part::Imag;
 pub(crate) static CONJUGATE: Part = Part::Conjugate;
 
+/// Whether a primitive is the complex conjugation.
+pub(crate) fn is_conjugate(op: &Op) -> bool {
+    op.get::<Part>() == Some(&Part::Conjugate)
+}
+
 impl Primitive for Part {
     fn name(&self) -> &'static str {
         match self {

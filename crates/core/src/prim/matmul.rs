@@ -67,9 +67,13 @@ impl Bilinear for Matmul {
     fn transpose(&self, i: usize, ct: &Array, x: &[Array]) -> Result<Array> {
         let swap = |x: &Array| ops::try_swapaxes(x, -1, -2);
         if i == 1
-            && let Some((a, b)) = self.factors(i, ct, x)?
+            && let &[k, n] = x[1].shape()
+            && k * n > 0
         {
-            return ops::try_matmul(&swap(&a)?, &b);
+            // A matrix shared by a whole batch: one product over the flattened batch.
+            let rows = x[0].size() / k;
+            let (left, ct) = (ops::reshape_to(&x[0], &[rows, k])?, ops::reshape_to(ct, &[rows, n])?);
+            return ops::try_matmul(&swap(&left)?, &ct);
         }
         let pulled = |ct: &Array, other: &Array| {
             let other = swap(other)?;
@@ -82,18 +86,5 @@ impl Bilinear for Matmul {
         }
         // Products are added up.
         wide::rounded_once([ct, &x[1 - i]], |[ct, other]| pulled(ct, other))
-    }
-    fn factors(&self, i: usize, ct: &Array, x: &[Array]) -> Result<Option<(Array, Array)>> {
-        if i == 0 {
-            let plain = x.iter().all(|x| x.ndim() == 2);
-            return Ok(if plain { Some((ops::try_mt(ct)?, ops::try_mt(&x[1])?)) } else { None });
-        }
-        // A matrix shared by a whole batch gets the sum over the batch: one product over the flattened batch.
-        let &[k, n] = x[1].shape() else { return Ok(None) };
-        if k == 0 || n == 0 {
-            return Ok(None);
-        }
-        let rows = x[0].size() / k;
-        Ok(Some((ops::reshape_to(&x[0], &[rows, k])?, ops::reshape_to(ct, &[rows, n])?)))
     }
 }

@@ -10,7 +10,7 @@ pub(crate) mod conv;
 pub(crate) mod elementwise;
 pub(crate) mod index;
 pub(crate) mod matmul;
-pub(crate) mod pool;
+pub(crate) mod pooling;
 pub(crate) mod random;
 pub(crate) mod range;
 pub(crate) mod reduce;

@@ -139,7 +139,7 @@ pub(crate) static STREAM_LOG: Row = Row {
     gives_bool: false,
     tiles: Tiles::One({
         let mut table: [Option<Tile1>; 14] = [None; 14];
-        table[Dtype::F32 as usize] = Some(tile1!(f32 => f32, |x| kernels::random::stream::log(x)));
+        table[Dtype::F32 as usize] = Some(tile1!(f32 => f32, |x| kernels::random::published::log(x)));
         table[Dtype::F64 as usize] = Some(tile1!(f64 => f64, |x| kernels::math::f64::log(x)));
         table
     }),

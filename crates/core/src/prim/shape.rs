@@ -7,12 +7,11 @@ use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::primitive::{Avals, Batch, Derivative, Linear, Lower, Param, Params, Primitive, Values, View};
+pub(crate) use crate::shape::{Dims, Window};
 use crate::shape::{Shape, ShapeText, Strides};
 use covector_kernels as kernels;
+use covector_runtime::ir::reshape_strides;
 use smallvec::{SmallVec, smallvec};
-
-/// Axes or starts, by axis.
-pub(crate) type Dims = SmallVec<[usize; 4]>;
 
 /// The same elements in row-major order with another shape.
 pub(crate) struct Reshape {
@@ -62,47 +61,6 @@ impl View for Reshape {
     fn view(&self, shape: &[usize], strides: &[isize], out: &[usize]) -> Option<(isize, Strides)> {
         Some((0, reshape_strides(shape, strides, out)?))
     }
-}
-
-/// The strides with which the same memory has another shape, when there are such strides.
-pub(crate) fn reshape_strides(from: &[usize], strides: &[isize], to: &[usize]) -> Option<Strides> {
-    if from.contains(&0) {
-        return Some(crate::shape::row_major_strides(to));
-    }
-    // Runs of input axes that are as good as one axis.
-    let mut runs: SmallVec<[(usize, isize); 6]> = SmallVec::new();
-    for (&n, &s) in from.iter().zip(strides) {
-        if n == 1 {
-            continue;
-        }
-        match runs.last_mut() {
-            Some((m, t)) if *t == s * n as isize => {
-                *m *= n;
-                *t = s;
-            }
-            _ => runs.push((n, s)),
-        }
-    }
-    let mut out = Strides::from_elem(0, to.len());
-    let mut axis = to.len();
-    for &(n, s) in runs.iter().rev() {
-        let (mut left, mut step) = (n, s);
-        while left > 1 {
-            axis = axis.checked_sub(1)?;
-            let m = to[axis];
-            if m == 1 {
-                out[axis] = step;
-                continue;
-            }
-            if left % m != 0 {
-                return None;
-            }
-            out[axis] = step;
-            step *= m as isize;
-            left /= m;
-        }
-    }
-    Some(out)
 }
 
 impl Linear for Reshape {
@@ -225,38 +183,11 @@ impl Linear for Broadcast {
     }
 }
 
-/// Every `strides[k]`-th element on axis `k`, from `starts[k]`; strides may be negative.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Window {
-    /// The first position on each axis.
-    pub starts: Dims,
-    /// How far apart positions are.
-    pub strides: Strides,
-    /// How many there are.
-    pub extents: Shape,
-}
-
-impl Window {
-    /// The same window behind a batch axis.
-    fn batched(&self, size: usize) -> Self {
-        let mut w = self.clone();
-        w.starts.insert(0, 0);
-        w.strides.insert(0, 1);
-        w.extents.insert(0, size);
-        w
-    }
-
-    /// Offset in elements, and strides, of the window in memory with `strides`.
-    fn place(&self, strides: &[isize]) -> (isize, Strides) {
-        let shift = self.starts.iter().zip(strides).map(|(&i, &s)| i as isize * s).sum();
-        (shift, self.strides.iter().zip(strides).map(|(&w, &s)| w * s).collect())
-    }
-
-    fn params(&self, params: &mut Params<'_>) {
-        params.put("starts", Param::Ints(&self.starts));
-        params.put("strides", Param::Signed(&self.strides));
-        params.put("extents", Param::Ints(&self.extents));
-    }
+/// Tells of a window as static parameters.
+fn put_window(window: &Window, params: &mut Params<'_>) {
+    params.put("starts", Param::Ints(&window.starts));
+    params.put("strides", Param::Signed(&window.strides));
+    params.put("extents", Param::Ints(&window.extents));
 }
 
 /// The elements of a window, without some of the axes on which it has one position: what an integer between brackets
@@ -286,7 +217,7 @@ impl Primitive for Slice {
         Lower::View(self)
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.window.params(params);
+        put_window(&self.window, params);
         params.put("shape", Param::Ints(&self.shape));
     }
 }
@@ -315,10 +246,51 @@ impl Linear for Slice {
     fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
         let Some(ct) = &cotangents[0] else { return Ok(None) };
         let ct = ops::reshape_to(ct, &self.window.extents)?;
-        ops::update_window(&ops::zeros_like(&x[i]), &ct, self.window.clone()).map(Some)
+        ops::pad_window(&ct, self.window.clone(), x[i].shape()).map(Some)
     }
-    fn window(&self) -> Option<&Window> {
-        Some(&self.window)
+}
+
+/// Input 0 at a window of an array of zeros: the transpose of a slice.
+pub(crate) struct Pad {
+    pub(crate) window: Window,
+    /// The shape of the result.
+    pub(crate) shape: Shape,
+}
+
+impl Primitive for Pad {
+    fn name(&self) -> &'static str {
+        "pad"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        debug_assert_eq!(inputs[0].shape(), &self.window.extents[..]);
+        Ok(smallvec![Aval { dtype: inputs[0].dtype(), shape: self.shape.clone() }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Linear(self)
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        let mut shape = self.shape.clone();
+        shape.insert(0, batch.size);
+        Ok(vec![ops::pad_window(&batch.inputs[0], self.window.batched(batch.size), &shape)?])
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let mut out = Data::alloc("pad", outs[0].dtype, &outs[0].shape)?;
+        kernels::fill(Data::scalar(0u8).view(), out.out());
+        write_window(&mut out, &inputs[0], &self.window);
+        Ok(smallvec![out])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        put_window(&self.window, params);
+        params.put("shape", Param::Ints(&self.shape));
+    }
+}
+
+impl Linear for Pad {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, _i: usize, cotangents: &[Option<Array>], _x: &[Array]) -> Result<Option<Array>> {
+        cotangents[0].as_ref().map(|ct| ops::slice_window(ct, self.window.clone())).transpose()
     }
 }
 
@@ -354,7 +326,7 @@ impl Primitive for SliceUpdate {
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.0.params(params);
+        put_window(&self.0, params);
     }
 }
 
@@ -380,7 +352,7 @@ fn write_window(out: &mut Data, x: &Data, window: &Window) {
     let (shift, strides) = window.place(out.strides());
     let size = x.dtype().size() as isize;
     let start = out.out().ptr().wrapping_offset(shift * size);
-    // SAFETY: the window lies inside `out` (ops check it) and `out` is held by us alone.
+    // SAFETY: the window is inside `out` (ops check it), and `out` has no other owner.
     unsafe { kernels::copy_into(x.view(), start, &strides) };
 }
 

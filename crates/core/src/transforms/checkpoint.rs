@@ -1,11 +1,12 @@
 //! `checkpoint`: forget the intermediate values of a function and compute them again when its gradient needs them.
 
+use crate::ad::or_zeros;
 use crate::array::Array;
 use crate::error::Result;
 use crate::primitive::MaybeArrays;
 use crate::trace::{TraceGuard, Tracing};
 use crate::transforms::custom::{CustomFunction, captured, custom_call, depends};
-use crate::transforms::flat::{jvp_flat, vjp_flat};
+use crate::transforms::flat::{jvp_flat, tracers, vjp_flat};
 use crate::transforms::subgraph::Subgraph;
 use std::sync::Arc;
 
@@ -14,10 +15,10 @@ use std::sync::Arc;
 /// Arrays of outer transforms that `f` captures are differentiated, too.
 ///
 /// # Errors
-/// What `f` fails with.
+/// The errors of `f`.
 pub fn checkpoint(args: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>) -> Result<Vec<Array>> {
     let guard = TraceGuard::new();
-    let mut leaves: Vec<Array> = args.iter().map(|x| x.tracer(&guard.set)).collect();
+    let mut leaves: Vec<Array> = tracers(args, &guard);
     let tracing = Tracing::enter();
     let outs = f(&leaves)?;
     drop(tracing);
@@ -32,7 +33,7 @@ pub fn checkpoint(args: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>
     };
     let jvp = move |args: &[Array], ts: &[Option<Array>]| {
         let ts: MaybeArrays = ts.to_vec();
-        let ts = crate::transforms::walks::or_zeros(ts, args);
+        let ts = or_zeros(ts, args);
         Ok(jvp_flat(args, &ts, |xs| graph.run(xs))?.1)
     };
     custom_call(

@@ -5,6 +5,7 @@
 //! the function. A rule for one direction gives the other by transposition, and `vmap` of the node is a node
 //! whose rules are `vmap`ped, so that every composition works whatever the user wrote.
 
+use crate::ad::{or_zeros, pullback, transpose_jvp};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph;
@@ -13,11 +14,9 @@ use crate::prim::basic;
 use crate::primitive::{
     Avals, Batch, Derivative, Handwritten, Linear, Lower, MaybeArrays, Param, Params, Primitive, Structured,
 };
-use crate::rules::transpose_jvp;
 use crate::shape::ShapeText;
 use crate::trace::{TraceGuard, Tracing};
-use crate::transforms::flat::vmap_flat;
-use crate::transforms::walks::{or_zeros, pullback};
+use crate::transforms::flat::{tracers, vmap_flat};
 use std::sync::Arc;
 
 /// `(primals, cotangents, outputs) → cotangents of the primals`.
@@ -43,10 +42,10 @@ impl CustomFunction {
     /// Runs `f` on `args` so that transforms of the outputs use these rules.
     ///
     /// # Errors
-    /// What `f` fails with.
+    /// The errors of `f`.
     pub fn call(&self, args: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>) -> Result<Vec<Array>> {
         let guard = TraceGuard::new();
-        let inner: Vec<Array> = args.iter().map(|x| x.tracer(&guard.set)).collect();
+        let inner: Vec<Array> = tracers(args, &guard);
         let tracing = Tracing::enter();
         let outs = f(&inner)?;
         drop(tracing);
@@ -66,8 +65,7 @@ pub(crate) fn captured(guard: &TraceGuard, outs: &[Array]) -> Vec<Array> {
         }
     };
     outs.iter().for_each(&mut note);
-    let graph = graph::walk(outs, |n| n.traces.as_ref().is_some_and(|t| t.contains(trace)), |_| true);
-    for step in &graph.steps {
+    for step in &graph::traced(outs, trace).steps {
         let Some(recipe) = &step.recipe else { continue };
         let is_leaf = !recipe.inputs.iter().any(|x| x.depends_on(trace));
         if !is_leaf {
@@ -89,7 +87,7 @@ pub(crate) fn custom_call(
     Array::apply_multi(custom, inputs)
 }
 
-/// Inputs: the arguments, the function's outputs, and what it captured.
+/// Inputs: the arguments, the function's outputs, and the arrays that it captured.
 struct Custom {
     rules: CustomFunction,
     args: usize,
@@ -119,7 +117,7 @@ fn check_rule(what: &str, got: &[Array], like: &[Array]) -> Result<()> {
     if got.len() != like.len() {
         return Err(Error::value(
             "custom_function",
-            format!("the {what} rule gave {} arrays where {} are due", got.len(), like.len()),
+            format!("the {what} rule gave {} arrays, expected {}", got.len(), like.len()),
         ));
     }
     for (i, (g, l)) in got.iter().zip(like).enumerate() {
@@ -127,7 +125,7 @@ fn check_rule(what: &str, got: &[Array], like: &[Array]) -> Result<()> {
             return Err(Error::shape(
                 "custom_function",
                 format!(
-                    "the {what} rule gave {} {} for array {i}, where {} {} is due",
+                    "the {what} rule gave {} {} for array {i}, expected {} {}",
                     g.dtype(),
                     ShapeText(g.shape()),
                     l.dtype(),
@@ -167,7 +165,7 @@ impl Primitive for Custom {
                 return Err(Error::value(
                     "custom_function",
                     format!(
-                        "the vmap rule gave {} outputs and {} axes where {} are due",
+                        "the vmap rule gave {} outputs and {} axes, expected {} of each",
                         outs.len(),
                         axes.len(),
                         self.outs
@@ -323,11 +321,11 @@ impl Structured for Custom {
                 seeds.push(t.clone());
             }
         }
-        pullback(&guard, &ends, &seeds, &cts)
+        pullback(guard.trace(), &ends, &seeds, &cts)
     }
 }
 
-/// The identity on `xs`, computed only once all of `after` are: what recomputation needs to come late.
+/// The identity on `xs`, computed after all of `after`: it delays a recomputation.
 ///
 /// # Errors
 /// Never in practice; it makes a node like any other.

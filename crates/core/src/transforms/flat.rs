@@ -1,13 +1,15 @@
-//! The transforms over flat lists of arrays: what the typed functions and the Python binding are built on.
+//! The transforms over flat lists of arrays, which the typed functions and the Python binding are built on.
 
+use crate::ad::{batch, or_zeros, pullback, pushforward};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::primitive::MaybeArrays;
+use crate::prim::basic::ALIAS;
+use crate::primitive::{MaybeArrays, Op};
 use crate::random::{self, Draw, Recording, Refusing};
 use crate::shape::{ShapeText, normalize_axis};
 use crate::trace::{Place, TraceGuard, Tracing};
-use crate::transforms::walks::{batch, or_zeros, pullback, pushforward};
+use smallvec::smallvec;
 
 /// A function that was run on tracers and can be differentiated: its outputs, and the way back to its inputs.
 #[derive(Debug)]
@@ -17,13 +19,22 @@ pub struct Tracer {
     outputs: Vec<Array>,
 }
 
+/// Aliases of the arrays that are leaves of a trace: the same values, but the results that depend on them can be told apart.
+pub(crate) fn tracers(xs: &[Array], guard: &TraceGuard) -> Vec<Array> {
+    let tracer = |x: &Array| {
+        let avals = smallvec![x.aval().clone()];
+        Array::build(Op::Static(&ALIAS), smallvec![x.clone()], avals, Some(&guard.set))
+    };
+    xs.iter().map(tracer).collect()
+}
+
 /// Runs `f` on tracers of `primals` and keeps its trace for pullbacks.
 ///
 /// # Errors
-/// Whatever `f` fails with, unchanged.
+/// The errors of `f`, unchanged.
 pub fn vjp_flat(primals: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>) -> Result<Tracer> {
     let guard = TraceGuard::new();
-    let leaves: Vec<Array> = primals.iter().map(|x| x.tracer(&guard.set)).collect();
+    let leaves: Vec<Array> = tracers(primals, &guard);
     let tracing = Tracing::enter();
     let outputs = f(&leaves)?;
     guard.returned();
@@ -37,20 +48,20 @@ impl Tracer {
         &self.leaves
     }
 
-    /// What `f` returned.
+    /// The results of `f`.
     pub fn outputs(&self) -> &[Array] {
         &self.outputs
     }
 
-    /// Where a value that depends on the primals was read, if no output depends on them: then what was made from the
-    /// value is a constant, and all derivatives are zero.
+    /// Where a value that depends on the primals was read, if no output depends on them: then the outputs computed from the
+    /// value are constants, and all derivatives are zero.
     pub fn lost_read(&self) -> Option<&Place> {
         let trace = self.guard.trace();
         let place = trace.read()?;
         (!self.outputs.iter().any(|x| x.depends_on(trace))).then_some(place)
     }
 
-    /// The cotangents of the primals for cotangents of the outputs: `Jᴴ ct`, with zeros for what `f` did not use.
+    /// The cotangents of the primals for cotangents of the outputs: `Jᴴ ct`, with zeros for primals that `f` did not use.
     ///
     /// # Errors
     /// When a cotangent's count, shape or type is not its output's, or an operation has no derivative.
@@ -62,7 +73,7 @@ impl Tracer {
             crate::eval::note_loss(loss);
         }
         let _tracing = Tracing::enter();
-        let found = pullback(&self.guard, &self.outputs, cotangents, &self.leaves)?;
+        let found = pullback(self.guard.trace(), &self.outputs, cotangents, &self.leaves)?;
         Ok(or_zeros(found, &self.leaves))
     }
 
@@ -79,7 +90,7 @@ impl Tracer {
     /// [`Tracer::pushforward`] of tangents that fit, `None` for zero.
     pub(crate) fn pushforward_some(&self, tangents: &[Option<Array>]) -> Result<Vec<Array>> {
         let _tracing = Tracing::enter();
-        let found = pushforward(&self.guard, &self.outputs, &self.leaves, tangents)?;
+        let found = pushforward(self.guard.trace(), &self.outputs, &self.leaves, tangents)?;
         Ok(or_zeros(found, &self.outputs))
     }
 }
@@ -185,7 +196,7 @@ impl Batched {
     }
 }
 
-/// What random numbers drawn without a key inside `vmap` are to each other.
+/// How random numbers drawn without a key inside `vmap` relate to each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Randomness {
     /// All examples share one draw.
@@ -197,7 +208,7 @@ pub enum Randomness {
     Error,
 }
 
-/// Runs `f` once on abstract arguments without their batch axis, and replays what it did on whole batches.
+/// Runs `f` once on abstract arguments without their batch axis, and replays its graph on whole batches.
 ///
 /// # Errors
 /// When no argument has a batch axis, an axis is out of range, extents disagree, or `f` fails.
@@ -209,7 +220,7 @@ pub fn vmap_flat(
     vmap_flat_with(args, axes, Randomness::Same, f)
 }
 
-/// [`vmap_flat`] with a choice of what random numbers without a key are.
+/// [`vmap_flat`] with a choice for random numbers without a key.
 ///
 /// # Errors
 /// As [`vmap_flat`]; when `f` draws without a key where that is an error, or gives the generator a state that differs
@@ -301,7 +312,8 @@ pub fn vmap_flat_with(
     };
     let sets_state = state.is_some();
     outputs.extend(state);
-    let mut outputs = batch(&guard, &outputs, &leaves, &values, &batched, size)?;
+    let values: Vec<(Array, bool)> = values.into_iter().zip(batched).collect();
+    let mut outputs = batch(guard.trace(), &outputs, &leaves, &values, size)?;
     if sets_state && let Some((state, batched)) = outputs.pop() {
         if batched {
             return Err(Error::value(

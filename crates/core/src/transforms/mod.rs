@@ -1,8 +1,8 @@
 //! The transforms: functions from graph to graph.
 //!
-//! `walks` holds the three walks everything else is made of: `pullback` (reverse), `pushforward` (forward)
-//! and `batch` (vmap). They work on flat lists of arrays; the Python binding uses them as they are, and the
-//! typed functions of this module wrap them for closures over [`Tree`](crate::tree::Tree)s.
+//! A transform runs a function on tracers and walks the graph that it made ([`ad`](crate::ad)). The functions of `flat`
+//! take and give lists of arrays, as the Python binding needs them; the typed functions wrap them for closures over
+//! [`Tree`](crate::tree::Tree)s.
 
 mod argument;
 mod checkpoint;
@@ -12,9 +12,7 @@ mod flat;
 mod grad;
 mod jacobian;
 mod subgraph;
-mod sums;
 mod vmap;
-mod walks;
 
 #[doc(hidden)]
 pub use argument::lost_read_message;
@@ -28,5 +26,3 @@ pub use jacobian::{
     linearize, value_and_jac,
 };
 pub use vmap::{Axes, Output, Vmap, vmap, vmap_axes, vmap_with};
-
-pub(crate) use walks::pullback;

@@ -1,10 +1,10 @@
-//! What the measuring programs share: data of any type and the shortest time of a call.
+//! Shared code of the measuring programs: data of any type, and the shortest time of a call.
 #![allow(dead_code, unreachable_pub, reason = "each program uses a part")]
 
 use covector_kernels::*;
 use std::time::Instant;
 
-/// The shortest time of one call, in seconds; `patience` is how long it is measured.
+/// The shortest time of one call, in seconds; `patience` is the duration of the measurement.
 pub fn best(patience: f64, mut f: impl FnMut()) -> f64 {
     f();
     let mut best = f64::INFINITY;
@@ -17,8 +17,8 @@ pub fn best(patience: f64, mut f: impl FnMut()) -> f64 {
     best
 }
 
-/// Measures calls whose names contain the program's first argument, for as many seconds as the second one says, and
-/// prints a line for each.
+/// Measures the calls whose names contain the program's first argument, each for the number of seconds in the second argument,
+/// and prints a line for each.
 pub struct Report(String, f64);
 
 impl Report {
@@ -27,7 +27,7 @@ impl Report {
         Self(std::env::args().nth(1).unwrap_or_default(), seconds)
     }
 
-    /// `work` is in units of 1, and printed in 10⁹ of them a second.
+    /// Measures one call. `work` is its number of operations or bytes; 10⁹ of them a second are printed.
     pub fn run(&self, name: &str, work: f64, unit: &str, f: impl FnMut()) {
         if name.contains(&self.0) {
             let t = best(self.1, f);
@@ -44,7 +44,7 @@ pub fn strides(shape: &[usize]) -> Vec<isize> {
     s
 }
 
-/// Numbers between -1 and 1 in memory of any type, allocated as arrays are.
+/// Numbers between -1 and 1 of any element type, in memory that is allocated as that of arrays.
 pub struct Data {
     ptr: std::ptr::NonNull<u8>,
     bytes: usize,
@@ -54,7 +54,7 @@ pub struct Data {
 impl Data {
     pub fn new(dtype: Dtype, n: usize) -> Self {
         let bytes = (n * dtype.size()).next_multiple_of(64);
-        let mut data = Self { ptr: block::allocate(bytes).unwrap(), bytes, dtype };
+        let mut data = Self { ptr: memory::allocate(bytes).unwrap(), bytes, dtype };
         let scale = if dtype.is_integer() { 1e6 } else { 1.0 };
         let f: Vec<f32> =
             (0..n).map(|i| scale * (((i * 7919) % 1_000_003) as f32 / 500_000.0 - 1.0)).collect();
@@ -65,7 +65,7 @@ impl Data {
     }
 
     pub fn view<'a>(&'a self, shape: &'a [usize], strides: &'a [isize]) -> View<'a> {
-        // SAFETY: the callers use layouts within the data.
+        // SAFETY: the callers' layouts are within the data.
         unsafe { View::new(self.ptr.as_ptr(), self.dtype, shape, strides) }
     }
 
@@ -78,6 +78,6 @@ impl Data {
 impl Drop for Data {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this size.
-        unsafe { block::release(self.ptr, self.bytes) };
+        unsafe { memory::release(self.ptr, self.bytes) };
     }
 }

@@ -1,17 +1,17 @@
-//! Which elements of the input an output sees, axis by axis.
+//! The elements of the input that each output sees, axis by axis.
 //!
-//! With a dilated input (the gradient of a strided convolution, or a transposed one) most products would be with the
-//! zeros between the elements. Outputs whose positions are equal modulo a period see the same taps, so each such
-//! phase is a convolution of its own without dilation, and no zero is multiplied.
+//! With a dilated input (the gradient of a strided convolution, or a transposed convolution) most products would have a zero
+//! between elements as a factor. Outputs whose positions are equal modulo a period see the same taps, so each such phase is
+//! a convolution without input dilation, and no such zero is multiplied.
 
-use crate::block::List;
+use crate::memory::List;
 
-/// What a convolution does on one spatial axis.
+/// The parameters of a convolution on one spatial axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Axis {
     /// Positions of the (dilated, padded) input from one output to the next.
     pub stride: usize,
-    /// Zeros in front of the input; if negative, positions cut off.
+    /// Zeros before the input; if negative, positions that are cut off.
     pub padding: isize,
     /// Positions from one tap of the kernel to the next.
     pub kernel_dilation: usize,
@@ -20,7 +20,7 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// Every tap next to the other, no padding.
+    /// Stride 1, no padding, no dilation.
     pub const PLAIN: Axis = Axis { stride: 1, padding: 0, kernel_dilation: 1, input_dilation: 1 };
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Extents {
     pub(super) output: usize,
 }
 
-/// Outputs `first + period · j` and what they see: tap `k` meets element `a + step · j` for each `(k, a)`.
+/// The outputs `first + period · j`: for each `(k, a)` of `taps`, tap `k` multiplies element `a + step · j`.
 pub(super) struct Phase {
     pub(super) first: usize,
     pub(super) period: usize,
@@ -48,7 +48,7 @@ impl Phase {
         at(from)..at(to)
     }
 
-    /// The first and last element that the outputs `j` see, if they see any.
+    /// The first and last element that the outputs `j` see; `None` if they see none.
     pub(super) fn reach(&self, j: &std::ops::Range<usize>) -> Option<(isize, isize)> {
         let low = self.taps.iter().map(|t| t.1).min()?;
         let high = self.taps.iter().map(|t| t.1).max()?;
@@ -61,7 +61,7 @@ fn gcd(a: usize, b: usize) -> usize {
 }
 
 impl Extents {
-    /// The phases; together they are all outputs, in none of them a tap that only meets padding.
+    /// The phases. Together they have all outputs; taps that multiply only padding are left out.
     pub(super) fn phases(&self) -> Vec<Phase> {
         let Axis { stride, padding, kernel_dilation, input_dilation } = self.axis;
         let common = gcd(stride, input_dilation);
@@ -86,7 +86,7 @@ impl Extents {
     }
 }
 
-/// The first and last element that any of the ranges reach.
+/// The first and last element of the smallest range that includes all of the ranges.
 pub(super) fn union(reaches: impl Iterator<Item = Option<(isize, isize)>>) -> Option<(isize, isize)> {
     reaches.flatten().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
 }

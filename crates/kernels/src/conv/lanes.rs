@@ -1,25 +1,25 @@
 //! Registers for the tiles of a convolution: one trait over the instruction sets.
 //!
-//! Written with intrinsics, unlike most kernels of this crate: a tile keeps 28 accumulators in registers, and the
-//! compiler's own vectorisation of such a loop was measured and spills them.
+//! Written with intrinsics, unlike most kernels of this crate: a tile keeps 28 accumulators in registers. The compiler's
+//! vectorisation of such a loop was measured, and spills them.
 
 use crate::dtype::C64;
 use crate::num::Num;
 
-/// A register of some elements, and what a tile does with it.
+/// A register of some elements, and the operations of tiles on it.
 ///
-/// Every function is unsafe for two reasons: the instruction set must be there, and pointers must be good for the
-/// elements that are read or written.
+/// Every function is unsafe for two reasons: the machine must have the instruction set, and the elements at pointers must be
+/// readable or writable.
 pub(super) trait Lanes {
     /// An element.
     type T: Num;
     /// A register.
     type V: Copy;
-    /// Which lanes of a register take part.
+    /// A selection of the lanes of a register.
     type M: Copy;
     /// Elements in a register.
     const N: usize;
-    /// Rows of a tile two registers wide: as many as there are registers for.
+    /// Rows of a tile that is two registers wide: as many as there are registers for.
     const ROWS: usize;
 
     unsafe fn zero() -> Self::V;
@@ -27,7 +27,7 @@ pub(super) trait Lanes {
     unsafe fn load(p: *const Self::T) -> Self::V;
     /// The first `n` lanes.
     unsafe fn mask(n: usize) -> Self::M;
-    /// The lanes of the mask, zero elsewhere.
+    /// Loads the lanes of the mask; other lanes are zero.
     unsafe fn load_part(p: *const Self::T, m: Self::M) -> Self::V;
     unsafe fn store_part(p: *mut Self::T, m: Self::M, v: Self::V);
     unsafe fn store(p: *mut Self::T, v: Self::V);
@@ -38,13 +38,13 @@ pub(super) trait Lanes {
 /// Four elements in an array, for machines without the instruction sets below and for complex numbers.
 pub(super) struct Plain<T>(std::marker::PhantomData<T>);
 
-/// Multiply and add, rounded twice: without the instruction for it a single rounding costs a call.
+/// Multiplies and adds with two roundings, because a single rounding takes a function call without the instruction.
 #[inline(always)]
 fn muladd<T: Num>(a: T, b: T, c: T) -> T {
     a.mul(b).add(c)
 }
 
-/// Implements [`Lanes`] for arrays; spelled out per type so that each can be given to the macro below.
+/// Implements [`Lanes`] for arrays of each type.
 macro_rules! plain {
     ($($t:ty),*) => {$(
         impl Lanes for Plain<$t> {
@@ -120,7 +120,7 @@ mod x86 {
                 const ROWS: usize = 14;
                 #[inline(always)]
                 unsafe fn zero() -> $v {
-                    // SAFETY: the caller found AVX-512; so in all functions below, whose pointers it vouches for.
+                    // SAFETY: the machine has AVX-512, and pointers are valid, as `Lanes` requires; so in all functions below.
                     unsafe { $zero() }
                 }
                 #[inline(always)]
@@ -197,7 +197,7 @@ mod x86 {
                 const ROWS: usize = 6;
                 #[inline(always)]
                 unsafe fn zero() -> $v {
-                    // SAFETY: the caller found AVX2; so in all functions below, whose pointers it vouches for.
+                    // SAFETY: the machine has AVX2, and pointers are valid, as `Lanes` requires; so in all functions below.
                     unsafe { $zero() }
                 }
                 #[inline(always)]

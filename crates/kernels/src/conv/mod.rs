@@ -1,24 +1,24 @@
 //! Convolutions, and the gradient of their weights.
 //!
-//! Both take a block of output rows of one image at a time: they copy the part of the input that the block sees, with
-//! its padding, to memory that stays in cache, unless there is no padding and the input can be read where it is, and
-//! then run over it tile by tile (`tiles`). A patch matrix (im2col) was chosen against: it is as many times larger
-//! than the input as the kernel has taps.
+//! Both compute some output rows of one image at a time. They copy the part of the input that these rows see, with its
+//! padding, to memory that stays in the cache; without padding, a suitable input is read in place. Then they run over it
+//! tile by tile (`tiles`). There is no patch matrix (im2col), because it is larger than the input by the number of taps of
+//! the kernel.
 //!
-//! The split into parts depends on shapes alone, and parts of a sum are added in order.
+//! The division into parts depends on shapes alone, and partial sums are added in order.
 
 mod geometry;
 mod lanes;
+pub mod pooling;
 mod tiles;
 
-use crate::block::{List, Memory};
 use crate::dtype::{C64, Dtype};
-use crate::map::cast;
+use crate::memory::{List, Memory};
 use crate::num::Num;
-use crate::pool::parallel;
 use crate::scratch::{Kept, lines, scratch};
 use crate::simd::vectorize;
-use crate::view::{Out, View};
+use crate::strided::{Out, View, cast, row_major_strides};
+use crate::threads::{Shared, parallel};
 pub use geometry::Axis;
 use geometry::{Extents, Phase, union};
 use std::cell::Cell;
@@ -29,16 +29,19 @@ use tiles::{Rows, Run, Tiles};
 pub struct Conv {
     /// The spatial axes, at most three.
     pub axes: Vec<Axis>,
-    /// Groups of channels that do not see each other.
+    /// The number of groups of channels; each output sees the input channels of its own group.
     pub groups: usize,
-    /// Whether the kernel is read backwards on all spatial axes.
+    /// Whether the kernel is reversed along all spatial axes.
     pub flip: bool,
 }
 
 /// The convolution of `x`, `[n, spatial.., c]`, with `w`, `[d, kernel.., c / groups]`, as `out`, `[n, spatial.., d]`.
 ///
-/// All three have one floating or complex type; half-precision types are computed in `f32`. Any strides will do. The
-/// output's spatial extents are what they are: positions beyond the input see zeros.
+/// All three have one floating-point or complex type; half-precision types are computed in `f32`. Strides are arbitrary. The
+/// output's spatial extents are arbitrary, too: positions beyond the input see zeros.
+///
+/// # Panics
+/// If the type is not a floating-point or complex one, or with more than three spatial axes.
 pub fn conv(conv: &Conv, x: View<'_>, w: View<'_>, out: Out<'_>) {
     match out.dtype() {
         Dtype::F32 => forward::<f32>(conv, x, w, out),
@@ -49,8 +52,11 @@ pub fn conv(conv: &Conv, x: View<'_>, w: View<'_>, out: Out<'_>) {
     }
 }
 
-/// The transpose of [`conv`] in its weights: `out`, `[d, kernel.., c / groups]`, is the sum over all outputs `y` of the
-/// elements of `x` that each weight meets.
+/// The transpose of [`conv`] in its weights: `out`, `[d, kernel.., c / groups]`. Each element is the sum of the products of
+/// output cotangents `y` with the elements of `x` that the weight multiplies.
+///
+/// # Panics
+/// As for [`conv`].
 pub fn conv_weights(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
     match out.dtype() {
         Dtype::F32 => weights::<f32>(conv, x, y, out),
@@ -61,15 +67,7 @@ pub fn conv_weights(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
     }
 }
 
-fn row_major(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
-    for k in (1..shape.len()).rev() {
-        strides[k - 1] = strides[k] * shape[k] as isize;
-    }
-    strides
-}
-
-/// Runs a kernel of `f32` on arrays of half precision.
+/// Runs an `f32` kernel on operands of half precision.
 fn widened(a: View<'_>, b: View<'_>, out: Out<'_>, run: impl Fn(View<'_>, View<'_>, Out<'_>)) {
     let widen = |x: View<'_>| {
         let wide = Memory::<f32>::new(x.size());
@@ -78,8 +76,9 @@ fn widened(a: View<'_>, b: View<'_>, out: Out<'_>, run: impl Fn(View<'_>, View<'
         wide
     };
     let (wa, wb, wide) = (widen(a), widen(b), Memory::<f32>::new(out.size()));
-    let (sa, sb, so) = (row_major(a.shape()), row_major(b.shape()), row_major(out.shape()));
-    // SAFETY: the memory lives through this block and has the sizes that the shapes say.
+    let (sa, sb, so) =
+        (row_major_strides(a.shape()), row_major_strides(b.shape()), row_major_strides(out.shape()));
+    // SAFETY: the memory outlives this block and has the sizes of the shapes.
     unsafe {
         run(
             View::new(wa.ptr().cast(), Dtype::F32, a.shape(), &sa),
@@ -109,31 +108,13 @@ impl Layout {
 }
 
 thread_local! {
-    /// What a part computes in.
+    /// The copied input of a part.
     static SCRATCH: Kept = const { Cell::new(None) };
-    /// What all parts of a job share: packed weights, or sums.
+    /// Memory that all parts of a job share: packed weights, or sums.
     static SHARED: Kept = const { Cell::new(None) };
 }
 
-/// An address on its way to another thread.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-// SAFETY: it is only an address; who writes what is said where it is used.
-unsafe impl<T> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    fn at(&self, offset: usize) -> *mut T {
-        self.0.wrapping_add(offset)
-    }
-
-    fn by(&self, offset: isize) -> *mut T {
-        self.0.wrapping_offset(offset)
-    }
-}
-
-/// Output channels that a tile does at once: one or two registers of a group's.
+/// Output channels that a tile computes at once: one or two registers of one group's channels.
 #[derive(Clone, Copy)]
 struct Block {
     group: usize,
@@ -141,11 +122,11 @@ struct Block {
     from: usize,
     channels: usize,
     registers: usize,
-    /// Elements of the packed weights before it.
+    /// The offset of the block in the packed weights.
     offset: usize,
 }
 
-/// Some output rows of one image: a plane of `n` and rows of it, from the first to one behind the last.
+/// Some output rows of one image: its number, a plane of it, and a range of rows.
 #[derive(Clone, Copy)]
 struct Unit {
     image: usize,
@@ -153,23 +134,23 @@ struct Unit {
     rows: (usize, usize),
 }
 
-/// A convolution with its extents.
+/// A convolution, its extents, and its division into units and blocks.
 struct Plan {
     flip: bool,
     extents: [Extents; 3],
     phases: [Vec<Phase>; 3],
-    /// Columns of the input that outputs see; `None` if they see none.
+    /// The first and last column of the input that outputs see; `None` if they see none.
     columns: Option<(isize, isize)>,
     images: usize,
-    /// Input channels, all and of a group.
+    /// The number of input channels, and of those of one group.
     c: (usize, usize),
-    /// Output channels.
+    /// The number of output channels.
     d: usize,
-    /// Whether the input is read where it is.
+    /// Whether the input is read in place.
     direct: bool,
     x: Layout,
     blocks: List<Block>,
-    /// Elements of the packed weights.
+    /// The number of elements of the packed weights.
     packed: usize,
 }
 
@@ -179,7 +160,7 @@ impl Plan {
         axes[3 - conv.axes.len()..].copy_from_slice(&conv.axes);
         if kernel == [1; 3] && axes == [Axis::PLAIN; 3] && x.strides[2] == x.strides[3] * x.shape[3] as isize
         {
-            // Short rows of pixels that only see themselves are one longer row.
+            // In a convolution with a single tap, short rows of pixels can be one longer row.
             let long = x.shape[2] * x.shape[3];
             if x.shape[3] < 28 && long <= 1024 {
                 (x.shape[2], x.shape[3], out[2], out[3]) = (1, long, 1, long);
@@ -232,12 +213,12 @@ impl Plan {
         self.extents.iter().map(|e| e.kernel).product()
     }
 
-    /// Lines of the packed weights of a block: taps by input channels.
+    /// The lines of a block's packed weights: taps by input channels.
     fn lines(&self) -> usize {
         self.taps() * self.c.1
     }
 
-    /// Calls `f` with each block, in parts if there is much to do; `times` is how often it goes over the weights.
+    /// Calls `f` with each block, on several threads if there is enough work; `times` says how often `f` reads the weights.
     fn each_block(&self, times: usize, f: impl Fn(&Block) + Sync) {
         let parts = (self.packed * times / (1 << 16)).clamp(1, 16).min(self.blocks.len().max(1));
         let step = self.blocks.len().div_ceil(parts).max(1);
@@ -246,17 +227,17 @@ impl Plan {
         });
     }
 
-    /// Multiplications of the whole.
+    /// The number of multiplications.
     fn work(&self) -> usize {
         self.images * self.outputs() * self.d * self.taps() * self.c.1
     }
 
-    /// Pixels of an output image.
+    /// The number of pixels of an output image.
     fn outputs(&self) -> usize {
         self.extents.iter().map(|e| e.output).product()
     }
 
-    /// The parts that the input is copied in: small enough to stay in a second-level cache beside weights.
+    /// The units: rows whose part of the input is small enough to stay in a second-level cache together with weights.
     fn units(&self) -> List<Unit> {
         const ELEMENTS: usize = 48 << 10;
         let [depth, height, width] = self.extents;
@@ -264,7 +245,7 @@ impl Plan {
         let axis = height.axis;
         let halo = (height.kernel - 1) * axis.kernel_dilation / axis.input_dilation;
         let fit = (ELEMENTS / line.max(1)).saturating_sub(halo) * axis.input_dilation / axis.stride;
-        // Few images are split further, so that there is something for every thread.
+        // If there are few images, units are smaller, so that there is one for every thread.
         let planes = self.images * depth.output;
         let spread = (height.output * planes).div_ceil(32);
         let one = (height.output * width.output).div_ceil(1 << 12).max(1);
@@ -282,7 +263,7 @@ impl Plan {
         units
     }
 
-    /// The most elements that a unit of so many rows copies.
+    /// The most elements that any of the units copies.
     fn slab(&self, units: &[Unit]) -> usize {
         let rows = |unit: &Unit| {
             union(self.phases[1].iter().map(|p| p.reach(&p.within(unit.rows.0, unit.rows.1))))
@@ -293,10 +274,10 @@ impl Plan {
         if self.direct { 0 } else { most * columns * self.c.0 * self.extents[0].kernel }
     }
 
-    /// Calls `rows` with each set of output rows of a unit that see the same taps, for each block of channels.
+    /// Calls `rows` for each set of output rows of a unit that see the same taps, and each block of channels.
     ///
     /// # Safety
-    /// `x` and `y` are good for the layout and for the outputs, `w` for the packed weights, `scratch` for the slab.
+    /// `x`, `y` and `w` point to the input, the outputs and the packed weights; `scratch` has room for the slab.
     unsafe fn each<T: Tiles>(
         &self,
         unit: &Unit,
@@ -317,7 +298,8 @@ impl Plan {
         let image = x.wrapping_offset(unit.image as isize * self.x.strides[0]);
         let (low, high) = reach.unwrap_or((0, -1));
         let (left, right) = self.columns.unwrap_or((0, -1));
-        // Where pixel (0, 0) of the first plane would be, and the distances of planes, rows, pixels.
+        // The address of pixel (0, 0) of the first plane, which need not be stored, and the distances of planes, rows and
+        // pixels.
         let (origin, steps) = if self.direct {
             (image, [self.x.strides[1], self.x.strides[2], self.x.strides[3]])
         } else {
@@ -328,7 +310,7 @@ impl Plan {
                 let plane = image.wrapping_offset(i * self.x.strides[1]);
                 for row in low..=high {
                     let to = scratch.wrapping_offset(p as isize * steps[0] + (row - low) * line);
-                    // SAFETY: the caller's contract; the row is one of the scratch memory.
+                    // SAFETY: the caller's contract; the scratch memory has room for the row.
                     unsafe { self.copy_row(plane, row, to) };
                 }
             }
@@ -371,14 +353,14 @@ impl Plan {
                         registers: block.registers,
                         channels: block.channels,
                     };
-                    // SAFETY: the phases reach only what was copied, or what is there, and outputs of this unit.
+                    // SAFETY: the phases reach only copied pixels, or pixels of the input, and outputs of this unit.
                     unsafe { rows(&rows_of) };
                 }
             }
         }
     }
 
-    /// A row of the input from the first to the last column seen, zeros where there is none.
+    /// Copies a row of the input from the first to the last column that outputs see, with zeros outside of the input.
     ///
     /// # Safety
     /// `plane` is a plane of the input, and `to` has room for a row.
@@ -447,7 +429,7 @@ impl Plan {
     }
 }
 
-/// Adds a run, as part of the last one if it goes on where that one ends.
+/// Adds a run; extends the last run if the new one continues it.
 fn push(runs: &mut List<Run>, run: Run) {
     match runs.last_mut() {
         Some(last) if last.x + last.len as isize == run.x && last.w + last.len == run.w => {
@@ -457,26 +439,26 @@ fn push(runs: &mut List<Run>, run: Run) {
     }
 }
 
-/// Multiplications that are worth a part of their own: some tens of microseconds.
+/// Multiplications from which on a separate part pays: some tens of microseconds.
 const PART: usize = 1 << 21;
 
 fn forward<T: Tiles>(conv: &Conv, x: View<'_>, w: View<'_>, out: Out<'_>) {
     let weights = Layout::new(w.shape(), w.strides());
-    let shape = Layout::new(out.shape(), &row_major(out.shape())).shape;
+    let shape = Layout::new(out.shape(), &row_major_strides(out.shape())).shape;
     let [_, k0, k1, k2, _] = weights.shape;
     let width = T::width();
     let plan = Plan::new(conv, Layout::new(x.shape(), x.strides()), [k0, k1, k2], shape, width);
     if out.size() == 0 {
         return;
     }
-    let (from, to) = (Shared(x.ptr().cast::<T>().cast_mut()), Shared(out.ptr().cast::<T>()));
+    let (from, to) = (Shared::read(x.ptr().cast::<T>()), Shared::new(out.ptr().cast::<T>()));
     let units = plan.units();
     let slab = plan.slab(&units);
-    let source = Shared(w.ptr().cast::<T>().cast_mut());
+    let source = Shared::read(w.ptr().cast::<T>());
     scratch(&SHARED, plan.packed, |packed: *mut T| {
-        let packed = Shared(packed);
+        let packed = Shared::new(packed);
         plan.each_block(1, |block| {
-            // SAFETY: the part of the packed weights that is this block's; lanes beyond its channels are zeros.
+            // SAFETY: this block's part of the packed weights. Lanes beyond its channels stay zero.
             unsafe { packed.at(block.offset).write_bytes(0, plan.lines() * block.registers * width) };
             // SAFETY: offsets are those of the view's elements, indices those of the packed weights.
             plan.each_weight(block, &weights.strides, width, |index, offset| unsafe {
@@ -489,7 +471,7 @@ fn forward<T: Tiles>(conv: &Conv, x: View<'_>, w: View<'_>, out: Out<'_>) {
             scratch(&SCRATCH, slab, |scratch| {
                 for unit in &units[part * step..((part + 1) * step).min(units.len())] {
                     let memory = (from.at(0).cast_const(), to.at(0), packed.at(0), scratch);
-                    // SAFETY: the views vouch for their elements; units are rows that no other part writes.
+                    // SAFETY: the views vouch for their elements; no other part writes the rows of this unit.
                     unsafe { plan.each(unit, &plan.blocks, memory, T::forward) };
                 }
             });
@@ -498,12 +480,12 @@ fn forward<T: Tiles>(conv: &Conv, x: View<'_>, w: View<'_>, out: Out<'_>) {
 }
 
 fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
-    let strides = Layout::new(out.shape(), &row_major(out.shape()));
+    let strides = Layout::new(out.shape(), &row_major_strides(out.shape()));
     let [_, k0, k1, k2, _] = strides.shape;
     if out.size() == 0 {
         return;
     }
-    // The cotangent is read in row-major order.
+    // The tiles read the cotangent as row-major memory.
     let copy = (!y.is_row_major()).then(|| {
         let copy = Memory::<T>::new(y.size());
         // SAFETY: the memory has as many elements as the view.
@@ -516,7 +498,7 @@ fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
     let plan = Plan::new(conv, Layout::new(x.shape(), x.strides()), [k0, k1, k2], y_shape, width);
     let units = plan.units();
     let slab = plan.slab(&units);
-    // Parts are ranges of units, each with sums of its own, and blocks of channels where the sums are large.
+    // Parts are ranges of units, each with sums of its own. If the sums are large, parts also divide the blocks of channels.
     const SUMS: usize = 1 << 20;
     let wanted = (plan.work() / PART).clamp(1, 16);
     let chunks = wanted.min(units.len()).min((SUMS / plan.packed.max(1)).max(1)).max(1);
@@ -524,10 +506,10 @@ fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
     let (step, each) = (units.len().div_ceil(chunks).max(1), plan.blocks.len().div_ceil(split));
     let (chunks, split) = (units.len().div_ceil(step), plan.blocks.len().div_ceil(each));
     let room = lines::<T>(plan.packed) * 64 / size_of::<T>();
-    let (from, cotangent) = (Shared(x.ptr().cast::<T>().cast_mut()), Shared(y_ptr.cast_mut()));
-    let to = Shared(out.ptr().cast::<T>());
+    let (from, cotangent) = (Shared::read(x.ptr().cast::<T>()), Shared::read(y_ptr));
+    let to = Shared::new(out.ptr().cast::<T>());
     scratch(&SHARED, room * chunks, |sums: *mut T| {
-        let sums = Shared(sums);
+        let sums = Shared::new(sums);
         parallel(chunks * split, &|part| {
             let (chunk, some) = (part / split, part % split);
             let blocks = &plan.blocks[some * each..((some + 1) * each).min(plan.blocks.len())];
@@ -548,7 +530,7 @@ fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
             let n = plan.lines() * block.registers * width;
             let of = |chunk: usize| sums.at(chunk * room + block.offset);
             for chunk in 1..chunks {
-                // SAFETY: the block's part of two different sums, which nobody else uses now.
+                // SAFETY: the block's part of two different sums, which no other code uses now.
                 let (sum, more) = unsafe {
                     (std::slice::from_raw_parts_mut(of(0), n), std::slice::from_raw_parts(of(chunk), n))
                 };

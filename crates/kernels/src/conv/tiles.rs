@@ -1,24 +1,24 @@
-//! The tiles of a convolution: what is done in registers.
+//! The tiles of a convolution: its innermost loops, with all sums in registers.
 //!
-//! Channels are the last axis, so a register holds neighbouring output channels, and a tile of the forward pass is
-//! some neighbouring pixels of one output row by one or two registers. For each tap and input channel it multiplies
-//! a register of weights with one element of each pixel: no patch matrix is built. Where taps lie side by side in
-//! memory, as those of one row of the kernel do, they are one long run. The tile of the weights' gradient is some
-//! neighbouring elements of such a run by one or two registers, and goes over pixels.
+//! Channels are the last axis, so a register has neighbouring output channels. A tile of the forward pass is some
+//! neighbouring pixels of one output row by one or two registers. For each tap and input channel it multiplies a register
+//! of weights with one element of each pixel, so no patch matrix is built. Taps that are contiguous in memory, as those of
+//! one row of the kernel are, form one long run. A tile of the weights' gradient is some neighbouring elements of a run by
+//! one or two registers, summed over pixels.
 
 use super::lanes::{Lanes, Plain};
 use crate::dtype::C64;
 use crate::num::Num;
 use crate::simd::{Level, level};
 
-/// Taps and input channels whose elements lie one after the other, in the input and in the packed weights.
+/// Taps and input channels whose elements are contiguous, both in the input and in the packed weights.
 #[derive(Clone, Copy)]
 pub(super) struct Run {
-    /// Elements from the pixel's address in the input.
+    /// The offset from the pixel's address in the input.
     pub(super) x: isize,
-    /// Lines of the packed weights before it.
+    /// The first line of the packed weights.
     pub(super) w: usize,
-    /// Elements.
+    /// The number of elements.
     pub(super) len: usize,
 }
 
@@ -34,13 +34,13 @@ pub(super) struct Rows<'a, T> {
     pub(super) y_steps: (usize, usize),
     /// Rows, and pixels in a row.
     pub(super) extents: (usize, usize),
-    /// What is summed over.
+    /// The taps and input channels to sum over.
     pub(super) runs: &'a [Run],
     /// Packed weights: lines of `registers` registers. Read forward, added to for the weights' gradient.
     pub(super) w: *mut T,
     /// Registers in a line: 1 or 2.
     pub(super) registers: usize,
-    /// Output channels of the block: all lanes but perhaps some of the last register.
+    /// Output channels of the block: all lanes, except perhaps some of the last register.
     pub(super) channels: usize,
 }
 
@@ -113,8 +113,8 @@ fn widths(avx512: usize, avx2: usize) -> usize {
     }
 }
 
-/// The rows of the next tile when `left` remain and a tile has at most `most`: as even as can be, since a tile of few
-/// rows waits for its own results.
+/// The rows of the next tile, when `left` rows remain and a tile has at most `most`. The last tiles are of about equal size,
+/// because a tile of few rows waits for the latency of its own results.
 fn tile_rows(left: usize, most: usize) -> usize {
     if left >= 2 * most {
         most
@@ -125,8 +125,8 @@ fn tile_rows(left: usize, most: usize) -> usize {
     }
 }
 
-/// Calls `$f::<L, ROWS, NR, U>` for a number of rows known at run time. `U` steps are unrolled as far as registers go,
-/// which halves the work on addresses.
+/// Calls `$f::<L, ROWS, NR, U>` for a number of rows known at run time. `U` steps are unrolled as far as there are
+/// registers, which halves the number of address computations.
 macro_rules! by_rows {
     ($rows:expr, $f:ident::<$l:ident, $nr:literal, $few:literal, $many:literal>($($arg:expr),*)) => {
         if $l::ROWS == 14 {
@@ -159,10 +159,10 @@ macro_rules! by_rows {
     };
 }
 
-/// Bytes of weights that are used for all pixels before the next: half of a first-level cache.
+/// Bytes of weights that are used for all pixels before the next weights: half of a first-level cache.
 const WEIGHTS: usize = 24 << 10;
 
-/// The longest range of runs from `first` on whose weights stay in cache.
+/// The end of the longest range of runs from `first` on whose weights stay in the cache.
 fn few_runs(runs: &[Run], first: usize, line: usize) -> usize {
     let (mut end, mut bytes) = (first, 0);
     while end < runs.len() && (end == first || bytes + runs[end].len * line <= WEIGHTS) {
@@ -208,10 +208,10 @@ unsafe fn forward<L: Lanes>(rows: &Rows<'_, L::T>) {
     }
 }
 
-/// What a tile of pixels sums over.
+/// The runs that a tile of pixels sums over.
 struct Sum<'a, M> {
     runs: &'a [Run],
-    /// Whether to add to what is there.
+    /// Whether to add to the output instead of replacing it.
     go_on: bool,
     /// The channels in the last register.
     mask: M,
@@ -278,7 +278,8 @@ unsafe fn pixels_tile<L: Lanes, const R: usize, const NR: usize, const U: usize>
     }
 }
 
-/// Pixels that are gone over for all weights before the next: their input and cotangents stay in a first-level cache.
+/// Pixels that are used for all weights before the next pixels: few enough that their input and cotangents stay in a
+/// first-level cache.
 const PIXELS: usize = 64;
 
 /// See [`Tiles::weights`].

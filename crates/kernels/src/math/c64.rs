@@ -1,12 +1,12 @@
 //! Functions of complex numbers.
 //!
-//! All work is done in `f64`: its range holds the squares of the greatest and the smallest `f32`, and its digits
-//! absorb the cancellation in the textbook formulas, so that both parts come out right to the precision of `f32`. What
-//! remains are the formulas without cancellation by Kahan ("Branch cuts for complex elementary functions", 1987) and the
-//! values at infinities and NaN, which are those of Annex G of the C standard. Branch cuts run as in C: on each side of a
-//! cut the sign of zero decides.
+//! All functions compute in `f64`. Its range includes the squares of the greatest and the smallest `f32`, and it has enough
+//! digits for the cancellation in the textbook formulas, so both parts are right to the precision of `f32`. Where that does
+//! not suffice, the formulas are those of Kahan ("Branch cuts for complex elementary functions", 1987). Values at infinities
+//! and NaN are those of Annex G of the C standard. Branch cuts are those of C, where the sign of zero decides the side of a
+//! cut.
 //!
-//! Sums and products of `f32` parts stay as they are in the operators, as NumPy has them.
+//! The operators `+` and `·` compute in `f32`, as in NumPy.
 
 use crate::dtype::C64;
 use crate::math::f64 as real;
@@ -39,7 +39,7 @@ fn turn_back(z: C64) -> C64 {
     C64::new(z.im, -z.re)
 }
 
-/// The modulus, for parts whose squares do not overflow; infinite if one part is, whatever the other.
+/// The modulus, for parts whose squares do not overflow; infinite if either part is, even if the other is NaN.
 #[inline(always)]
 fn modulus(z: W) -> f64 {
     let r = (z.re * z.re + z.im * z.im).sqrt();
@@ -67,9 +67,9 @@ pub fn sign(z: C64) -> C64 {
 
 /// The quotient in `f64`, without a branch.
 ///
-/// The plain formula suffices: in `f64` neither `|b|²` nor the products leave the range. A divisor with one infinite
-/// part counts as its direction, and the result as zero times that; two infinite parts have no direction. By zero the
-/// parts are divided one by one.
+/// The plain formula suffices, because in `f64` neither `|b|²` nor the products overflow or underflow. A divisor with one
+/// infinite part gives zero times its direction; one with two infinite parts has no direction. A division by zero divides
+/// each part.
 #[inline(always)]
 fn quotient(a: W, b: W) -> W {
     let (re_inf, im_inf) = (b.re.is_infinite(), b.im.is_infinite());
@@ -91,7 +91,7 @@ pub fn div(a: C64, b: C64) -> C64 {
     narrow(quotient(wide(a), wide(b)))
 }
 
-/// One over `z` in `f64`, as [`quotient`]: the conjugate over the square of the modulus. One over zero has no direction.
+/// One over `z` in `f64`, as in [`quotient`]: the conjugate over the square of the modulus. One over zero has no direction.
 #[inline(always)]
 fn reciprocal(z: W) -> W {
     let infinite = z.re.is_infinite() != z.im.is_infinite() && !z.re.is_nan() && !z.im.is_nan();
@@ -106,7 +106,7 @@ pub fn recip(z: C64) -> C64 {
     narrow(reciprocal(wide(z)))
 }
 
-/// The square, whose parts are rounded once.
+/// The square; each part is rounded once.
 #[inline(always)]
 pub fn square(z: C64) -> C64 {
     let z = wide(z);
@@ -154,7 +154,7 @@ pub fn expm1(z: C64) -> C64 {
     }
     let (sin, cos) = z.im.sin_cos();
     let half = (0.5 * z.im).sin();
-    // eˣ·cos y − 1, by what cos y lacks of 1.
+    // eˣ·cos y − 1, by way of the difference 1 − cos y.
     let re = real::expm1(z.re) * cos - 2.0 * half * half;
     narrow(W::new(re, real::exp(z.re) * sin))
 }
@@ -171,7 +171,7 @@ fn wide_log1p(z: W) -> W {
     let sum = a + b;
     let lost = if a.abs() > b { b - (sum - a) } else { a - (sum - b) };
     let excess = sum + x.mul_add(x, lost);
-    // Close to −1, where 1 + x is exact, the excess is close to −1 and says nothing of the rest.
+    // Close to −1, where 1 + x is exact, the excess is close to −1 and has lost the other digits.
     let inside = excess < -0.5;
     let size = (1.0 + x) * (1.0 + x) + b;
     let log = if inside { real::log(size) } else { real::log1p(excess) };
@@ -293,11 +293,11 @@ pub fn tanh(z: C64) -> C64 {
     }
     let (sin, cos) = y.sin_cos();
     if x.abs() > 20.0 {
-        // Nothing is left of cos y beside sinh x, nor of the difference from 1.
+        // Here cos y is negligible compared to sinh x, and so is the difference of the result from 1.
         return narrow(W::new(1f64.copysign(x), 4.0 * sin * cos * real::exp(-2.0 * x.abs())));
     }
     let (sinh, cosh) = (real::sinh(x), real::cosh(x));
-    // |cosh z|², a sum of squares: near the poles nothing cancels.
+    // |cosh z|² as a sum of squares, without cancellation near the poles.
     let size = sinh * sinh + cos * cos;
     narrow(W::new(sinh * cosh / size, sin * cos / size))
 }
@@ -305,7 +305,7 @@ pub fn tanh(z: C64) -> C64 {
 /// Sine.
 pub fn sin(z: C64) -> C64 {
     let w = turn_back(sinh(turn(z)));
-    // Without a direction the sign is free; NumPy's is positive.
+    // Without a direction C leaves the sign open; this is NumPy's choice.
     if w.re.is_nan() && w.im.is_infinite() { C64::new(w.re, f32::INFINITY) } else { w }
 }
 
@@ -319,7 +319,7 @@ pub fn tan(z: C64) -> C64 {
     turn_back(tanh(turn(z)))
 }
 
-/// `√(1 − z)` and `√(1 + z)`; the sign of a zero imaginary part says on which side of a cut they are.
+/// `√(1 − z)` and `√(1 + z)`; the sign of a zero imaginary part selects the side of a cut.
 #[inline(always)]
 fn roots(z: W) -> (W, W) {
     (wide_sqrt(W::new(1.0 - z.re, -z.im)), wide_sqrt(W::new(1.0 + z.re, z.im)))
@@ -329,7 +329,7 @@ fn roots(z: W) -> (W, W) {
 #[inline(always)]
 fn wide_asinh(x: f64) -> f64 {
     let a = x.abs();
-    // Without overflow for what products of f32 numbers can be, and without loss near zero.
+    // Without overflow for products of f32 numbers, and without loss of digits near zero.
     real::log1p(a + a * a / (1.0 + (1.0 + a * a).sqrt())).copysign(x)
 }
 
@@ -419,7 +419,7 @@ pub fn atan(z: C64) -> C64 {
 /// `1 / (1 + exp(-z))`.
 pub fn sigmoid(z: C64) -> C64 {
     let z = wide(z);
-    // The exponential of the side that does not overflow; digits of small results stay.
+    // The exponential of the side that does not overflow, which keeps the digits of small results.
     let left = z.re < 0.0;
     let e = wide_exp(if left { z } else { -z });
     narrow(quotient(if left { e } else { W::new(1.0, 0.0) }, e + 1.0))
@@ -441,7 +441,7 @@ pub fn logistic_share(a: C64, b: C64) -> C64 {
     narrow(quotient(if left { e } else { W::new(1.0, 0.0) }, e + 1.0))
 }
 
-/// `1 − z²`, whose parts are rounded once.
+/// `1 − z²`; each part is rounded once.
 #[inline(always)]
 pub fn complement(z: C64) -> C64 {
     let z = wide(z);
@@ -469,13 +469,13 @@ fn product(a: W, b: W) -> W {
     W::new(a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re)
 }
 
-/// The greatest exponent whose power is a product.
+/// The greatest exponent whose power is computed by multiplications.
 const MOST_FACTORS: f32 = 100.0;
 
 /// z to the power w (principal value).
 ///
-/// Small whole exponents are products, as in NumPy, so that `(1+i)²` is `2i` and nothing else. Zero to a power with a
-/// positive real part is 0, to any other but zero NaN.
+/// Powers with small whole exponents are computed by multiplications, as in NumPy, so that `(1+i)²` is exactly `2i`. Zero to a
+/// power with a positive real part is 0, to the power 0 it is 1, to other powers it is NaN.
 pub fn pow(z: C64, w: C64) -> C64 {
     if w.re == 0.0 && w.im == 0.0 {
         return C64::new(1.0, 0.0);
@@ -489,7 +489,7 @@ pub fn pow(z: C64, w: C64) -> C64 {
         let mut is_one = true;
         while left > 0 {
             if left & 1 == 1 {
-                // Infinities times 1 + 0i would be NaN.
+                // An infinity times 1 + 0i would be NaN.
                 out = if is_one { factor } else { product(out, factor) };
                 is_one = false;
             }

@@ -1,9 +1,9 @@
 //! Functions of `f32`, each within 2 units in the last place.
 //!
 //! All are branch-free, so that a loop over one vectorises: both sides of a condition are computed and one is
-//! selected. Polynomials are near-minimax (interpolation at Chebyshev nodes, in higher precision). Where a
-//! reduction loses digits in `f32` (powers, logarithms to other bases, inverse functions) the work is done in `f64`,
-//! at half the width but without case distinctions.
+//! selected. Polynomials are near-minimax (interpolation at Chebyshev nodes, in higher precision). Functions whose
+//! reduction loses digits in `f32` (powers, logarithms to other bases, inverse functions) compute in `f64`, with half as
+//! many lanes but without case distinctions.
 
 use super::{f64 as wide, horner};
 use std::f32::consts::LOG2_E;
@@ -48,7 +48,7 @@ const ERFC_LOG: [f32; 10] = [
     4.4538965e-8,
 ];
 
-/// `x` kept within the bounds; NaN stays.
+/// `x` limited to the bounds; NaN stays NaN.
 #[inline(always)]
 fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
     let x = if x > hi { hi } else { x };
@@ -104,7 +104,7 @@ pub fn expm1(x: f32) -> f32 {
     // With half the power, so that the greatest results do not overflow on the way.
     let s = f32::from_bits((n.wrapping_add(126) << 23) as u32);
     let big = if x > 89.0 { f32::INFINITY } else { 2.0 * s.mul_add(p, s - 0.5) };
-    // Below this x² is lost anyway; the selection keeps -0 and subnormals.
+    // Below this x² is less than half a unit in the last place; the selection keeps -0 and subnormals.
     if x.abs() < 1e-8 { x } else { big }
 }
 
@@ -118,7 +118,7 @@ fn reduce_log(x: f32) -> (f32, f32) {
     (e, f32::from_bits((bits & 0x007f_ffff) + 0x3f35_04f3) - 1.0)
 }
 
-/// The values of a logarithm outside of the positive numbers, selected by `x`.
+/// A logarithm's result: `inside` for positive finite `x`, else its value for 0, negative numbers, infinity or NaN.
 #[inline(always)]
 fn log_edges(x: f32, inside: f32) -> f32 {
     let r = if x == f32::INFINITY { x } else { inside };
@@ -146,7 +146,7 @@ pub fn log(x: f32) -> f32 {
 #[inline(always)]
 pub fn log1p(x: f32) -> f32 {
     let u = 1.0 + x;
-    // What the sum lost, relative to it; the greater term is subtracted first.
+    // The rounding error of the sum, relative to it; the greater term is subtracted first.
     let lost = if x > 1.0 { 1.0 - (u - x) } else { x - (u - 1.0) };
     let (e, f) = reduce_log(u);
     let r = log_edges(u, log_parts(e, f, lost / u));
@@ -156,7 +156,7 @@ pub fn log1p(x: f32) -> f32 {
 /// The logarithm of `eᵃ + eᵇ`, without overflow.
 #[inline(always)]
 pub fn logaddexp(a: f32, b: f32) -> f32 {
-    // The gap of equal infinities is NaN: none is counted.
+    // The difference of equal infinities is NaN, which counts as 0.
     let (hi, lo) = if a > b { (a, b) } else { (b, a) };
     let gap = lo - hi;
     let level = if hi == lo && hi.abs() < f32::INFINITY { 0.0 } else { f32::NEG_INFINITY };
@@ -170,7 +170,7 @@ pub fn logaddexp(a: f32, b: f32) -> f32 {
 pub fn logistic_share(a: f32, b: f32) -> f32 {
     // The difference of equal infinities is NaN.
     let gap = if a == b { 0.0 } else { a - b };
-    // What rounding took from the difference (Knuth), which exp would make several units in the last place of.
+    // The rounding error of the difference (Knuth), which exp would magnify to several units in the last place.
     let part = gap - a;
     let lost = (a - (gap - part)) - (b + part);
     let lost = if lost.is_finite() { lost } else { 0.0 };
@@ -193,8 +193,8 @@ pub fn hypot(a: f32, b: f32) -> f32 {
     if infinite { f32::INFINITY } else { length }
 }
 
-/// `a` over the length of the vector (a, b): 0 for no length, and the limit along an axis or diagonal for an
-/// infinite one.
+/// `a` over the length of the vector (a, b): 0 for length 0; for an infinite length, the limit along
+/// an axis or diagonal.
 #[inline(always)]
 pub fn hypot_share(a: f32, b: f32) -> f32 {
     wide::hypot_share(f64::from(a), f64::from(b)) as f32
@@ -214,8 +214,8 @@ pub fn log10(x: f32) -> f32 {
 
 /// The quadrant and the remainder of `x` by π/2, for all finite `x`.
 ///
-/// The fraction of a full turn is an integer product modulo 2^64: the significand times the bits of
-/// `2^exponent / 2π` that matter. So it is as exact for 1e38 as for 1.
+/// The fraction of a full circle is an integer product modulo 2^64: the significand times the bits of
+/// `2^exponent / 2π` that matter. So the reduction is as exact for 1e38 as for 1.
 #[inline(always)]
 fn reduce_trig(x: f32) -> (u32, f64) {
     let bits = x.to_bits();
@@ -239,7 +239,7 @@ fn sin_cos_parts(x: f32) -> (u32, f32, f32) {
     let z = r * r;
     let sin = (z * r).mul_add(horner(z, &SIN), r);
     let cos = (z * z).mul_add(horner(z, &COS), z.mul_add(-0.5, 1.0));
-    // Infinities and NaN have no angle.
+    // Infinities and NaN have no quadrant.
     let none = x * 0.0;
     (q, sin + none, cos + none)
 }
@@ -333,7 +333,7 @@ fn angle(y: f64, x: f64) -> f64 {
     let steep = ay > ax;
     let (num, den) = if steep { (ax, ay) } else { (ay, ax) };
     let t = num / den;
-    // 0/0 and inf/inf: the angles of the axes and the diagonals.
+    // For 0/0 and inf/inf: the angles of the axes and the diagonals.
     let t = if num == den { if num == 0.0 { 0.0 } else { 1.0 } } else { t };
     let z = t * t;
     let r = (t * z).mul_add(horner(z, &wide::ATAN32), t);
@@ -379,8 +379,8 @@ pub fn rsqrt(x: f32) -> f32 {
 /// The logistic function 1 / (1 + exp(-x)).
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
-    // exp of the negative side never overflows, and keeps the digits of small results. The same bits come from
-    // `sigmoid_tail`, from which the function is made where it is differentiated.
+    // exp of the negative side never overflows, and keeps the digits of small results. When the function is
+    // differentiated, it is computed from `sigmoid_tail`, with the same bits.
     let e = exp(-x.abs());
     let q = e / (1.0 + e);
     let m = if x < 0.0 { e } else { 1.0 };
@@ -443,17 +443,17 @@ pub fn pow(x: f32, y: f32) -> f32 {
 #[inline(always)]
 pub fn floor_divide(a: f32, b: f32) -> f32 {
     let q = (a / b).floor();
-    // Where the division rounded up to a whole number, the rest of that number has the wrong sign. The rest is exact
-    // wherever a quotient of this size has a fraction.
+    // If the division has rounded up to a whole number, the remainder of that number has the wrong sign. The remainder is
+    // exact if a quotient of this size can have a fraction.
     let rest = (-q).mul_add(b, a);
     let rest = if b.is_infinite() { a } else { rest };
     let above = rest != 0.0 && (rest < 0.0) != (b < 0.0) && q.is_finite();
     let q = if above { q - 1.0 } else { q };
-    // An infinite dividend leaves no rest; by zero it stays what it is.
+    // An infinite dividend has no remainder, and a quotient by zero is not rounded.
     if a.is_infinite() && b != 0.0 { f32::NAN } else { q }
 }
 
-/// The rest of [`floor_divide`], with the sign of `b`, also where it is zero.
+/// The remainder of [`floor_divide`]. It has the sign of `b`, even if it is zero.
 #[inline(always)]
 pub fn remainder(a: f32, b: f32) -> f32 {
     let r = a % b;

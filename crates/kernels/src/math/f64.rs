@@ -1,7 +1,7 @@
 //! Functions of `f64`.
 //!
-//! Exponentials, logarithms and what is made of them are branch-free and vectorise, within 2 units in the last place;
-//! the rest calls the standard library or `libm`.
+//! Exponentials, logarithms and functions made of them have no branches and vectorise, within 2 units in the last place.
+//! Other functions call the standard library or `libm`.
 
 use super::horner;
 use std::f64::consts::{LN_2, LOG2_E};
@@ -59,13 +59,13 @@ const SINH: [f64; 8] = [
     7.646625361656657e-13,
     2.8445264169895285e-15,
 ];
-/// Good for `f32` results.
+/// Accurate enough for `f32` results.
 pub(super) const SIN32: [f64; 4] =
     [-0.16666666663832763, 0.008333331865959415, -0.00019840082012765537, 2.7249314054698804e-6];
-/// Good for `f32` results.
+/// Accurate enough for `f32` results.
 pub(super) const COS32: [f64; 4] =
     [0.0416666666643024, -0.0013888887664713619, 2.4800596435621998e-5, -2.7300448619488353e-7];
-/// Good for `f32` results.
+/// Accurate enough for `f32` results.
 pub(super) const ATAN32: [f64; 11] = [
     -0.33333333293301176,
     0.19999990275947271,
@@ -79,7 +79,7 @@ pub(super) const ATAN32: [f64; 11] = [
     0.00620725453378005,
     -0.0009362994719496015,
 ];
-/// Good for `f32` results.
+/// Accurate enough for `f32` results.
 pub(super) const ERFINV_MID: [f64; 13] = [
     1.5627896112343589,
     0.24433025850764906,
@@ -108,7 +108,7 @@ const ERFINV_TAIL: [f64; 11] = [
     -3.4795187193929214e-6,
     2.647519721676474e-7,
 ];
-/// Good for `f32` results.
+/// Accurate enough for `f32` results.
 pub(super) const ERFINV_TAIL32: [f64; 10] = [
     2.9583201380539337,
     1.0037186222894878,
@@ -122,7 +122,7 @@ pub(super) const ERFINV_TAIL32: [f64; 10] = [
     0.00011583668101367254,
 ];
 
-/// `x` kept within the bounds; NaN stays.
+/// `x` limited to the bounds; NaN stays NaN.
 #[inline(always)]
 fn clamp(x: f64, lo: f64, hi: f64) -> f64 {
     let x = if x > hi { hi } else { x };
@@ -179,7 +179,7 @@ pub fn expm1(x: f64) -> f64 {
     // With half the power, so that the greatest results do not overflow on the way.
     let s = f64::from_bits((n.wrapping_add(1022) << 52) as u64);
     let big = if x > 710.0 { f64::INFINITY } else { 2.0 * s.mul_add(p, s - 0.5) };
-    // Below this x² is lost anyway; the selection keeps -0 and subnormals.
+    // Below this x² is less than half a unit in the last place; the selection keeps -0 and subnormals.
     if x.abs() < 1e-17 { x } else { big }
 }
 
@@ -189,13 +189,13 @@ fn reduce_log(x: f64) -> (f64, f64) {
     let subnormal = x < f64::MIN_POSITIVE;
     let scaled = if subnormal { x * 18_014_398_509_481_984.0 } else { x };
     let bits = scaled.to_bits().wrapping_sub(0x3fe6_a09e_667f_3bcd);
-    // The exponent to floating point by way of the low bits of ROUND: AVX2 converts no 64-bit integers.
+    // The exponent is converted to floating point by way of the low bits of ROUND: AVX2 cannot convert 64-bit integers.
     let e = f64::from_bits(((bits as i64 >> 52) as u64).wrapping_add(ROUND.to_bits())) - ROUND;
     let e = e - if subnormal { 54.0 } else { 0.0 };
     (e, f64::from_bits((bits & 0x000f_ffff_ffff_ffff) + 0x3fe6_a09e_667f_3bcd) - 1.0)
 }
 
-/// The values of a logarithm outside of the positive numbers, selected by `x`.
+/// A logarithm's result: `inside` for positive finite `x`, else its value for 0, negative numbers, infinity or NaN.
 #[inline(always)]
 fn log_edges(x: f64, inside: f64) -> f64 {
     let r = if x == f64::INFINITY { x } else { inside };
@@ -226,7 +226,7 @@ pub fn log(x: f64) -> f64 {
 #[inline(always)]
 pub fn log1p(x: f64) -> f64 {
     let u = 1.0 + x;
-    // What the sum lost, relative to it; the greater term is subtracted first.
+    // The rounding error of the sum, relative to it; the greater term is subtracted first.
     let lost = if x > 1.0 { 1.0 - (u - x) } else { x - (u - 1.0) };
     let (e, f) = reduce_log(u);
     let r = log_edges(u, log_parts(e, f, lost / u));
@@ -236,7 +236,7 @@ pub fn log1p(x: f64) -> f64 {
 /// The logarithm of `eᵃ + eᵇ`, without overflow.
 #[inline(always)]
 pub fn logaddexp(a: f64, b: f64) -> f64 {
-    // The gap of equal infinities is NaN: none is counted.
+    // The difference of equal infinities is NaN, which counts as 0.
     let (hi, lo) = if a > b { (a, b) } else { (b, a) };
     let gap = lo - hi;
     let level = if hi == lo && hi.abs() < f64::INFINITY { 0.0 } else { f64::NEG_INFINITY };
@@ -250,7 +250,7 @@ pub fn logaddexp(a: f64, b: f64) -> f64 {
 pub fn logistic_share(a: f64, b: f64) -> f64 {
     // The difference of equal infinities is NaN.
     let gap = if a == b { 0.0 } else { a - b };
-    // What rounding took from the difference (Knuth), which exp would make several units in the last place of.
+    // The rounding error of the difference (Knuth), which exp would magnify to several units in the last place.
     let part = gap - a;
     let lost = (a - (gap - part)) - (b + part);
     let lost = if lost.is_finite() { lost } else { 0.0 };
@@ -287,12 +287,12 @@ pub fn hypot(a: f64, b: f64) -> f64 {
     if infinite { f64::INFINITY } else { length }
 }
 
-/// `a` over the length of the vector (a, b): 0 for no length, and the limit along an axis or diagonal for an
-/// infinite one.
+/// `a` over the length of the vector (a, b): 0 for length 0; for an infinite length, the limit along
+/// an axis or diagonal.
 #[inline(always)]
 pub fn hypot_share(a: f64, b: f64) -> f64 {
     let (whole_a, whole_b) = (a.abs() == f64::INFINITY, b.abs() == f64::INFINITY);
-    // Beside an infinite component a finite one counts nothing.
+    // A finite component is negligible compared to an infinite one.
     let infinite = whole_a || whole_b;
     let p = if whole_a {
         1.0f64.copysign(a)
@@ -380,7 +380,7 @@ pub fn asinh(x: f64) -> f64 {
 /// Inverse hyperbolic cosine.
 #[inline(always)]
 pub fn acosh(x: f64) -> f64 {
-    // `libm`'s takes large negative numbers for positive ones.
+    // `libm::acosh` treats large negative numbers as positive ones.
     if x < 1.0 { f64::NAN } else { libm::acosh(x) }
 }
 
@@ -429,8 +429,8 @@ pub fn rsqrt(x: f64) -> f64 {
 /// The logistic function 1 / (1 + exp(-x)).
 #[inline(always)]
 pub fn sigmoid(x: f64) -> f64 {
-    // exp of the negative side never overflows, and keeps the digits of small results. The same bits come from
-    // `sigmoid_tail`, from which the function is made where it is differentiated.
+    // exp of the negative side never overflows, and keeps the digits of small results. When the function is
+    // differentiated, it is computed from `sigmoid_tail`, with the same bits.
     let e = exp(-x.abs());
     let q = e / (1.0 + e);
     let m = if x < 0.0 { e } else { 1.0 };
@@ -481,17 +481,17 @@ pub fn erfinv(x: f64) -> f64 {
 #[inline(always)]
 pub fn floor_divide(a: f64, b: f64) -> f64 {
     let q = (a / b).floor();
-    // Where the division rounded up to a whole number, the rest of that number has the wrong sign. The rest is exact
-    // wherever a quotient of this size has a fraction.
+    // If the division has rounded up to a whole number, the remainder of that number has the wrong sign. The remainder is
+    // exact if a quotient of this size can have a fraction.
     let rest = (-q).mul_add(b, a);
     let rest = if b.is_infinite() { a } else { rest };
     let above = rest != 0.0 && (rest < 0.0) != (b < 0.0) && q.is_finite();
     let q = if above { q - 1.0 } else { q };
-    // An infinite dividend leaves no rest; by zero it stays what it is.
+    // An infinite dividend has no remainder, and a quotient by zero is not rounded.
     if a.is_infinite() && b != 0.0 { f64::NAN } else { q }
 }
 
-/// The rest of [`floor_divide`], with the sign of `b`, also where it is zero.
+/// The remainder of [`floor_divide`]. It has the sign of `b`, even if it is zero.
 #[inline(always)]
 pub fn remainder(a: f64, b: f64) -> f64 {
     let r = a % b;

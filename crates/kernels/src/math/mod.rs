@@ -5,7 +5,7 @@ pub mod f32;
 pub mod f64;
 mod turns;
 
-/// Multiplication followed by addition, rounded once where the machine has it.
+/// Multiplication and addition, rounded once if the machine has the instruction.
 pub(crate) trait MulAdd: Copy {
     fn fma(self, m: Self, a: Self) -> Self;
 }
@@ -24,7 +24,7 @@ impl MulAdd for core::primitive::f64 {
     }
 }
 
-/// The polynomial with these coefficients, the constant one first.
+/// The polynomial with these coefficients, the constant coefficient first.
 #[inline(always)]
 pub(crate) fn horner<T: MulAdd, const N: usize>(x: T, c: &[T; N]) -> T {
     let mut r = c[N - 1];

@@ -6,8 +6,8 @@ const ONE_TURN: [u64; 4] =
 
 /// The fraction of `2^from / 2π`, 64 bits and the next 32, for `from` between -192 and 127.
 ///
-/// The words are selected by comparison, not looked up: gathers from a table cost more than the rest of a sine
-/// on processors with the mitigation for speculative gathers.
+/// The words are selected by comparisons instead of table look-ups: on processors with the mitigation for speculative
+/// gathers, a gather takes longer than the rest of a sine.
 #[inline(always)]
 pub(super) fn fraction(from: i32) -> (u64, u64) {
     let (limb, shift) = (from >> 6, (from & 63) as u64);

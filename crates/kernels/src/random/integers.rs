@@ -4,13 +4,14 @@ use super::{BELOW_ONE, Finish, Uniform, draw, threefry2x32};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-/// Between bounds of less magnitude than this the numbers are those of MLX: a uniform `f32`, scaled and rounded down. The
-/// probability of each is then right within 2 %; with greater bounds the 24 digits of an `f32` leave numbers out.
+/// Between bounds of less magnitude than this, the numbers are those of MLX: a uniform `f32`, scaled and rounded down. The
+/// probability of each integer is then right within 2 %. With larger bounds the 24 digits of an `f32` cannot give every
+/// integer.
 const SINGLE: i64 = 1 << 18;
 
-/// A type that random integers are written in.
+/// An element type of random integers.
 pub trait Integer: Copy + Send + Sync {
-    /// The low bits; of a truth value, whether there are any.
+    /// The low bits; for bool, whether any bit is set.
     fn from_bits(bits: u64) -> Self;
 }
 macro_rules! integer_types {
@@ -31,7 +32,7 @@ impl Integer for bool {
     }
 }
 
-/// Bounds for all places in which MLX's formula has digits.
+/// One pair of bounds for all elements, between which MLX's formula can give every integer.
 #[derive(Clone, Copy)]
 struct Single<T> {
     low: i32,
@@ -46,20 +47,20 @@ impl<T: Integer> Finish for Single<T> {
         let (from, to) = (self.low as f32, (self.last + 1) as f32);
         let u = Uniform { most: BELOW_ONE }.finish(place, word, 0);
         let drawn = ((to - from) * u + from).floor() as i32;
-        // The sum may have been rounded up to the end, which is excluded.
+        // Rounding may have given the excluded end.
         T::from_bits(i64::from(drawn.min(self.last).max(self.low)) as u64)
     }
 }
 
-/// Bounds for all places, or for each one.
+/// One pair of bounds for all elements, or one for each element.
 #[derive(Clone, Copy)]
 struct Integers<'a, T> {
     low: &'a [u64],
     last: &'a [u64],
     signed: bool,
-    /// The key of the second word, where one is needed.
+    /// The key of the second words, if any pair of bounds needs them.
     second: Option<[u32; 2]>,
-    /// The key of the words that take the place of rejected ones.
+    /// The key of the words that replace rejected ones.
     again: [u32; 2],
     of: PhantomData<T>,
 }
@@ -67,12 +68,12 @@ struct Integers<'a, T> {
 impl<T> Integers<'_, T> {
     #[inline(always)]
     fn bounds(&self, place: usize) -> (u64, u64) {
-        // A block may go beyond the end; what it draws there is dropped.
+        // A block may go beyond the end; its results there are dropped.
         let at = |bounds: &[u64]| bounds[place.min(bounds.len() - 1)];
         (at(self.low), at(self.last))
     }
 
-    /// Whether MLX's formula has digits for these.
+    /// Whether MLX's formula can give every integer between these bounds.
     #[inline(always)]
     fn is_single(&self, low: u64, last: u64) -> bool {
         let least = if self.signed { -SINGLE } else { 0 };
@@ -80,9 +81,9 @@ impl<T> Integers<'_, T> {
         fits(low) && fits(last)
     }
 
-    /// One of the numbers from `low` to `last` without preference: the upper half of the product of a word of 64 bits with
-    /// their count, unless the lower half shows that the word belongs to the incomplete last round (Lemire, "Fast random
-    /// integer generation in an interval", 2019). Then the next word for this place is tried.
+    /// One of the integers from `low` to `last`, all equally probable: the upper half of the product of a 64-bit word with
+    /// their count. If the lower half shows that the word belongs to the incomplete last round, the next word for this index
+    /// is tried (Lemire, "Fast random integer generation in an interval", 2019).
     #[cold]
     fn pick(&self, place: usize, word: u64, low: u64, last: u64) -> u64 {
         let count = last.wrapping_sub(low).wrapping_add(1);
@@ -119,8 +120,8 @@ impl<T: Integer> Finish for Integers<'_, T> {
     }
 }
 
-/// Fills `out` with random integers from `low` to `last`, both included: the bits of 64-bit integers, with a sign or without,
-/// one pair for all of them or one for each. Where `last` is below `low`, it counts as `low`.
+/// Fills `out` with random integers from `low` to `last`, both included. Bounds are the bits of 64-bit integers, signed or
+/// unsigned, one pair for all elements or one for each. A `last` below `low` counts as `low`.
 pub fn integers<T: Integer>(
     key: [u32; 2],
     low: &[u64],
@@ -137,7 +138,7 @@ pub fn integers<T: Integer>(
         !integers.is_single(low, last)
     });
     if all == 1 && !wide {
-        // Without a choice for each number the loop vectorises.
+        // Without a choice for each element the loop vectorises.
         return draw(Single { low: low[0] as i32, last: last[0] as i32, of: PhantomData::<T> }, key, out);
     }
     integers.second = wide.then(|| threefry2x32(key, [u32::MAX; 2]));

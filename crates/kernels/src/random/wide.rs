@@ -1,11 +1,11 @@
-//! Normal numbers with AVX-512's own instructions.
+//! Normal numbers with AVX-512 intrinsics.
 //!
-//! One instruction looks up eight entries of a table of sixteen that lies in two registers; the compiler finds it for
-//! no formulation of [`stream::log`](super::stream::log), whose tree of choices takes thirty instead, most of the
-//! time of the whole. Every operation on numbers here is the one of the plain formula, in its order: the results are
-//! the same to the bit, and the tests compare them.
+//! One instruction looks up eight entries of a table of sixteen that two registers hold. The compiler does not use it for any
+//! form of [`published::log`](super::published::log): the tree of choices there takes thirty instructions and most of the
+//! time. The arithmetic here has the operations of the plain formula in the same order, so the results have the same bits,
+//! and the tests compare them.
 
-use super::stream::{ERFINV, INVERSE, LOG, LOG_C};
+use super::published::{ERFINV, INVERSE, LOG, LOG_C};
 use super::{BELOW_ONE, BLOCK};
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
@@ -23,8 +23,8 @@ fn table(bits: &[u64; 16]) -> Table {
     unsafe { [_mm512_loadu_pd(bits.as_ptr().cast()), _mm512_loadu_pd(bits.as_ptr().add(8).cast())] }
 }
 
-/// Logarithms of positive normal numbers, as `stream::log` computes them: the exact power of 2 in `power`, the number of
-/// the interval in the lowest bits of each of `interval`.
+/// Logarithms of positive normal numbers, as `published::log` computes them. `power` has the powers of 2, `interval` the
+/// numbers of the intervals in its lowest bits.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn log_half(z: __m256, power: __m256i, interval: __m256i, inverse: Table, log_c: Table) -> __m256 {
@@ -68,7 +68,7 @@ fn log(x: __m512, inverse: Table, log_c: Table) -> __m512 {
     _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
 }
 
-/// The polynomial as `horner` computes it.
+/// The polynomial, as `math::horner` computes it.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn horner(t: __m512, coefficients: &[f32; 10]) -> __m512 {
@@ -79,7 +79,7 @@ fn horner(t: __m512, coefficients: &[f32; 10]) -> __m512 {
     sum
 }
 
-/// What [`Normal`](super::Normal) makes of each word.
+/// The results of [`Normal`](super::Normal) for a block of words.
 #[target_feature(enable = "avx512f,avx512dq")]
 #[inline]
 pub(super) fn normals(factor: f32, words: &[u32; BLOCK], out: &mut [MaybeUninit<f32>; BLOCK]) {

@@ -1,7 +1,7 @@
-//! Owned strided arrays and a small random generator for comparing kernels with naive loops.
+//! Strided arrays that own their elements, and a small random generator, for comparing kernels with plain loops.
 #![allow(unreachable_pub, dead_code, reason = "each test file uses a part")]
 
-use covector_kernels::{Dtype, Element, Out, View, fused};
+use covector_kernels::{Dtype, Element, Out, View, program};
 
 /// A small generator of test data (an LCG's upper bits).
 pub struct Rng(pub u64);
@@ -146,7 +146,7 @@ impl<T: Sample> Array<T> {
         self.data[(self.offset as isize + offset) as usize]
     }
 
-    /// The element that broadcasting (aligned on the right) puts at `index`.
+    /// The element at `index` after broadcasting, aligned on the right.
     pub fn broadcast_at(&self, index: &[usize]) -> T {
         let skip = index.len() - self.shape.len();
         let own: Vec<usize> =
@@ -177,7 +177,7 @@ pub fn random_shape(rng: &mut Rng) -> Vec<usize> {
         [1, 2, 3, 5, 8, 17, 40, 0][rng.below(choices)]
     };
     let mut size = 1;
-    // Of bounded size: the naive loops are slow.
+    // The size is limited because plain loops are slow.
     (0..rank)
         .map(|_| {
             let n = extent(rng);
@@ -201,9 +201,9 @@ pub fn assert_close<T: Sample>(got: &[T], expected: &[T], what: &str) {
     }
 }
 
-/// Applies one tile function to inputs of its own types; the inputs broadcast.
-pub fn apply(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
-    let mut builder = fused::Builder::default();
+/// Applies one tile function to inputs of its types, which broadcast.
+pub fn apply(f: program::TileFn, inputs: &[View<'_>], out: Out<'_>) {
+    let mut builder = program::Builder::default();
     let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
     let result = builder.apply(f, None, &regs, out.dtype());
     builder.output(result);
@@ -211,21 +211,21 @@ pub fn apply(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
     builder.finish().run(&shape, inputs, &[out]);
 }
 
-/// [`apply`] in `f32` for half-precision types: inputs are widened before and the result is narrowed.
-pub fn apply_wide(f: fused::TileFn, inputs: &[View<'_>], out: Out<'_>) {
-    use covector_kernels::cast::{narrow_tile, widen_tile};
-    let mut builder = fused::Builder::default();
+/// [`apply`] in `f32` for half-precision types: inputs are widened, and the result is narrowed.
+pub fn apply_wide(f: program::TileFn, inputs: &[View<'_>], out: Out<'_>) {
+    use covector_kernels::convert::{narrow_tile, widen_tile};
+    let mut builder = program::Builder::default();
     let regs: Vec<_> = inputs.iter().map(|x| builder.input(x.dtype())).collect();
     let widened =
-        |builder: &mut fused::Builder, (reg, x): (&fused::Reg, &View<'_>)| match widen_tile(x.dtype()) {
-            Some(widen) => builder.apply(fused::TileFn::One(widen), None, &[*reg], Dtype::F32),
+        |builder: &mut program::Builder, (reg, x): (&program::Reg, &View<'_>)| match widen_tile(x.dtype()) {
+            Some(widen) => builder.apply(program::TileFn::One(widen), None, &[*reg], Dtype::F32),
             None => *reg,
         };
     let wide: Vec<_> = regs.iter().zip(inputs).map(|pair| widened(&mut builder, pair)).collect();
     let computed = if narrow_tile(out.dtype()).is_some() { Dtype::F32 } else { out.dtype() };
     let mut result = builder.apply(f, None, &wide, computed);
     if let Some(narrow) = narrow_tile(out.dtype()) {
-        result = builder.apply(fused::TileFn::One(narrow), None, &[result], out.dtype());
+        result = builder.apply(program::TileFn::One(narrow), None, &[result], out.dtype());
     }
     builder.output(result);
     let shape = out.shape().to_vec();
