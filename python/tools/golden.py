@@ -22,12 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "python" / "tests" / "data" / "golden"
 EXAMPLES = ("digits", "lasso", "training_loop")
-SEED = 20260521
+
 Record = dict[str, Any]
 
 
@@ -40,15 +38,12 @@ def workload_record(name: str, column: str) -> Record:
     """What one workload's step runs in one way of writing it."""
     import covector.core as mx
     import drivers
+    from measure import SEED, data_of
     from observe import observed
     from workloads import WORKLOADS
 
     workload = WORKLOADS[name]
-    rng = np.random.default_rng(SEED)
-    params, inputs = workload.data(rng)
-    if workload.kind == "hvp":
-        tangents = {name: rng.standard_normal(leaf.shape).astype(leaf.dtype) for name, leaf in params.items()}
-        inputs = (*inputs, tangents)
+    params, inputs = data_of(workload)
 
     def program() -> Any:
         mx.random.seed(SEED)
@@ -81,6 +76,7 @@ def workload_record(name: str, column: str) -> Record:
 def example_record(name: str) -> Record:
     """The different kernels of an example program, by first use, with how often each runs."""
     import covector.core as mx
+    from measure import SEED
     from observe import observed
 
     path = ROOT / "examples" / "python" / f"{name}.py"

@@ -1,8 +1,8 @@
 //! Random programs over the whole catalogue, in eight modes, each planned as a whole and verified, against the same
 //! graph evaluated one node at a time.
 //!
-//! `COVECTOR_FUZZ=n` runs `n` programs of each kind, `COVECTOR_FUZZ_SEED=s` starts with seed `s`, and both print how far
-//! they are.
+//! `COVECTOR_FUZZ=n` runs `n` small programs and an eighth as many large ones, and prints how far it is;
+//! `COVECTOR_FUZZ_SEED=s` starts with seed `s`.
 
 #![allow(clippy::print_stdout, reason = "a long run reports how far it is")]
 
@@ -15,6 +15,7 @@ use programs::modes::{MODES, Mode};
 use programs::shrink::shrunk;
 use programs::{Item, Program, What};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -22,10 +23,11 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// The seeds of a run.
-fn seeds(few: u64) -> std::ops::Range<u64> {
+/// The seeds of a run: so many, if the environment does not say otherwise.
+fn seeds(size: Size, few: u64) -> Range<u64> {
+    let part = if size == Size::Small { 1 } else { 8 };
     let from = number("COVECTOR_FUZZ_SEED").unwrap_or(0);
-    from..from + number("COVECTOR_FUZZ").unwrap_or(few)
+    from..from + number("COVECTOR_FUZZ").map_or(few, |n: u64| n.div_ceil(part))
 }
 
 /// Ends the test with the smallest program that fails.
@@ -87,7 +89,7 @@ fn run(size: Size, modes: &[Mode], threads: &[usize], few: u64) -> Tally {
     let entries = entries();
     let (start, long) = (Instant::now(), number("COVECTOR_FUZZ").is_some());
     let mut tally = Tally::default();
-    let all = seeds(few);
+    let all = seeds(size, few);
     for seed in all.clone() {
         let p = program(&entries, seed, size);
         tally.uses(&p);
@@ -185,7 +187,7 @@ fn digests_for_another_process() {
     let entries = entries();
     let mut text = String::new();
     for (size, few) in [(Size::Small, 60), (Size::Large, 10)] {
-        for seed in seeds(few) {
+        for seed in seeds(size, few) {
             let p = program(&entries, seed, size);
             for (k, (digest, products)) in digests(&p, &entries).unwrap().into_iter().enumerate() {
                 let of = if products { OF_PRODUCTS } else { "" };

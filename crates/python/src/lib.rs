@@ -3,6 +3,7 @@
 //! A thin skin: arguments are read here and everything else is the core's. Most functions are made from the core's registry
 //! ([`ops`]). Those whose arguments take several forms are one Rust function each (`ops_*`).
 
+mod activations;
 mod array;
 mod convert;
 mod dlpack;
