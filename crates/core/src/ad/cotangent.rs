@@ -18,7 +18,7 @@ use crate::ops;
 use crate::prim::complex::is_conjugate;
 use crate::prim::matmul::Matmul;
 use crate::prim::reduce::Reduce;
-use crate::prim::shape::{Pad, Reshape, Transpose};
+use crate::prim::shape::{Pad, Transpose};
 use crate::shape::Window;
 use crate::wide;
 use covector_kernels::Reduce as Kind;
@@ -185,9 +185,12 @@ impl Form {
             if kind == TypeId::of::<Pad>() {
                 return Some(Form::Window(op.get::<Pad>()?.window.clone(), x[0].clone()));
             }
+            if let Some(Reduce { kind: Kind::Sum, axes, keep: false, .. }) = op.get() {
+                let rows = x[0].ndim() == 2 && axes[..] == [0];
+                return rows.then(|| Form::Rows(x[0].clone()));
+            }
             // The forms of two operations: the inner one must be for this term alone, too.
             let inner = match () {
-                () if kind == TypeId::of::<Reshape>() && term.ndim() == 1 => sum_of_rows,
                 () if kind == TypeId::of::<Transpose>() && x[0].ndim() == 2 => transposed_product,
                 () if is_conjugate(op) => conjugate_at_window,
                 () => return None,
@@ -196,13 +199,6 @@ impl Form {
         });
         form.unwrap_or(Form::Plain)
     }
-}
-
-/// A matrix added up over its rows, and then reshaped to a vector.
-fn sum_of_rows(sum: &Recipe) -> Option<Form> {
-    let Reduce { kind: Kind::Sum, axes, .. } = sum.op.get()? else { return None };
-    let x = &sum.inputs[0];
-    (x.ndim() == 2 && axes[..] == [0]).then(|| Form::Rows(x.clone()))
 }
 
 /// `(pq)ᵀ = qᵀ pᵀ`
@@ -255,19 +251,24 @@ impl Factor {
 /// The matrices that are factors of products, and so in memory anyway.
 #[derive(Default)]
 struct Factors {
-    /// Those not in the set yet: many graphs never ask.
-    new: Vec<(graph::NodeId, u32)>,
+    /// They are held: another array may not get the address of one.
+    list: Vec<Array>,
+    /// The first of the list, by identity. Many graphs never ask.
     known: FxHashSet<(graph::NodeId, u32)>,
+    /// How many of the list the set knows.
+    read: usize,
 }
 
 impl Factors {
     fn add(&mut self, factor: &Factor) {
-        self.new.push((graph::id(&factor.matrix), factor.matrix.index));
+        self.list.push(factor.matrix.clone());
     }
 
     fn contain(&mut self, x: &Array) -> bool {
-        self.known.extend(self.new.drain(..));
-        self.known.contains(&(graph::id(x), x.index))
+        let identity = |x: &Array| (graph::id(x), x.index);
+        self.known.extend(self.list[self.read..].iter().map(identity));
+        self.read = self.list.len();
+        self.known.contains(&identity(x))
     }
 }
 

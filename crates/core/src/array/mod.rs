@@ -48,6 +48,7 @@ impl Array {
         Self::from_node(Node::new(Outs::from_buf([aval]), Some(data), None, None, Pending::default()))
     }
 
+    #[inline]
     fn from_node(node: Node) -> Self {
         Self { node: Arc::new(node), index: 0 }
     }
