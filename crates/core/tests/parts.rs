@@ -190,10 +190,7 @@ fn a_bias_of_every_step_has_one_sum() {
     let text = plan_text(&[value.clone(), dw.clone(), db.clone()]).unwrap();
     assert!(text.contains("sum axes=[0]: (1, 40) of (84, 40)"), "{text}");
     assert_eq!(text.matches("sum axes=[0]").count(), 1, "{text}");
-    assert!(
-        !text.contains("concatenate: (84, 40) of (12, 40), (12, 40), (12, 40), (12, 40), …\n"),
-        "{text}"
-    );
+    assert!(!text.contains("concatenate: (84, 40) of (12, 40), (12, 40), (12, 40), (12, 40), …\n"), "{text}");
     // Differences in double precision.
     let wide = |a: &Array| a.astype(Dtype::F64);
     let loss = |w: &Array, b: &Array| {

@@ -103,8 +103,7 @@ fn only_what_runs_in_its_time_is_recorded() {
     x.tanh().try_eval().unwrap();
     let names = |t: &Trace, word: &str| t.events().iter().filter(|e| e.name.contains(word)).count();
     assert_eq!(["sin", "cos", "tan,", "tanh"].map(|w| names(&inner, w)), [0, 1, 0, 0]);
-    let seen =
-        ["map (11,): sin", "map (11,): cos", "map (11,): tan ", "tanh"].map(|w| names(&outer, w));
+    let seen = ["map (11,): sin", "map (11,): cos", "map (11,): tan ", "tanh"].map(|w| names(&outer, w));
     assert_eq!(seen, [1, 1, 1, 0], "{}", outer.summary());
 }
 

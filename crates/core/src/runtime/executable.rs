@@ -200,7 +200,8 @@ impl Instr {
         let list = |slots: &mut dyn Iterator<Item = Slot>| {
             slots.map(|slot| slot.to_string()).collect::<Vec<_>>().join(" ")
         };
-        let seen = |x: &Argument| if x.layout.is_some() { format!("{}…", x.slot) } else { x.slot.to_string() };
+        let seen =
+            |x: &Argument| if x.layout.is_some() { format!("{}…", x.slot) } else { x.slot.to_string() };
         let reads: Vec<String> = self.kernel.inputs().map(seen).collect();
         write!(f, " | {} → {}", reads.join(" "), list(&mut self.kernel.written()))?;
         let (inputs, outs) = self.numbered();

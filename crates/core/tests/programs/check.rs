@@ -6,7 +6,7 @@ use covector_core::catalog::Entry;
 use covector_core::{
     Array, C64, Dtype, Result, bf16, eval, f16, graph_text, num_threads, ops, set_num_threads,
 };
-use covector_kernels::fused::{MachineCode, set_machine_code};
+use covector_kernels::program::{MachineCode, set_machine_code};
 use covector_kernels::with_dtype;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
