@@ -16,7 +16,7 @@ from workloads.workload import Arrays, Program, Workload, named, trained
 
 
 def arranged(workload: Workload, library: str, params: Arrays, inputs: tuple) -> tuple[Arrays, tuple]:
-    """Parameters and inputs with their axes in the order that the library wants."""
+    """Parameters and inputs with their axes in the library's order."""
     layout = workload.layouts.get(library, {})
 
     def one(name, leaf):
@@ -27,7 +27,7 @@ def arranged(workload: Workload, library: str, params: Arrays, inputs: tuple) ->
 
 
 def restored(workload: Workload, library: str, values: Arrays) -> Arrays:
-    """The same values with their axes in the workload's own order."""
+    """Values of a library with their axes in the workload's order."""
     layout = workload.layouts.get(library, {})
     return {
         name: leaf.transpose(np.argsort(layout[own])) if (own := name.split()[-1]) in layout else leaf
@@ -36,7 +36,7 @@ def restored(workload: Workload, library: str, values: Arrays) -> Arrays:
 
 
 def each_leaf(function, value):
-    """`function` of an array, or of each in a dictionary."""
+    """`function` of an array, or of each array in a dictionary."""
     if isinstance(value, dict):
         return {name: function(leaf) for name, leaf in value.items()}
     return function(value)
@@ -132,7 +132,7 @@ def mlx_like(package: str, compiled: bool) -> Callable[[Workload, Arrays, tuple]
             grads = value_and_grad({name: mx.array(leaf) for name, leaf in start.items()}, *inputs)[1]
             return trained(value, held["params"], start, grads)
 
-        params = None  # a step's predecessor is let go, as in a program
+        params = None  # so that each step frees the parameters before it, as in a program
         return Program(
             step,
             check,
@@ -265,7 +265,7 @@ def pytorch(compiled: bool = False, double: bool = False, extra: str = "") -> Ca
             plain = {name: leaf.detach() for name, leaf in params.items()}
 
             def product(params, tangents, *inputs):
-                # Reverse over reverse: in PyTorch faster than torch.func.jvp over grad.
+                # Reverse over reverse, which in PyTorch is faster than torch.func.jvp over grad.
                 gradient = torch.func.grad(loss)
                 return torch.func.vjp(lambda p: gradient(p, *inputs), params)[1](tangents)[0]
 
@@ -324,12 +324,12 @@ DRIVERS: dict[str, Callable[[Workload, Arrays, tuple], Program]] = {
 
 
 def library(column: str) -> str:
-    """Whose column it is: covector, mlx, jax or torch."""
+    """The library of a column: covector, mlx, jax or torch."""
     return "torch" if column == "reference" else column.split("-")[0]
 
 
 def build(workload: Workload, column: str, params: Arrays, inputs: tuple[Any, ...]) -> Program:
-    """The workload's program for a column; its `check` gives values in the workload's own layout."""
+    """The workload's program for a column; its `check` returns values in the workload's layout."""
     there, given = arranged(workload, library(column), params, inputs)
     program = DRIVERS[column](workload, there, given)
     check = program.check

@@ -1,8 +1,8 @@
-"""Measures one library on one workload: a process of its own, started by `peers.py`.
+"""Measures one library on one workload, in a process that `peers.py` starts.
 
     python benches/measure.py WORKLOAD COLUMN [--seconds S] [--reference FILE] [--save FILE] [--parts]
 
-Prints one line of JSON: what was measured, or `error`.
+Prints one line of JSON: the measurements, or `error`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ import time
 
 THREADS = 2
 SEED = 20260521
-# A sample is at least this long: many steps, where steps are short.
+# The least time of a sample, in seconds; if steps are short, a sample has many of them.
 SAMPLE = 2e-3
-# AdamW divides a gradient by its own size: where that is lost in rounding, the step goes either way.
+# AdamW divides a gradient by its magnitude. If the gradient is mostly rounding error, the step may have
+# either sign.
 MOVED_TOLERANCE = 0.05
 
 
 def confine() -> None:
-    """Holds this process to two processors, whatever a library makes of its own settings."""
+    """Limits this process to two processors, for every library and its settings."""
     os.environ.update(
         dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(THREADS))
     )
@@ -38,7 +39,7 @@ def confine() -> None:
 
 
 class Memory:
-    """The process's resident memory: what it is, and the highest since the last `mark`."""
+    """The process's resident memory: the current value, and the highest since the last `mark`."""
 
     def __init__(self) -> None:
         self.status = pathlib.Path("/proc/self/status")
@@ -53,12 +54,12 @@ class Memory:
         return {words[0][:-1]: int(words[1]) / 1024 for words in lines}
 
     def mark(self) -> None:
-        """Starts over: returns freed memory to the system, and forgets the highest so far."""
+        """Sets the base: returns freed memory to the system, and resets the highest value."""
         self.forget()
         self.base = self.now()["VmRSS"]
 
     def forget(self) -> None:
-        """Forgets the highest so far, and keeps the base."""
+        """Resets the highest value, and keeps the base."""
         gc.collect()
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)
@@ -70,7 +71,7 @@ class Memory:
 
 
 def timed(step, finish, seconds: float) -> dict[str, float]:
-    """Seconds per step: the lowest and the median of samples that together took `seconds`."""
+    """Microseconds per step: the lowest and the median of samples that together take `seconds`."""
     clock = time.perf_counter
 
     def sample(count):
@@ -81,7 +82,7 @@ def timed(step, finish, seconds: float) -> dict[str, float]:
         return (clock() - start) / count
 
     spent, count = 0.0, 1
-    # Warm: until a tenth of the time is gone, which also finds how many steps make a sample.
+    # Warm-up for a tenth of the time, which also finds the number of steps of a sample.
     while True:
         once = sample(count)
         spent += once * count
@@ -124,7 +125,7 @@ def describe() -> None:
 
 
 def own_peak(library: str):
-    """`mlx.core`, or covector's, if it counts its memory itself."""
+    """The library's core module if it counts its memory itself, with the count reset; else None."""
     if library not in ("covector", "mlx"):
         return None
     core = importlib.import_module(f"{library}.core")
@@ -184,7 +185,7 @@ def measure(name: str, column: str, args: argparse.Namespace) -> dict[str, objec
         out["worst"] = max(error for name, error in errors.items() if not name.startswith("moved"))
         for name, error in errors.items():
             allowed = MOVED_TOLERANCE if name.startswith("moved") else workload.tolerance
-            if not error <= allowed:  # so that NaN is no agreement
+            if not error <= allowed:  # in this form NaN does not agree
                 out["disagrees"] = f"{name}: relative error {error:.1e}, allowed {allowed:.0e}"
         del wanted
     del values
@@ -206,10 +207,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workload")
     parser.add_argument("column")
-    parser.add_argument("--seconds", type=float, default=0.5, help="time of the samples together")
-    parser.add_argument("--reference", help="values to agree with")
-    parser.add_argument("--save", help="only save the values there")
-    parser.add_argument("--parts", action="store_true", help="also the forward value and gradients alone")
+    parser.add_argument("--seconds", type=float, default=0.5, help="time of all samples together (0.5)")
+    parser.add_argument("--reference", help="a file of values to compare with")
+    parser.add_argument("--save", help="only save the values to this file")
+    parser.add_argument("--parts", action="store_true", help="also measure forward values and gradients")
     args = parser.parse_args()
     confine()
     try:

@@ -1,4 +1,4 @@
-"""What can be seen of a program from outside: the nodes of its graphs, and the kernels that it runs."""
+"""Observes a program from outside: the nodes of its graphs, and the kernels that it runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Seen:
 
     def __init__(self) -> None:
         self.nodes = 0
-        """Nodes of the graphs that were handed to `mx.eval`, if they were to be counted."""
+        """Nodes of the graphs passed to `mx.eval`, if they are counted."""
         self.events: list[Any] = []
-        """What ran, in order, with what was planned and traced before."""
+        """The kernels that ran, in order, with the events of planning and tracing."""
         self.peak = 0
-        """The most bytes of arrays at once, beyond those alive before."""
+        """The most bytes of arrays at once, beyond those that existed before."""
 
     @property
     def kernels(self) -> list[Any]:
@@ -24,7 +24,7 @@ class Seen:
 
     @property
     def plans(self) -> int:
-        """How many graphs had a structure that was not known."""
+        """The number of graphs that had to be planned."""
         return sum(event.kind == "plan" for event in self.events)
 
     @property
@@ -33,7 +33,7 @@ class Seen:
 
 
 def size_of_graph(mx: Any, arguments: tuple[Any, ...]) -> int:
-    """How many nodes have to be computed for some arrays, or trees of them."""
+    """The number of nodes that have to be computed for some arrays, or trees of arrays."""
     from covector.utils import tree_flatten
 
     leaves = [leaf for _, leaf in tree_flatten(list(arguments)) if isinstance(leaf, mx.array)]
@@ -43,7 +43,7 @@ def size_of_graph(mx: Any, arguments: tuple[Any, ...]) -> int:
 
 @contextlib.contextmanager
 def observed(mx: Any, count_nodes: bool = False) -> Iterator[Seen]:
-    """Watches what runs inside the block."""
+    """Records the kernels that run inside the block."""
     seen, evaluate = Seen(), mx.eval
 
     def counting(*arguments: Any) -> None:

@@ -3,12 +3,12 @@
     python benches/peers.py [--only NAMES] [--libraries NAMES] [--rounds N] [--quick]
                             [--json FILE] [--markdown FILE] [--picture FILE] [--env DIR]
 
-Makes its own environment below target/ with covector, `mlx[cpu]`, jax and torch. Every library runs every
-workload in a process of its own (`measure.py`); the processes take turns, several rounds, and the fastest
-counts, so that a disturbance of the machine hits all of them alike. The values and gradients of all are
-compared with PyTorch's in float64; a library that disagrees, or fails, shows as `–` with the reason.
+Creates its own environment below target/ with covector, `mlx[cpu]`, jax and torch. Every library runs every
+workload in a process of its own (`measure.py`). The processes take turns for several rounds, so that a
+disturbance of the machine affects all alike, and the fastest round counts. All values and gradients are
+compared with PyTorch's in float64; a library that disagrees or fails is shown as `–`, with the reason.
 
-The names of workloads and columns: `--list`.
+`--list` shows the names of workloads and columns.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import report
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MEASURE = pathlib.Path(__file__).resolve().parent / "measure.py"
 PACKAGES = ("mlx[cpu]", "jax", "torch", "numpy")
-# How long one process may take, unless --timeout says otherwise: PyTorch's compiler is slow.
+# The default of --timeout, in seconds; PyTorch's compiler is slow.
 TIMEOUT = 400.0
 
 
@@ -41,12 +41,12 @@ def interpreter(environment: pathlib.Path) -> pathlib.Path:
 
 
 def make_environment() -> pathlib.Path:
-    """An environment with all four libraries and covector as the working tree has it."""
+    """Creates an environment with the peers' libraries, and with covector built from the working tree."""
     home = ROOT / "target" / "peers-env"
     python = interpreter(home)
     pip = ["-m", "pip", "-q", "--disable-pip-version-check"]
     if not python.exists():
-        print("making an environment with mlx, jax and torch (some minutes, once)", file=sys.stderr)
+        print("creating an environment with mlx, jax and torch (some minutes, once)", file=sys.stderr)
         venv.create(home, with_pip=True)
         python = interpreter(home)
         subprocess.run([python, *pip, "install", *PACKAGES], check=True)
@@ -59,12 +59,12 @@ def make_environment() -> pathlib.Path:
 
 
 class Runner:
-    """Starts the measuring processes, in the environment of whoever's turn it is."""
+    """Starts measuring processes, each in the environment of its library."""
 
     def __init__(self, environments: dict[str, pathlib.Path], scratch: pathlib.Path, timeout: float) -> None:
         self.environments, self.scratch, self.timeout = environments, scratch, timeout
-        # Compilers keep what they made in the temporary folder: a fresh one makes the first call a first one.
-        # A limit on what PyTorch's compiler starts, as on the rest.
+        # Compilers keep their results in the temporary folder; with an empty one, the first call compiles.
+        # PyTorch's compiler gets as many threads as the libraries.
         self.variables = os.environ | {
             "TMPDIR": str(scratch),
             "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
@@ -92,13 +92,13 @@ class Runner:
             return {"error": f"ended with status {done.returncode}: {' '.join(last)}"}
 
     def ask(self, column: str, code: str) -> str:
-        """What a line of Python prints there; empty if it fails."""
+        """The output of a line of Python in the column's environment; empty if it fails."""
         command = [self.python(column), "-c", code]
         return subprocess.run(command, capture_output=True, text=True, env=self.variables).stdout.strip()
 
 
 def merged(old: dict | None, new: dict) -> dict:
-    """The better of two rounds, with the first call of the first of them."""
+    """The better of two rounds, with the first call of the first round."""
     if old is None or "us" not in new:
         return new if old is None else old
     best = dict(min(old, new, key=lambda row: row["us"]))
@@ -111,7 +111,7 @@ def merged(old: dict | None, new: dict) -> dict:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, if the system reports it."""
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -121,7 +121,7 @@ def processor() -> str:
 
 
 def machine(runner: Runner, columns: list[str]) -> dict[str, object]:
-    """What it ran on, and with which versions."""
+    """The machine and the versions of the libraries."""
     libraries = dict.fromkeys("covector" if c.startswith("covector") else c.split("-")[0] for c in columns)
     code = "import importlib.metadata as m; print(m.version({!r}))"
     versions = {library: runner.ask(library, code.format(library)) for library in libraries}
@@ -136,7 +136,7 @@ def machine(runner: Runner, columns: list[str]) -> dict[str, object]:
 
 
 def measure_all(runner: Runner, args: argparse.Namespace, results: dict) -> None:
-    """All rounds, into `results`."""
+    """Runs all rounds and adds the rows to `results`."""
     references: dict[str, list[str]] = {}
     rows = results["workloads"]
     for turn in range(args.rounds):
@@ -159,31 +159,32 @@ def measure_all(runner: Runner, args: argparse.Namespace, results: dict) -> None
                 new = runner.run(workload, column, *options)
                 about["rows"][column] = merged(row, new)
                 if "error" in new:
-                    said = new["error"]
+                    outcome = new["error"]
                 else:
                     agreement = f", off by {new['worst']:.0e}" if "worst" in new else ""
-                    said = f"{new['us']:,.0f} µs{agreement}"
-                    said += f" — DISAGREES: {new['disagrees']}" if "disagrees" in new else ""
-                print(f"[{turn + 1}/{args.rounds}] {workload}, {column}: {said}", file=sys.stderr, flush=True)
+                    outcome = f"{new['us']:,.0f} µs{agreement}"
+                    outcome += f" — DISAGREES: {new['disagrees']}" if "disagrees" in new else ""
+                line = f"[{turn + 1}/{args.rounds}] {workload}, {column}: {outcome}"
+                print(line, file=sys.stderr, flush=True)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="workloads, or their beginnings with a *, separated by commas")
     parser.add_argument("--libraries", help="columns, or their beginnings with a *, separated by commas")
-    parser.add_argument("--rounds", type=int, help="how often each takes its turn (3)")
+    parser.add_argument("--rounds", type=int, help="the number of rounds (3)")
     parser.add_argument("--seconds", type=float, help="of samples per turn (0.5)")
     parser.add_argument("--quick", action="store_true", help="one round of a fifth of a second")
-    parser.add_argument("--parts", action="store_true", help="forward values alone for the peers too")
+    parser.add_argument("--parts", action="store_true", help="also measure forward values of the peers")
     parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds that one process may take")
     parser.add_argument("--env", type=pathlib.Path, help="a virtual environment to use as it is")
     parser.add_argument("--covector-env", type=pathlib.Path, help="the same for covector alone")
-    parser.add_argument("--json", type=pathlib.Path, help="write all figures there")
-    parser.add_argument("--markdown", type=pathlib.Path, help="write the table there, for a README")
+    parser.add_argument("--json", type=pathlib.Path, help="write all figures to this file")
+    parser.add_argument("--markdown", type=pathlib.Path, help="write the table to this file, for a README")
     parser.add_argument(
-        "--picture", type=pathlib.Path, default=ROOT / "target" / "peers.svg", help="write the chart there"
+        "--picture", type=pathlib.Path, default=ROOT / "target" / "peers.svg", help="chart to write"
     )
-    parser.add_argument("--from-json", type=pathlib.Path, help="only report on figures written before")
+    parser.add_argument("--from-json", type=pathlib.Path, help="only report the figures of this file")
     parser.add_argument("--list", action="store_true", help="list workloads and columns")
     args = parser.parse_args()
     args.rounds = args.rounds or (1 if args.quick else 3)
@@ -192,7 +193,7 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(wanted: str | None, names: list[str], what: str) -> list[str]:
-    """The names that a comma-separated list of them, or of their beginnings followed by `*`, asks for."""
+    """The names selected by a comma-separated list of names, or of prefixes followed by `*`."""
     if not wanted:
         return names
     found = set()
@@ -200,7 +201,7 @@ def chosen(wanted: str | None, names: list[str], what: str) -> list[str]:
         family = part.endswith("*")
         hits = [n for n in names if n == part or (family and n.startswith(part[:-1]))]
         if not hits:
-            raise SystemExit(f"there is no {what} {part!r}; there are: {', '.join(names)}")
+            raise SystemExit(f"unknown {what} {part!r}; the names are: {', '.join(names)}")
         found.update(hits)
     return [name for name in names if name in found]
 
@@ -223,7 +224,7 @@ def main() -> None:
             )
             described = runner.ask("peers", code)
             if not described:
-                sys.exit("the environment has no NumPy: give one with --env, or leave that out")
+                sys.exit("the environment has no NumPy: name one that has it with --env, or leave --env out")
             workloads = json.loads(described)
             names = chosen(args.only, list(workloads), "workload")
             columns = chosen(args.libraries, list(report.COLUMNS), "column")

@@ -1,4 +1,4 @@
-"""What `peers.py` measured, as text, as a Markdown table and as a picture."""
+"""The results of `peers.py` as text, as a Markdown table and as a picture."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NONE = "–"
 
 
 def value(row: dict | None, key: str) -> float | None:
-    """A figure, unless the program failed or disagreed with the reference."""
+    """A figure of a row; None if the program failed or disagrees with the reference."""
     if not row or "disagrees" in row:
         return None
     if key == "top_mb" and "peak_mb" in row:
@@ -52,7 +52,7 @@ def number(figure: float | None, digits: int = 0) -> str:
 
 
 def gradient_cost(row: dict | None) -> float | None:
-    """Value and gradients against the forward value."""
+    """The time of value and gradients divided by that of the forward value."""
     if value(row, "us") is None or "forward_us" not in row:
         return None
     return row.get("gradient_us", row["us"]) / row["forward_us"]
@@ -116,17 +116,15 @@ def text(results: dict) -> str:
     lines = [about_machine(results), ""]
     lines += table("µs per step, the best of the rounds", [*head, *ratios], times)
     lines += table("first call, ms", head, first)
+    lines += table("peak memory, MB above the process with library and data", [*head, "least peer"], memory)
     lines += table(
-        "peak memory, MB above what the process had with library and data", [*head, "least peer"], memory
-    )
-    lines += table(
-        "value and gradients, in forward values; peak memory by the libraries' own count, MB",
+        "value and gradients against the forward value; peak memory by the libraries' own count, MB",
         ["", "covector ×", "compile ×", "covector MB", "compile MB", "MLX MB"],
         parts,
     )
     lines += table("largest relative error of value and gradients against float64", head, errors)
     if failed := failures(results):
-        lines += [f"{NONE} stands for:", *(f"  {reason}" for reason in failed), ""]
+        lines += [f"reasons for {NONE}:", *(f"  {reason}" for reason in failed), ""]
     notes = [f"  {name}: {about['note']}" for name, about in results["workloads"].items() if about["note"]]
     return "\n".join([*lines, *(["notes:", *notes] if notes else [])]).rstrip()
 
@@ -155,13 +153,13 @@ def markdown(results: dict) -> str:
 # The picture
 
 LEFT, RIGHT, PLOT, ROW, TOP = 282, 150, 668, 36, 104
-# Programs as written are above a row's line, compiled ones below it.
+# Marks of uncompiled programs are above a row's line, those of compiled ones below it.
 LANE = 6
 FONT = 'font-family="Helvetica, Arial, sans-serif"'
 
 
 def mark(column: Column, x: float, y: float, r: float = 6.0) -> str:
-    """A library's sign: filled where it is compiled."""
+    """A library's mark: filled if the program is compiled."""
     fill = column.colour if column.filled else "#ffffff"
     style = f'fill="{fill}" stroke="{column.colour}" stroke-width="1.8"'
     if column.shape == "circle":
@@ -197,7 +195,7 @@ def duration(us: float) -> str:
 
 
 def verdict(rows: dict) -> tuple[str, str]:
-    """The last column's words and their colour."""
+    """The text of the last column and its colour."""
     times = ratio(best_peer(rows), value(rows.get("covector-compiled"), "us"))
     if times is None:
         return NONE, "#868e96"
@@ -207,7 +205,7 @@ def verdict(rows: dict) -> tuple[str, str]:
 
 
 def picture(results: dict) -> str:
-    """A row for every workload, a mark for every library, time along a logarithmic axis."""
+    """A row for each workload and a mark for each library, with time on a logarithmic axis."""
     columns, workloads = used_columns(results), results["workloads"]
     times = {
         name: {c: us for c in columns if (us := value(about["rows"].get(c), "us")) is not None}
@@ -264,7 +262,7 @@ def picture(results: dict) -> str:
                 f'<line x1="{ends[0]:.1f}" y1="{middle}" x2="{ends[1]:.1f}" y2="{middle}" '
                 'stroke="#dee2e6" stroke-width="2"/>'
             )
-        # covector last: on top.
+        # covector comes last, so that its marks are on top.
         for column in sorted(row, key=lambda c: c.startswith("covector")):
             lane = LANE if COLUMNS[column].filled else -LANE
             out.append(mark(COLUMNS[column], along(row[column]), middle + lane, 5.2))

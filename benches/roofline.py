@@ -1,10 +1,10 @@
-"""How near covector comes to what the machine can do: bandwidth, matrix products, import time, size.
+"""Compares covector with the limits of the machine: bandwidth, matrix products, import time, size.
 
     python benches/roofline.py [--rounds N] [--quick] [--json FILE] [--env DIR]
 
-Copies and triads say what memory gives, the best library's product of large matrices what the processors
-give; covector's figures stand beside them. Every library runs in a process of its own, on two threads,
-in turns, and the best round counts.
+Copies and triads measure the memory's bandwidth, the best library's product of large matrices the
+processors' speed; covector's figures are shown next to them. Every library runs in a process of its own,
+on two threads, in turns, and the best round counts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIBRARIES = ("covector", "torch", "numpy")
 
 
 def gelu(tanh, x):
-    """The elementwise workload's chain."""
+    """The elementwise workload's function."""
     return 0.5 * x * (1.0 + tanh(0.7978845608 * (x + 0.044715 * x * x * x)))
 
 
@@ -81,7 +81,7 @@ def numpy_work() -> dict[str, Callable[[], object]]:
     pool = concurrent.futures.ThreadPoolExecutor(measure.THREADS)
 
     def move(at):
-        # ctypes lets go of the interpreter's lock meanwhile.
+        # ctypes releases the interpreter's lock during the call.
         ctypes.memmove(out.ctypes.data + at, x.ctypes.data + at, half)
 
     work = {
@@ -95,7 +95,7 @@ def numpy_work() -> dict[str, Callable[[], object]]:
 
 
 WORK = dict(zip(LIBRARIES, (covector_work, torch_work, numpy_work), strict=True))
-# Arrays of `LENGTH` read or written, at the least.
+# The least number of arrays of `LENGTH` that are read or written.
 TRAFFIC = {
     "memmove": 2,
     "copy": 2,
@@ -107,7 +107,7 @@ TRAFFIC = {
 
 
 def child(library: str, seconds: float) -> None:
-    """Prints seconds per call of each piece of work, as JSON."""
+    """Prints microseconds per call of each piece of work, as JSON."""
     measure.confine()
     work = WORK[library]()
     print(json.dumps({name: measure.timed(run, lambda: None, seconds)["us"] for name, run in work.items()}))
@@ -148,7 +148,8 @@ def show(results: dict) -> str:
     bandwidth = {name: [rate(library, name) for library in LIBRARIES] for name in TRAFFIC}
     head = ["", *LIBRARIES]
     lines = [f"{results['processor']}, {measure.THREADS} threads", ""]
-    lines += report.table("GB/s, counting what must move", head, [[n, *row] for n, row in bandwidth.items()])
+    rows = [[name, *row] for name, row in bandwidth.items()]
+    lines += report.table("GB/s, counting the least traffic", head, rows)
     copy = min(times[library]["copy"] for library in LIBRARIES)
     for name in ("square gradient", "gradient", "gradient, not compiled"):
         lines.append(f"covector's {name}: {copy / times['covector'][name]:.0%} of the best copy's bandwidth")
@@ -167,11 +168,11 @@ def show(results: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, help="how often each takes its turn (3)")
+    parser.add_argument("--rounds", type=int, help="the number of rounds (3)")
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--env", type=pathlib.Path, help="a virtual environment to use as it is")
     parser.add_argument("--covector-env", type=pathlib.Path, help="the same for covector alone")
-    parser.add_argument("--json", type=pathlib.Path, help="write all figures there")
+    parser.add_argument("--json", type=pathlib.Path, help="write all figures to this file")
     parser.add_argument("--child", choices=LIBRARIES, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help="of samples, per piece of work and turn (0.5)")
     args = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Shows what a step of a workload does in covector: a picture of every kernel, and the plan behind it.
+"""Shows how covector runs a step of a workload: a picture of every kernel, and the plan.
 
     python benches/trace.py [WORKLOAD] [--picture FILE] [--plan FILE] [--steps N]
 
-Run it in an environment that has covector and NumPy, such as the one that `peers.py` makes below target/. The
-picture has a row for each kernel (a file that ends in `.json` becomes a trace for Perfetto instead); the plan
-has a line for each, which says which operations run together. The workload is the transformer's training
-step, unless another is named.
+Run it in an environment with covector and NumPy, such as the one that `peers.py` creates below target/. The
+picture has a row for each kernel; if the file's name ends in `.json`, it is a trace for Perfetto instead.
+The plan has a line for each kernel, with the operations that run together. The default workload is the
+transformer's training step.
 """
 
 from __future__ import annotations

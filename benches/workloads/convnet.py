@@ -16,7 +16,7 @@ def data(rng):
         "b0": np.full(16, 0.01, np.float32),
         "w1": weights((32, 3, 3, 16), 144),
         "b1": np.full(32, 0.01, np.float32),
-        # By output, row, column, channel: flattened in the loss.
+        # Axes: output, row, column, channel; the loss flattens the last three.
         "w2": weights((10, 7, 7, 32), 1568),
         "b2": np.zeros(10, np.float32),
     }
@@ -43,7 +43,7 @@ def loss_jax(jax):
         return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     def pool(x):
-        # In JAX on a CPU twice as fast as `reduce_window`, whose gradient is slow.
+        # On a CPU, JAX runs this twice as fast as `reduce_window`, whose gradient is slow.
         n, h, w, c = x.shape
         return x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
 

@@ -1,4 +1,4 @@
-"""Workloads that move memory: elementwise chains, rows of a softmax, matrix times vector."""
+"""Workloads limited by memory: elementwise functions, rows of a softmax, matrix times vector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def gelu_data(rng):
 
 
 def gelu_loss(tanh, mean):
-    """0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))), its mean: written out, operation by operation."""
+    """0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))), averaged, written operation by operation."""
 
     def loss(p):
         x = p["x"]

@@ -1,7 +1,7 @@
 """Gaussian mixture with diagonal covariances: negative log-likelihood and its gradients.
 
-Written twice: with the square expanded, so that matrix products do the work, and by broadcasting
-points against components.
+Written twice: with the square expanded into matrix products, and by broadcasting points against
+components.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ POINTS, DIMENSIONS, COMPONENTS = 20_000, 8, 16
 
 
 def data(rng):
-    # Near enough to each other that no responsibility is subnormal: JAX rounds those to zero, and for the
-    # others arithmetic with them takes ten times as long, which is not what is measured here.
+    # The means are close to each other, so that no responsibility is subnormal. JAX rounds subnormal numbers
+    # to zero, and in the other libraries arithmetic with them takes ten times as long, which would distort
+    # the comparison.
     centres = rng.standard_normal((COMPONENTS, DIMENSIONS))
     points = centres[rng.integers(0, COMPONENTS, POINTS)] + rng.standard_normal((POINTS, DIMENSIONS))
     params = {
@@ -45,7 +46,7 @@ def expanded(exp, total, mean, log_softmax, logsumexp):
 
 
 def broadcast(exp, total, mean, log_softmax, logsumexp):
-    """The same from an array by point, component and dimension."""
+    """The same function, computed with an array over points, components and dimensions."""
 
     def loss(p, points):
         z = (points[:, None, :] - p["means"]) * exp(-p["scales"])

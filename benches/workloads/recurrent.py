@@ -59,7 +59,7 @@ def loss_jax(jax):
 
 
 def loss_torch(torch, params):
-    """PyTorch's fused `nn.LSTM`; its second bias, zero here, is left out of the gradients."""
+    """PyTorch's fused `nn.LSTM`; its second bias is zero, and its gradient is not compared."""
     lstm = torch.nn.LSTM(INPUTS, HIDDEN, batch_first=True, dtype=params["wx"].dtype)
     with torch.no_grad():
         lstm.bias_hh_l0.zero_()

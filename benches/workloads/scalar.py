@@ -1,4 +1,4 @@
-"""Five hundred steps of a scalar recurrence, on arrays without axes: nothing but overhead."""
+"""Five hundred steps of a scalar recurrence, on arrays without axes; almost all of the time is overhead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STEPS = 500
 
 
 def data(rng):
-    # Euler's method for x' = sin x: neither the value nor a derivative vanishes or explodes.
+    # Euler's method for x' = sin x, whose values and derivatives neither vanish nor explode.
     start = {"x": 0.5, "a": 0.01, "b": 1.0}
     return {name: np.array(value, np.float32) for name, value in start.items()}, ()
 

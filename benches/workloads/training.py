@@ -1,7 +1,7 @@
 """The contract's training step: a 32-64-10 network on fresh normal batches of 128, AdamW.
 
-The only workload that draws random numbers in the step, so it is written out for each library as its
-users write it. What is compared between libraries is three steps on given batches.
+The only workload that draws random numbers in the step, so it is written for each library as its users
+write it. The libraries are compared on three steps with given batches.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def covector(start, inputs, compiled):
 
     opt = optimizers.AdamW(RATE)
 
-    # The program of the contract, as written: it never calls eval.
+    # The program of the contract, which never calls eval.
     def once(params):
         x = mx.random.normal((128, 32))
         y = mx.random.normal((128, 10))
@@ -118,7 +118,7 @@ def mlx(start, inputs, compiled):
         once = mx.compile(once, inputs=state, outputs=state)
 
     def step():
-        mx.eval(once(), state)  # without it the graph grows without bound
+        mx.eval(once(), state)  # otherwise the graph would grow without bound
 
     def check(_):
         opt, seen = optimizers.AdamW(RATE, bias_correction=True), []

@@ -1,4 +1,4 @@
-"""What a workload is, and what a library's program for it consists of."""
+"""The types of workloads, and of a library's program for one."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass
 class Program:
-    """A workload made ready to run in one library."""
+    """A workload that is ready to run in one library."""
 
     step: Callable[[], Any]
     """One timed step, up to and including the wait for its result."""
     check: Callable[[Any], Arrays]
-    """From what the first step returned to the named values that must agree between libraries."""
+    """From the result of the first step to the named values that must agree between libraries."""
     finish: Callable[[], None] = lambda: None
-    """Waits for whatever steps left under way; called before a clock is read."""
+    """Waits for work that steps have not finished; called before the clock is read."""
     forward: Callable[[], Any] | None = None
     """The forward value alone."""
     gradient: Callable[[], Any] | None = None
-    """Value and gradients without the update, where a step does more than that."""
+    """Value and gradients without the update, if a step includes an update."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A loss written for each interface, and the numbers to run it on.
+    """A loss, written for each interface, and its data.
 
-    `data` gives parameters and inputs as NumPy arrays, the same for every library. The losses take
-    `(params, *inputs)`; the drivers make the timed step out of them (see `drivers`).
+    `data` returns parameters and inputs as NumPy arrays, the same for every library. The losses take
+    `(params, *inputs)`; `drivers` has the programs that are made of them.
     """
 
     name: str
@@ -50,23 +50,23 @@ class Workload:
     """The optimizer that ends a step: `sgd`, `adamw` or none."""
     rate: float = 1e-3
     layouts: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
-    """Per library: the axis orders of parameters and inputs (`input0` …) that it wants otherwise than MLX."""
+    """For each library, the axis orders of parameters and inputs (`input0` …) that differ from MLX's."""
     extras: Mapping[str, Callable[[Any, dict[str, Any]], Callable[..., Any]]] = field(default_factory=dict)
-    """Further ways to write it in PyTorch, by the name of their column."""
+    """Further PyTorch versions, by the names of their columns."""
     programs: Mapping[str, Callable[..., Program]] = field(default_factory=dict)
-    """Whole programs, per library, for a workload that is no plain loss."""
+    """Whole programs for each library, for a workload that is not just a loss."""
     tolerance: float = 1e-3
     """The largest relative error, in the Euclidean norm, of values and gradients against float64."""
     note: str = ""
 
 
 def named(value, leaves) -> Arrays:
-    """What is compared: the value, and the gradients by name."""
+    """The values to compare: the loss, and the gradients by name."""
     out = {} if value is None else {"value": np.asarray(value, np.float64)}
     return out | {name: np.asarray(leaf, np.float64) for name, leaf in leaves.items()}
 
 
 def trained(value, params, start, grads) -> Arrays:
-    """The same of a training step: the last loss, how far the parameters went, the gradients at the start."""
+    """The values to compare for a training step: last loss, changes of parameters, gradients at the start."""
     moved = {f"moved {name}": np.asarray(leaf, np.float64) - start[name] for name, leaf in params.items()}
     return named(value, grads) | moved

@@ -18,7 +18,7 @@ DATA = Path(__file__).resolve().parents[1] / "data" / "digits.bin"
 def load(path):
     """The images, as rows of numbers from 0 to 1, and the digit that each shows.
 
-    The README.md beside the file describes its format.
+    The README.md in the same folder describes the format.
     """
     records = mx.array(list(path.read_bytes()[16:]), dtype=mx.uint8).reshape(-1, 65)
     return records[:, 1:].astype(mx.float32) / 16, records[:, 0].astype(mx.int32)
@@ -59,7 +59,7 @@ def main():
         mean = total.item() / (len(train_x) // BATCH)
         done = "█" * (epoch + 1) + "·" * (EPOCHS - epoch - 1)
         line = f"{done} loss {mean:.3f}  held out {100 * accuracy(params, test_x, test_y):.1f} %"
-        # One line that moves on a terminal, one line per epoch in a file.
+        # One line that is drawn again on a terminal, one line for each epoch in a file.
         print(
             "\r" + line if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True
         )

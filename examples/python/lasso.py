@@ -1,7 +1,8 @@
 """The gradient of a loss over a tree of parameters.
 
-``mx.value_and_grad(loss)`` is a function with the arguments of ``loss``. It returns what ``loss`` returns,
-and the gradient in its first argument, here a tree of arrays: a list with a dict per layer.
+``mx.value_and_grad(loss)`` is a function with the arguments of ``loss``. It returns the result of ``loss``
+and the gradient with respect to the first argument, here a tree of arrays: a list with a dict for each
+layer.
 
     python examples/python/lasso.py
 """
@@ -11,7 +12,7 @@ from covector.utils import tree_map
 
 
 def forward(params, inputs):
-    """A network of two layers, written out."""
+    """A network of two layers, without modules."""
     hidden = mx.tanh(inputs @ params[0]["weight"] + params[0]["bias"])
     return hidden @ params[1]["weight"] + params[1]["bias"]
 
@@ -22,7 +23,7 @@ def mse(params, inputs, targets):
 
 
 def lasso(params, inputs, targets, a=1.0, b=1.0):
-    """A weighted sum of two losses. It returns them as well: they come back beside the gradient."""
+    """A weighted sum of two losses, and both losses, which are returned together with the gradient."""
     outputs = forward(params, inputs)
     mse = (outputs - targets).square().mean()
     l1 = mx.abs(outputs - targets).mean()
@@ -44,7 +45,7 @@ def main():
     for i, layer in enumerate(grads):
         print(f"  layer {i}: " + ", ".join(f"{name} {g.shape}" for name, g in layer.items()))
 
-    # Keyword arguments, and more than the loss from one call.
+    # Keyword arguments, and several results from one call.
     (loss, squared, l1), grads = mx.value_and_grad(lasso)(params, inputs, targets, b=0.1)
     print(f"lasso {loss.item():.4f} = {squared.item():.4f} + 0.1 · {l1.item():.4f}")
 

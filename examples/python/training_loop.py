@@ -1,7 +1,7 @@
-"""Training in the functional style: parameters go in, better parameters come out.
+"""Training in the functional style: a step takes parameters and returns better ones.
 
-The loop never asks for a value and never calls ``mx.eval``. Each step of the optimizer evaluates what it
-computed, so memory does not grow all the same.
+The loop never reads a value and never calls ``mx.eval``. Memory does not grow, because each update of the
+optimizer evaluates the update before it.
 
     python examples/python/training_loop.py
 """

@@ -1,8 +1,8 @@
 //! Learns to read handwritten digits: `cargo run --release --example digits`.
 //!
-//! A network of two layers is trained on four fifths of 1,797 images and tested on the last fifth. The training loop
-//! is the plain one: the parameters are a struct, `value_and_grad` gives the loss and the gradient as the same
-//! struct, and the optimizer gives the next parameters. Two pictures are written to `out/`.
+//! A network of two layers is trained on four fifths of 1,797 images and tested on the last fifth. The training loop is a
+//! plain one: the parameters are a struct, `value_and_grad` returns the loss and the gradient as the same struct, and the
+//! optimizer returns the next parameters. Two pictures are written to `out/`.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 
@@ -22,7 +22,7 @@ const SEED: u64 = 2;
 const EPOCHS: usize = 40;
 const BATCH: usize = 32;
 
-/// The parameters, and what they compute.
+/// The network and its parameters.
 #[derive(Tree, Clone)]
 struct Network {
     hidden: Linear,
@@ -51,12 +51,12 @@ fn arrays(digits: &Digits) -> covector::Result<(Array, Array)> {
     Ok((images, Array::from_slice(&digits.labels, &[digits.len()])?))
 }
 
-/// The share of digits that were read rightly.
+/// The share of digits that are recognised correctly.
 fn accuracy(read: &Array, labels: &Array) -> Array {
     read.equal(labels).mean()
 }
 
-/// What came of the training.
+/// The result of the training.
 struct Outcome {
     network: Network,
     losses: Vec<(f64, f64)>,
@@ -143,7 +143,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 mod tests {
     use super::*;
 
-    /// What the program promises, with another division of the images.
+    /// The program's claims, checked with another division of the images.
     #[test]
     fn it_learns_to_read() {
         let mut shuffle = Shuffle::new(7);

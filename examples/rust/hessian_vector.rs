@@ -1,15 +1,14 @@
 //! Curvature without the Hessian: `cargo run --release --example hessian_vector`.
 //!
-//! The Hessian of a function of n numbers has n² entries, but its product with one vector costs no more than a few
-//! gradients: it is the derivative of the gradient in the vector's direction, that is, `jvp` of `grad`. Many methods
-//! need nothing but such products. Two are here: the largest curvature by power iteration, and a Newton step by
-//! conjugate gradients.
+//! The Hessian of a function of n numbers has n² entries, but its product with one vector costs only a few gradients: it is
+//! the derivative of the gradient in the vector's direction, that is, `jvp` of `grad`. Many methods need only such products.
+//! This example has two: the largest curvature by power iteration, and a Newton step by conjugate gradients.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 
 use covector::prelude::*;
 
-/// The Rosenbrock function: a curved valley whose minimum, 0, lies at (1, 1, …, 1).
+/// The Rosenbrock function: a curved valley with its minimum, 0, at (1, 1, …, 1).
 fn rosenbrock(x: &Array) -> Array {
     let n = x.dim(0) as isize;
     let (all_but_last, all_but_first) = (x.index(&[(0..n - 1).into()]), x.index(&[(1..n).into()]));
@@ -17,13 +16,14 @@ fn rosenbrock(x: &Array) -> Array {
     (valley + (1.0 - all_but_last).square()).sum()
 }
 
-/// The Hessian of `f` at `x` times `v`: forward mode over reverse mode. The library has it as `hvp`, for any tree.
+/// The Hessian of `f` at `x` times `v`: forward mode over reverse mode. The library's `hvp` does this for any tree.
 fn hessian_vector(f: fn(&Array) -> Array, x: &Array, v: &Array) -> covector::Result<Array> {
     let (_, product) = jvp(grad(f), x, v)?;
     Ok(product)
 }
 
-/// The largest curvature at `x`: whatever vector one starts from, the Hessian turns it towards the steepest direction.
+/// The largest curvature at `x`: repeated products with the Hessian turn almost any vector towards the direction of largest
+/// curvature.
 fn largest_curvature(x: &Array) -> covector::Result<f64> {
     let mut direction = ops::ones_like(x);
     let mut curvature = 0.0;
@@ -35,7 +35,7 @@ fn largest_curvature(x: &Array) -> covector::Result<f64> {
     Ok(curvature)
 }
 
-/// Solves `H step = gradient` by conjugate gradients, looking at the Hessian only through products.
+/// Solves `H step = gradient` by conjugate gradients, which use the Hessian only in products.
 fn newton_step(x: &Array, gradient: &Array) -> covector::Result<Array> {
     let mut step = ops::zeros_like(x);
     let mut rest = gradient.clone();
@@ -45,7 +45,7 @@ fn newton_step(x: &Array, gradient: &Array) -> covector::Result<Array> {
         let product = hessian_vector(rosenbrock, x, &direction)?;
         let curvature: f64 = (&direction * &product).sum().item();
         if square < 1e-20 || curvature <= 0.0 {
-            break; // solved, or no bowl in this direction
+            break; // solved, or no positive curvature in this direction
         }
         let length = square / curvature;
         step = step + &direction * length;
@@ -78,7 +78,7 @@ fn main() -> covector::Result<()> {
 mod tests {
     /// The program checks its own results.
     #[test]
-    fn it_runs() {
+    fn newtons_method_finds_the_minimum() {
         super::main().unwrap();
     }
 }

@@ -80,7 +80,7 @@ FUNCTIONS = [
     (lambda eps: mx.fast.layer_norm(X, None, None, eps), "eps", [-1.0, NAN, INF]),
     (lambda eps: mx.fast.rms_norm(X, None, eps), "eps", [-1.0, NAN, INF]),
     (lambda alpha: nn.celu(X, alpha), "alpha", [0.0, NAN]),
-    (lambda lambd: nn.softshrink(X, lambd), "lambda", [-1.0, NAN]),
+    (lambda lambd: nn.softshrink(X, lambd), "lambd", [-1.0, NAN]),
     (lambda beta: nn.losses.smooth_l1_loss(X, X, beta=beta), "beta", [0.0, -1.0, NAN]),
     (lambda delta: nn.losses.huber_loss(X, X, delta=delta), "delta", [0.0, -1.0, NAN]),
     (lambda p: nn.losses.triplet_loss(X, X, X, p=p), "p", [0, -1, NAN]),

@@ -49,4 +49,25 @@ def optimizers() -> str:
     return "\n".join(text)
 
 
-STUBS = {PACKAGE / "optimizers" / "optimizers.pyi": optimizers}
+def activations() -> str:
+    """``covector.nn.layers.activation_rows``."""
+    rows = native.nn.activation_rows()
+    classes = [row for row in rows if row.name is not None]
+    text = [
+        HEADER,
+        "from covector._covector import array\n"
+        "from covector._covector import nn as native\n"
+        "from covector.nn.layers.base import Module\n",
+        exports([row.name for row in classes] + [row.function for row in rows]),
+        "".join(f"{row.function} = native.{row.function}\n" for row in rows),
+    ]
+    for row in classes:
+        call = "    def __call__(self, x: array) -> array: ...\n"
+        text.append(f"class {row.name}(Module):\n{init([], row.settings)}{call}")
+    return "\n".join(text)
+
+
+STUBS = {
+    PACKAGE / "nn" / "layers" / "activation_rows.pyi": activations,
+    PACKAGE / "optimizers" / "optimizers.pyi": optimizers,
+}

@@ -197,6 +197,8 @@ ARRAYS_ONLY = {
 
 # Parameters whose meaning depends on the function.
 SPECIAL = {
+    ("nn", "init_layer_normal", "dims"): "int",
+    ("nn", "init_layer_uniform", "inputs"): "int",
     ("", "value_and_jac", "argnums"): "int | Sequence[int]",
     ("", "jacrev", "argnums"): "int | Sequence[int]",
     ("", "jacfwd", "argnums"): "int | Sequence[int]",
@@ -445,6 +447,7 @@ NN_PARAMETERS = {
 
 # Functions of the native `nn` that give something else than an array.
 NN_OTHERS = {
+    "activation_rows",
     "clip_grad_norm",
     "cosine_decay",
     "count",

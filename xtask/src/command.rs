@@ -1,4 +1,4 @@
-//! Running a program in a known surrounding, and saying exactly what was run so that a person can repeat it.
+//! Runs programs in a defined environment, and shows each command line so that a person can repeat it.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::{Session, report};
 
-/// Variables that would make a result depend on the shell it was started from: another Python's environment, and
-/// what cargo tells a program that it runs (which build scripts further down would take for their own).
+/// Variables that would make a result depend on the shell: those of another Python's environment, and those that cargo sets
+/// for the programs it runs (which build scripts would take for their own).
 fn is_foreign(name: &str) -> bool {
     matches!(name, "PYTHONPATH" | "PYTHONHOME" | "PYTHONSTARTUP")
         || name.starts_with("CARGO_PKG_")
@@ -17,11 +17,11 @@ fn is_foreign(name: &str) -> bool {
 /// A command line that can be shown, then run.
 pub(crate) struct Cmd {
     program: PathBuf,
-    /// The program as it is shown: `cargo`, not the path it was found under.
+    /// The program as it is shown: `cargo` instead of its path.
     shown_program: String,
     args: Vec<OsString>,
     env: Vec<(&'static str, OsString)>,
-    /// A folder to look for programs in before those of `PATH`.
+    /// A folder that is searched for programs before those of `PATH`.
     path_first: Option<PathBuf>,
     dir: PathBuf,
 }
@@ -38,7 +38,7 @@ impl Cmd {
         }
     }
 
-    /// The cargo that runs this task, so that a `+toolchain` on its command line holds for every step.
+    /// The cargo that runs this task, so that a `+toolchain` on its command line applies to every step.
     pub(crate) fn cargo(session: &Session) -> Self {
         let program = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
         Cmd { shown_program: "cargo".to_owned(), ..Cmd::new(session, &program) }
@@ -84,7 +84,7 @@ impl Cmd {
         if let Some(first) = &self.path_first {
             let path = std::env::var_os("PATH").unwrap_or_default();
             let folders = [first.clone()].into_iter().chain(std::env::split_paths(&path));
-            // Joining fails only where a folder's own name has the separator in it: then it cannot be on the path.
+            // Joining fails only for a folder whose name contains the separator, which cannot be on the path.
             if let Ok(joined) = std::env::join_paths(folders) {
                 command.env("PATH", joined);
             }
@@ -93,7 +93,7 @@ impl Cmd {
         command
     }
 
-    /// The line to type in order to get the same.
+    /// The command line that a person can type to repeat the command.
     fn shown(&self) -> String {
         let env = self.env.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
         let path = self.path_first.iter().map(|first| format!("PATH=\"{}:$PATH\"", first.display()));
@@ -101,7 +101,7 @@ impl Cmd {
         env.chain(path).chain([self.shown_program.clone()]).chain(args).collect::<Vec<_>>().join(" ")
     }
 
-    /// Shows the command, runs it with its output passed through, and turns a failure into words.
+    /// Shows the command and runs it with its output passed through. The error names the command and its exit status.
     pub(crate) fn run(&self) -> Result<(), String> {
         println!("$ {}", self.shown());
         let status = self.command().status().map_err(|error| self.did_not_start(&error))?;
@@ -111,14 +111,19 @@ impl Cmd {
         Err(format!("This command ended with {status}:\n    {}", self.shown()))
     }
 
-    /// Runs the command quietly; its standard output when it succeeds, else what it said.
+    /// Runs the command quietly. Returns its standard output, or an error with its standard error.
     pub(crate) fn capture(&self) -> Result<String, String> {
         let output = self.command().output().map_err(|error| self.did_not_start(&error))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(format!("This command ended with {}:\n    {}\n{}", output.status, self.shown(), said.trim_end()))
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        Err(format!(
+            "This command ended with {}:\n    {}\n{}",
+            output.status,
+            self.shown(),
+            stderr.trim_end()
+        ))
     }
 
     fn did_not_start(&self, error: &std::io::Error) -> String {
@@ -126,7 +131,7 @@ impl Cmd {
     }
 }
 
-/// A path as seen from the root, where commands run, if it lies below it.
+/// A path relative to the root, where commands run, if it is below the root.
 fn below_root<'p>(path: &'p Path, session: &Session) -> &'p Path {
     path.strip_prefix(&session.root).unwrap_or(path)
 }
@@ -142,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_shown_as_one_would_type_it() {
+    fn a_command_is_shown_as_a_person_would_type_it() {
         let session = Session::new();
         let doc = Cmd::cargo(&session).args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
         assert_eq!(doc.shown(), r#"RUSTDOCFLAGS="-D warnings" cargo doc --no-deps"#);

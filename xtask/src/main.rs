@@ -1,8 +1,8 @@
 //! Project tasks, run as `cargo xtask <task>`.
 //!
-//! Everything that decides whether a change is good stands behind one command that needs nothing but Rust, CPython
-//! and the package registries. It is plain Rust over `std` rather than a shell script or a make file: it behaves the
-//! same on every platform, builds in a second, and its table of steps can be tested.
+//! One command runs every check of a change. It needs only Rust, CPython and the package registries. It is plain Rust over
+//! `std` instead of a shell script or a make file: it behaves the same on every platform, builds in a second, and its table
+//! of steps can be tested.
 #![allow(clippy::print_stdout, reason = "a task's report is its standard output")]
 
 mod command;
@@ -22,11 +22,11 @@ Runs the project's checks in order and stops at the first that fails.
 With no argument it runs all of them.
 ";
 
-/// What the steps share: where things are, and the Python environment once it is known.
+/// The state that steps share: folders, and the Python interpreter once it is found.
 struct Session {
     /// The repository root, where every command runs unless its step says otherwise.
     root: PathBuf,
-    /// Cargo's target directory; everything the checks create lives below it.
+    /// Cargo's target directory. The checks create files only below it.
     target: PathBuf,
     /// Whether a step of this run needs Python.
     wants_python: bool,
@@ -38,9 +38,9 @@ impl Session {
     fn new() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
-            .expect("the package lies one level below the repository root")
+            .expect("the package is one level below the repository root")
             .to_path_buf();
-        // `join` keeps an absolute path as it is; a relative one is relative to where cargo is run, the root.
+        // `join` keeps an absolute path; a relative one is relative to the folder that cargo runs in, the root.
         let target = root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
         Session { root, target, wants_python: false, interpreter: None }
     }
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 
 fn run(selected: &[&steps::Step]) -> ExitCode {
     let mut session = Session::new();
-    // Asked for alone, the look at the tools looks at all of them.
+    // Selected alone, the `tools` step checks all tools.
     session.wants_python = selected.len() == 1 || selected.iter().any(|step| step.name == "venv");
     let mut report = Report::new(selected.len());
     for step in selected {
@@ -95,7 +95,7 @@ fn help() -> String {
     for (part, meaning) in steps::PARTS {
         let _ = writeln!(text, "  {part:<8} {meaning}");
     }
-    text.push_str("\nSteps (what a step needs is run before it):\n");
+    text.push_str("\nSteps (the steps that a step needs run before it):\n");
     for step in &steps::STEPS {
         let _ = writeln!(text, "  {:<8} {}", step.name, step.title);
     }

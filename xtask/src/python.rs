@@ -1,4 +1,4 @@
-//! Finding a CPython, and keeping an environment for the checks below the target directory.
+//! Finds a CPython, and keeps an environment for the checks below the target directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use crate::command::Cmd;
 /// The oldest minor version of Python 3 that the package supports (`requires-python` says the same to pip).
 const OLDEST_MINOR: u32 = 11;
 
-/// Asks an interpreter what it is. One line per answer; written so that any Python 3, and even Python 2, can run it.
-const WHO_ARE_YOU: &str = r#"
+/// A script with which an interpreter describes itself, one line an answer. Any Python 3, and even Python 2, can run it.
+const DESCRIBE: &str = r#"
 import platform, sys
 print(platform.python_implementation())
 print("%d.%d.%d" % sys.version_info[:3])
@@ -28,7 +28,7 @@ pub(crate) struct Interpreter {
     version: String,
 }
 
-/// What an interpreter answered: usable, or the reason why not.
+/// The interpreter of this answer, or the reason why it cannot be used.
 fn judge(answer: &str) -> Result<Interpreter, String> {
     let mut lines = answer.lines().map(str::trim);
     let (implementation, version, exe, venv) = match (lines.next(), lines.next(), lines.next(), lines.next())
@@ -53,7 +53,7 @@ fn judge(answer: &str) -> Result<Interpreter, String> {
     Ok(Interpreter { exe: exe.into(), version: version.to_owned() })
 }
 
-/// The first usable CPython: the one `COVECTOR_PYTHON` names and no other, or else `python3`, then `python`.
+/// The first usable CPython: only the one named by `COVECTOR_PYTHON` if that is set, else `python3`, then `python`.
 pub(crate) fn find(session: &Session) -> Result<Interpreter, String> {
     let named = std::env::var("COVECTOR_PYTHON").ok().filter(|name| !name.is_empty());
     let candidates: Vec<&str> = match &named {
@@ -62,15 +62,15 @@ pub(crate) fn find(session: &Session) -> Result<Interpreter, String> {
     };
     let mut refused = Vec::new();
     for name in candidates {
-        // Python's own words at a failed start are many and beside the point: it is not usable, the next one may be.
-        let answer = Cmd::new(session, Path::new(name)).args(["-c", WHO_ARE_YOU]).capture();
+        // Python's messages about a failed start are long and do not help: the next candidate may be usable.
+        let answer = Cmd::new(session, Path::new(name)).args(["-c", DESCRIBE]).capture();
         match answer.map_err(|_| "cannot be run".to_owned()).and_then(|answer| judge(&answer)) {
             Ok(interpreter) => return Ok(interpreter),
             Err(reason) => refused.push(format!("    `{name}` {reason}")),
         }
     }
     Err(format!(
-        "Missing: CPython 3.{OLDEST_MINOR} or newer with the `venv` module. What was tried:\n{}\n\
+        "Missing: CPython 3.{OLDEST_MINOR} or newer with the `venv` module. Tried:\n{}\n\
          Install one, or set COVECTOR_PYTHON to the interpreter to use. \
          The Rust checks alone need no Python: cargo xtask test rust",
         refused.join("\n")
@@ -93,20 +93,19 @@ pub(crate) fn exe(session: &Session) -> PathBuf {
     home(session).join(relative)
 }
 
-/// A command of the environment's interpreter, blind to any environment the shell has activated.
+/// A command of the environment's interpreter. It ignores an environment that the shell has activated.
 pub(crate) fn command(session: &Session) -> Cmd {
     Cmd::new(session, &exe(session))
 }
 
-/// Makes the environment, unless the one there was made by the same interpreter from the same requirements.
+/// Creates the environment, unless it exists and was created by the same interpreter from the same requirements.
 pub(crate) fn create(session: &mut Session) -> Result<(), String> {
-    let interpreter =
-        session.interpreter.as_ref().expect("the `tools` step comes first and looks for Python");
+    let interpreter = session.interpreter.as_ref().expect("the `tools` step has found Python");
     let (home, requirements) = (home(session), session.root.join("python/requirements-test.txt"));
     let wanted = fs::read_to_string(&requirements)
         .map_err(|error| format!("cannot read {}: {error}", requirements.display()))?;
     let stamp = format!("{}\n{wanted}", interpreter.describe());
-    // Written last, so an environment that was interrupted half way is made again.
+    // Written last, so that an incomplete environment is created again.
     let stamp_file = home.join("made-from.txt");
     if fs::read_to_string(&stamp_file).is_ok_and(|there| there == stamp) && exe(session).exists() {
         println!("{} is up to date", home.display());
@@ -122,10 +121,10 @@ pub(crate) fn create(session: &mut Session) -> Result<(), String> {
 
 /// Builds the package from the root, as a user's `pip install .` does, in the release profile that users get.
 ///
-/// The one difference: the build backend is the pinned one from the environment, checked against `pyproject.toml`,
-/// instead of being fetched anew each time.
+/// There is one difference: the build backend is the pinned one from the environment, checked against `pyproject.toml`. So
+/// it is not downloaded each time.
 pub(crate) fn install(session: &mut Session) -> Result<(), String> {
-    // Without isolation pip leaves it to us that the backend's program is found.
+    // Without isolation, pip does not add the backend's program to the path.
     let programs = exe(session).parent().map(Path::to_path_buf).unwrap_or_default();
     pip_install(session)
         .args(["--no-build-isolation", "--check-build-dependencies", "."])
@@ -138,7 +137,7 @@ pub(crate) fn install(session: &mut Session) -> Result<(), String> {
     if real(Path::new(&found)).starts_with(real(&home(session))) {
         return Ok(());
     }
-    Err("That is not in the environment, so the tests would not test the installed package.".to_owned())
+    Err("This is outside of the environment, so the tests would not test the installed package.".to_owned())
 }
 
 fn pip_install(session: &Session) -> Cmd {
@@ -147,8 +146,8 @@ fn pip_install(session: &Session) -> Cmd {
         .args(["--progress-bar", "off"])
 }
 
-/// Runs the tests against the installed package: from an empty folder, so that no folder of the repository is
-/// importable by accident, and with every warning an error.
+/// Runs the tests on the installed package. They run in an empty folder, so that no folder of the repository can be imported by
+/// accident, and every warning is an error.
 pub(crate) fn pytest(session: &mut Session) -> Result<(), String> {
     let dir = session.target.join("pytest");
     fs::create_dir_all(&dir).map_err(|error| format!("cannot create {}: {error}", dir.display()))?;
@@ -164,7 +163,7 @@ pub(crate) fn pytest(session: &mut Session) -> Result<(), String> {
         .run()
 }
 
-/// Style and formatting of every Python file in the repository.
+/// Checks style and formatting of every Python file in the repository.
 pub(crate) fn ruff(session: &mut Session) -> Result<(), String> {
     let folders = ["python", "examples/python", "benches"].map(|folder| (folder, session.root.join(folder)));
     let folders = || folders.iter().filter(|(_, path)| path.is_dir()).map(|(folder, _)| folder);
@@ -173,7 +172,7 @@ pub(crate) fn ruff(session: &mut Session) -> Result<(), String> {
     ruff().args(["format", "--check"]).args(folders()).run()
 }
 
-/// Types of the package and of the extension module's stubs; `pyproject.toml` says which files and how strictly.
+/// Checks the types of the package and of the extension module's stubs; files and strictness are set in `pyproject.toml`.
 pub(crate) fn mypy(session: &mut Session) -> Result<(), String> {
     command(session).args(["-m", "mypy"]).run()
 }
@@ -183,7 +182,7 @@ mod tests {
     use super::*;
 
     fn reason(answer: &str) -> String {
-        judge(answer).expect_err("this interpreter is to be refused")
+        judge(answer).expect_err("this interpreter cannot be used")
     }
 
     #[test]

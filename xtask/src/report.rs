@@ -1,11 +1,11 @@
-//! What the person, or the log, sees: a title before each step, its time after, one closing line.
+//! The output: a title before each step, its time after it, and one closing line.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use crate::steps::Step;
 
-/// Whether colours and the like are wanted: on a terminal, outside continuous integration.
+/// Whether to use colours: on a terminal, outside of continuous integration.
 pub(crate) fn fancy() -> bool {
     let ci = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
     !ci && std::env::var_os("NO_COLOR").is_none() && std::io::stdout().is_terminal()
@@ -49,8 +49,8 @@ impl Report {
     }
 
     pub(crate) fn finish(&self) {
-        let what = if self.total == 1 { "The step".to_owned() } else { format!("All {} steps", self.total) };
-        let line = format!("{what} passed in {}.", seconds(self.begun.elapsed()));
+        let steps = if self.total == 1 { "The step".to_owned() } else { format!("All {} steps", self.total) };
+        let line = format!("{steps} passed in {}.", seconds(self.begun.elapsed()));
         println!("\n{}", self.coloured(32, &line));
     }
 
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_read_well() {
+    fn times_are_rounded_and_have_units() {
         assert_eq!(seconds(Duration::from_millis(40)), "0.0 s");
         assert_eq!(seconds(Duration::from_millis(3_240)), "3.2 s");
         assert_eq!(seconds(Duration::from_millis(59_970)), "1 min 00 s");

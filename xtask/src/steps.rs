@@ -1,4 +1,4 @@
-//! The table of checks, in the order they run: cheap ones first, so that a mistake shows soon.
+//! The table of checks, in the order in which they run: cheap ones first, so that mistakes are found early.
 
 use crate::command::Cmd;
 use crate::{Session, python};
@@ -10,22 +10,22 @@ pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) run: Run,
-    /// The parts that contain it.
+    /// The parts that include the step.
     parts: &'static [&'static str],
-    /// The steps that must run before it for it to mean anything; they stand above it in the table.
+    /// The steps that must run before it; they are above it in the table.
     needs: &'static [&'static str],
 }
 
-/// The parts that can be asked for by name, with their meaning.
+/// The parts that can be selected by name, with their meaning.
 pub(crate) const PARTS: [(&str, &str); 3] = [
-    ("rust", "everything that needs no Python"),
+    ("rust", "all checks that need no Python"),
     ("lint", "formatting, lints, documentation and types, in both languages"),
     ("python", "the Python package: environment, style, types, build, tests and examples"),
 ];
 
 #[rustfmt::skip] // a table
 pub(crate) static STEPS: [Step; 11] = [
-    step("tools",   "The tools the checks need are here",     tools,           &["rust", "lint", "python"], &[]),
+    step("tools",   "The tools of the checks are installed",    tools,           &["rust", "lint", "python"], &[]),
     step("fmt",     "Rust formatting",                        fmt,             &["rust", "lint"],   &["tools"]),
     step("clippy",  "Rust lints, every crate and target",     clippy,          &["rust", "lint"],   &["tools"]),
     step("test",    "Rust tests and documentation examples",  test,            &["rust"],           &[]),
@@ -48,8 +48,8 @@ const fn step(
     Step { name, title, run, parts, needs }
 }
 
-/// The steps that the arguments ask for, and those that they need, in the table's order; or the first argument that
-/// names nothing. No arguments ask for everything.
+/// The selected steps and the steps that these need, in the table's order; without arguments, all steps. The error is the first
+/// argument that is not the name of a part or step.
 pub(crate) fn select(args: &[String]) -> Result<Vec<&'static Step>, &str> {
     let is_part = |arg: &str| PARTS.iter().any(|(part, _)| *part == arg);
     if let Some(unknown) = args.iter().find(|arg| !is_part(arg) && index_of(arg).is_none()) {
@@ -60,7 +60,7 @@ pub(crate) fn select(args: &[String]) -> Result<Vec<&'static Step>, &str> {
     // From the end, so that the needs of needs are found in the same pass.
     for (at, step) in STEPS.iter().enumerate().rev() {
         for need in step.needs.iter().filter(|_| chosen[at]).collect::<Vec<_>>() {
-            chosen[index_of(need).expect("a step needs another of the table")] = true;
+            chosen[index_of(need).expect("a needed step is in the table")] = true;
         }
     }
     Ok(STEPS.iter().zip(chosen).filter_map(|(step, chosen)| chosen.then_some(step)).collect())
@@ -70,7 +70,7 @@ fn index_of(name: &str) -> Option<usize> {
     STEPS.iter().position(|step| step.name == name)
 }
 
-/// Looks for everything first: better to hear at once that Python is missing than after minutes of compiling.
+/// Checks all tools first, so that a missing Python is reported at once and not after minutes of compiling.
 fn tools(session: &mut Session) -> Result<(), String> {
     let mut missing = Vec::new();
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
@@ -102,7 +102,7 @@ fn clippy(session: &mut Session) -> Result<(), String> {
         .run()
 }
 
-/// The workspace's default members leave out this package, and the Python binding, which only maturin can link.
+/// The workspace's default members do not include this package, nor the Python binding, which only maturin can link.
 fn test(session: &mut Session) -> Result<(), String> {
     Cmd::cargo(session).args(["test", "--all-features"]).run()?;
     Cmd::cargo(session).args(["test", "--package", "xtask"]).run()
@@ -144,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn no_argument_is_everything_in_order() {
+    fn without_arguments_all_steps_run_in_order() {
         assert_eq!(names(&[]), STEPS.iter().map(|step| step.name).collect::<Vec<_>>());
     }
 
     #[test]
-    fn what_a_step_needs_comes_before_it() {
+    fn needed_steps_come_first() {
         assert_eq!(names(&["pytest"]), ["tools", "venv", "install", "pytest"]);
         assert_eq!(names(&["doc", "fmt"]), ["tools", "fmt", "doc"]);
         for (at, step) in STEPS.iter().enumerate() {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_what_they_say() {
+    fn parts_have_their_steps() {
         assert_eq!(names(&["rust"]), ["tools", "fmt", "clippy", "test", "fuzz", "doc"]);
         assert_eq!(names(&["lint"]), ["tools", "fmt", "clippy", "doc", "venv", "ruff", "mypy"]);
         assert_eq!(names(&["python"]), ["tools", "venv", "ruff", "mypy", "install", "pytest"]);

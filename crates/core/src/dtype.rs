@@ -1,4 +1,4 @@
-//! Promotion: the element type that two arrays share in an operation.
+//! Promotion, the element type that two arrays share in an operation, and the type of sums.
 
 use covector_kernels::Dtype::{self, *};
 
@@ -25,4 +25,14 @@ const PROMOTE: [[Dtype; 14]; 14] = [
 /// unsigned meet in the next wider signed type, any float beats any integer without widening).
 pub fn promote(a: Dtype, b: Dtype) -> Dtype {
     PROMOTE[a as usize][b as usize]
+}
+
+/// The type in which sums over values of this type are formed: `float32` for half precision, else the type itself.
+pub(crate) fn wide(dtype: Dtype) -> Dtype {
+    if is_half(dtype) { F32 } else { dtype }
+}
+
+/// Whether it is a 16-bit floating-point type.
+pub(crate) fn is_half(dtype: Dtype) -> bool {
+    matches!(dtype, F16 | Bf16)
 }

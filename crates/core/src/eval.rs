@@ -28,9 +28,6 @@ pub(crate) fn bound_laziness(array: &Array) {
     }
 }
 
-// The planner takes the constructor from here.
-pub(crate) use crate::error::no_value;
-
 /// Methods that compute values.
 impl Array {
     /// Computes the values now.

@@ -100,7 +100,7 @@ impl Drop for Places {
     }
 }
 
-/// Lists the part of what `roots` are made from that depends on a trace; see [`walk`].
+/// Lists the nodes behind `roots` that depend on a trace; see [`walk`].
 pub(crate) fn traced(roots: &[Array], trace: &Trace) -> Walk {
     walk(roots, |node| node.depends_on(trace), |_| true)
 }
@@ -155,7 +155,7 @@ pub fn pending_nodes(arrays: &[Array]) -> Vec<Array> {
     graph.steps.iter().filter(|step| step.recipe.is_some()).flat_map(Step::outputs).collect()
 }
 
-/// The unevaluated graph behind some arrays as text, one node a line, inputs before what uses them.
+/// The unevaluated graph behind some arrays as text, one node a line, inputs before their uses.
 ///
 /// ```
 /// use covector_core::{Array, graph_text};
@@ -215,8 +215,8 @@ pub fn graph_dot(arrays: &[Array]) -> String {
     graph_dot_named(arrays, &[])
 }
 
-/// As [`graph_dot`], with names for some arrays in the graph. Those that are not in it yet are drawn as well, with what
-/// they are made from.
+/// As [`graph_dot`], with names for some arrays. Named arrays outside of the graph are drawn as well, with the nodes behind
+/// them.
 pub fn graph_dot_named(arrays: &[Array], names: &[(&str, Array)]) -> String {
     use crate::shape::ShapeText;
     use std::fmt::Write;

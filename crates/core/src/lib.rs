@@ -6,10 +6,8 @@
 
 mod ad;
 mod array;
-pub mod buffer;
 pub mod catalog;
 pub mod dtype;
-mod error;
 mod eval;
 pub mod fmt;
 mod graph;
@@ -19,19 +17,19 @@ pub mod ops;
 mod plan;
 mod prim;
 pub mod primitive;
-pub mod profile;
 pub mod random;
-mod runtime;
-pub mod shape;
 mod trace;
 pub mod transforms;
 pub mod tree;
 pub mod wide;
 
+use covector_runtime::error;
+pub use covector_runtime::{buffer, profile, shape};
+
 pub use array::{Array, Aval, Inputs};
 pub use covector_kernels::threads::{num_threads, set_num_threads};
 pub use covector_kernels::{C64, Complex, Dtype, Element, bf16, f16};
-pub use error::{Error, Result};
+pub use covector_runtime::error::{Error, Result};
 pub use eval::{async_eval, eval, eval_soon, finish};
 #[doc(hidden)]
 pub use graph::pending_nodes;

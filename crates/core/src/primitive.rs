@@ -1,22 +1,17 @@
-//! The primitive: what a graph node does, and the families its derivative is written in.
+//! The primitive: the operation of a graph node, and the families in which its derivative is written.
 
-use crate::array::{Array, Aval, Outs};
-use crate::buffer::Data;
+use crate::array::{Array, Aval};
 use crate::error::{Error, Result};
 use crate::shape::Strides;
 pub use covector_kernels::program::{Code, TileFn};
-use smallvec::SmallVec;
+pub use covector_runtime::aval::{Avals, Values};
 use std::any::{Any, TypeId};
 use std::sync::Arc;
 
-/// Values handed to, or made by, a primitive's evaluation.
-pub type Values = SmallVec<[Data; 2]>;
-/// The abstract values of a primitive's outputs.
-pub type Avals = Outs<Aval>;
 /// One optional array per input or output: `None` is a structural zero.
 pub type MaybeArrays = Vec<Option<Array>>;
 
-/// An operation the graph knows: everything a transform, the planner and the evaluator need to know of it.
+/// An operation of the graph, with everything that transforms, the planner and the evaluator need.
 ///
 /// Programs may implement it and apply it with [`Array::from_primitive`]. A primitive is told from others by its type,
 /// its name and its [`params`](Primitive::params); the name alone decides nothing.
@@ -87,11 +82,11 @@ pub trait Primitive: Any + Send + Sync {
     /// What the ops it is written in refuse.
     fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>>;
 
-    /// Computes the outputs. Inputs come by value, so that one that nobody else holds can lend its memory. Only for
+    /// Computes the outputs. Inputs come by value: one without another owner may be written over. Only for
     /// primitives that [`Primitive::lower`] to a call, a view, a reduction or a dot.
     ///
     /// # Errors
-    /// What only the values show: an index out of bounds, memory that could not be had.
+    /// Errors that depend on the values: an index out of bounds; [`Error::Memory`].
     fn eval(&self, _inputs: Values, _outs: &[Aval]) -> Result<Values> {
         Err(Error::value(
             self.name(),
@@ -104,8 +99,8 @@ pub trait Primitive: Any + Send + Sync {
         Lower::Call
     }
 
-    /// Whether [`Primitive::eval`] is a plan of its own: evaluated by itself it needs no other, and its outputs may lie
-    /// in memory as they like.
+    /// Whether [`Primitive::eval`] is a plan of its own: evaluated by itself it needs no other, and its outputs may have
+    /// any layout in memory.
     fn is_planned(&self) -> bool {
         false
     }
@@ -128,7 +123,7 @@ pub trait Primitive: Any + Send + Sync {
     }
 }
 
-/// The form of a primitive in the planner's graph: what the planner may do with it. It decides by this type, never by a
+/// The form of a primitive in the planner's graph. The planner decides by this type, never by a
 /// primitive's name.
 pub enum Lower<'a> {
     /// An opaque call of [`Primitive::eval`].
@@ -172,7 +167,7 @@ pub trait View {
     fn view(&self, shape: &[usize], strides: &[isize], out: &[usize]) -> Option<(isize, Strides)>;
 }
 
-/// What a batching rule is given: inputs of which at least one has a batch, always as its axis 0.
+/// The argument of a batching rule: inputs of which at least one has a batch, always as its axis 0.
 pub struct Batch<'a> {
     /// The inputs.
     pub inputs: &'a [Array],
@@ -184,7 +179,7 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// The same primitive on other inputs: what a rule says that only rearranges.
+    /// The same primitive on other inputs: the rule of primitives for which a batch is one more axis.
     ///
     /// # Errors
     /// What the primitive's `infer` refuses.

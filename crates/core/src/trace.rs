@@ -1,8 +1,8 @@
 //! Traces: which transform a node belongs to, and whether that transform is still running.
 //!
 //! A transform makes fresh leaves, marks them with a [`Trace`] of its own, and runs the user's function. Every
-//! node that depends on a leaf carries the mark, so a walk over "what depends on my leaves" never looks at
-//! anything else, nested transforms cannot confuse their perturbations, and evaluation knows that a marked node
+//! node that depends on a leaf carries the mark, so a walk over the nodes that depend on its leaves never looks at
+//! others, nested transforms cannot confuse their perturbations, and evaluation knows that a marked node
 //! must keep its recipe while the transform lives.
 
 use smallvec::{SmallVec, smallvec};
@@ -73,8 +73,8 @@ impl TraceSet {
         self.traces.iter().any(|t| std::ptr::eq(&**t, trace))
     }
 
-    /// Notes for the innermost running trace that a value was read. To those around it, the function that read it is one
-    /// that has a derivative: that a slope is constant is no sign of a loss.
+    /// Notes for the innermost running trace that a value was read. The traces around it are not told: to them, the function
+    /// that read the value has a derivative, and a constant derivative is no mistake.
     pub(crate) fn note_read(&self, place: impl FnOnce() -> Place) {
         let running = self.traces.iter().filter(|t| t.running.load(Ordering::Relaxed));
         if let Some(innermost) = running.max_by_key(|t| t.number) {
@@ -82,7 +82,7 @@ impl TraceSet {
         }
     }
 
-    /// All the live traces of several sets, sharing an existing set where one says it all.
+    /// All live traces of several sets; an existing set is shared if it contains them all.
     pub(crate) fn union<'a>(sets: impl Iterator<Item = Option<&'a Arc<TraceSet>>>) -> Option<Arc<TraceSet>> {
         let mut union: Option<Arc<TraceSet>> = None;
         for set in sets.flatten() {
@@ -159,7 +159,7 @@ impl TraceGuard {
         &self.set.traces[0]
     }
 
-    /// Says that the traced function has returned: what is read from now on is no part of it.
+    /// Notes that the traced function has returned: later reads are not its own.
     pub(crate) fn returned(&self) {
         self.trace().running.store(false, Ordering::Relaxed);
     }

@@ -1,13 +1,13 @@
 //! Half precision is rounded once.
 //!
 //! A sum in `float16` ends at 65,504, and in `bfloat16` it stops growing at 256 ones. The kernels therefore add up in
-//! `float32`, but that is not enough: what is made *of* a sum (a mean, a norm, a softmax, a loss) has to go on from the
-//! sum as it was before it was rounded. So an operation that forms a sum on its way converts its arguments to
-//! [`of`] their type first, computes all of it there, and rounds the result to the arguments' type. [`rounded_once`] is
-//! that sentence as a function. The derivative of such an operation is computed in the wide type as well, and rounded
-//! once to the argument's type, because it is the derivative of the same conversions and operations.
+//! `float32`, but that is not enough: a mean, a norm, a softmax or a loss has to be computed from the sum before it is
+//! rounded. So an operation that forms a sum on its way converts its arguments to the wide type of [`of`] first, computes
+//! there, and rounds the result to the arguments' type; [`rounded_once`] is that rule as a function. The derivative of such
+//! an operation is computed in the wide type as well, and rounded once to the argument's type, because it is the
+//! derivative of the same conversions and operations.
 //!
-//! Nothing changes for other element types, and inside of a fused chain the conversions cost nothing: its tiles hold
+//! Other element types are not converted. Inside a fused map the conversions cost nothing: its tiles hold
 //! half precision as `float32` in any case.
 
 use crate::array::Array;
@@ -18,12 +18,12 @@ use covector_kernels::Dtype;
 
 /// The type in which sums over values of this type are formed: `float32` for half precision, else the type itself.
 pub fn of(dtype: Dtype) -> Dtype {
-    if is_half(dtype) { Dtype::F32 } else { dtype }
+    crate::dtype::wide(dtype)
 }
 
 /// Whether it is a 16-bit floating-point type.
 pub fn is_half(dtype: Dtype) -> bool {
-    matches!(dtype, Dtype::F16 | Dtype::Bf16)
+    crate::dtype::is_half(dtype)
 }
 
 /// The array in the type of its sums.
@@ -43,7 +43,7 @@ pub fn widen(x: &Array) -> Array {
 /// ```
 ///
 /// # Errors
-/// What `f` fails with.
+/// The errors of `f`.
 pub fn rounded_once<const N: usize>(
     inputs: [&Array; N],
     f: impl FnOnce([&Array; N]) -> Result<Array>,

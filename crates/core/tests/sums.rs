@@ -163,3 +163,55 @@ fn many_rows_are_not_copied() {
     assert_eq!(count(&text, "concatenate"), 0, "{text}");
     check_grads(f, &w, 1e-6).unwrap();
 }
+
+#[test]
+fn one_slice_has_a_pad_for_a_cotangent() {
+    let x = sample(13, &[6, 4]);
+    let rows = |x: &Array| x.index(&[Index::from(1..3)]).square().sum();
+    let text = graph(rows, &x);
+    assert_eq!((count(&text, "pad"), count(&text, "add")), (1, 0), "{text}");
+    check_grads(rows, &x, 1e-6).unwrap();
+    check_grads(|x: &Array| grad(rows)(x).unwrap().sin().sum(), &x, 1e-6).unwrap();
+    // Windows that overlap are added in place.
+    let windows = |x: &Array| {
+        let part = |from: isize, to: isize| x.index(&[Index::from(from..to)]).square().sum();
+        part(0, 3) + part(2, 5) + part(1, 6)
+    };
+    let text = graph(windows, &x);
+    assert_eq!((count(&text, "pad"), count(&text, "slice_update")), (1, 2), "{text}");
+    check_grads(windows, &x, 1e-6).unwrap();
+}
+
+#[test]
+fn parts_of_complex_arrays_are_joined() {
+    let z = sample(14, &[5, 2]).astype(Dtype::C64);
+    let text = graph(
+        |z| {
+            let power = |p: &Array| ops::real(&(p * &ops::conjugate(p))).sum();
+            ops::unstack(z, 0).iter().map(power).reduce(|a, b| a + b).unwrap()
+        },
+        &z,
+    );
+    assert_eq!((count(&text, "concatenate"), count(&text, "pad")), (1, 0), "{text}");
+}
+
+#[test]
+fn a_product_that_is_needed_by_itself_is_not_made_again() {
+    // The sum of both is what the second product is with; the gradient of `v` is that product's, and `w`'s has it as a term.
+    let (w, v) = (&sample(15, &[4, 4]) * 0.3, &sample(16, &[4, 4]) * 0.3);
+    let (x, y) = (sample(17, &[3, 4]), sample(18, &[3, 4]));
+    let loss =
+        |(w, v): &(Array, Array)| ops::matmul(&x, w).sin().sum() + ops::matmul(&y, &(w + v)).square().sum();
+    let (dw, dv) = grad(loss)(&(w.clone(), v.clone())).unwrap();
+    let text = graph_text(&[dw, dv]);
+    // Two forward and one for each factor that is differentiated.
+    assert_eq!((count(&text, "matmul"), count(&text, "concatenate")), (4, 0), "{text}");
+    check_grads(loss, &(w, v), 1e-6).unwrap();
+}
+
+#[test]
+fn a_longer_loop_has_no_more_constants() {
+    let w = &sample(19, &[5, 5]) * 0.1;
+    let leaves = |steps: usize| count(&graph(|w| recurrence(w, steps, false), &w), "values");
+    assert_eq!(leaves(3), leaves(13));
+}

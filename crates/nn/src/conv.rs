@@ -1,6 +1,7 @@
 //! Layers with channels last: convolution and pooling of `[n, spatial.., c]`.
 
-use crate::{Layer, functional, init};
+use crate::layers::drawn;
+use crate::{Layer, functional};
 use covector_core::{Array, Dtype, Result, ops};
 use covector_derive::Tree;
 
@@ -36,11 +37,14 @@ pub struct Conv2d {
 
 impl Conv2d {
     /// Kernels of the given size, drawn uniformly from the range between `±1/√(inputs · size)`, and a bias of zeros.
+    ///
+    /// # Panics
+    /// When there are no inputs, or the kernels are empty.
+    #[track_caller]
     pub fn new(inputs: usize, outputs: usize, size: [usize; 2]) -> Self {
-        let limit = (1.0 / (inputs * size[0] * size[1]) as f64).sqrt();
         let shape = [outputs, size[0], size[1], inputs];
         Self {
-            weight: crate::expect(init::uniform(&shape, -limit, limit, Dtype::F32, None)),
+            weight: drawn(&shape, inputs * size[0] * size[1]),
             bias: Some(ops::zeros(&[outputs], Dtype::F32)),
             stride: [1, 1],
             padding: [0, 0],

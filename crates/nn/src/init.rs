@@ -1,12 +1,12 @@
-//! First values for parameters.
+//! First values of parameters.
 //!
-//! Random ones are drawn with a `key`, or, without one, from the random state of the thread, which
+//! Random values are drawn with a `key`, or, without one, from the random state of the thread, which
 //! [`random::seed`] sets.
 
 use covector_core::shape::ShapeText;
 use covector_core::{Array, Dtype, Error, Result, ops, random};
 
-/// Which side of a weight its scale is chosen for.
+/// The side of a weight that sets its scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fan {
     /// The inputs: activations keep their variance on the way forward.
@@ -38,7 +38,7 @@ pub fn identity(shape: &[usize], dtype: Dtype) -> Result<Array> {
 /// Numbers from the normal distribution.
 ///
 /// # Errors
-/// When the element type is not floating point, or the key is none.
+/// When the element type is not floating point, or `key` is not a key.
 pub fn normal(shape: &[usize], mean: f64, std: f64, dtype: Dtype, key: Option<&Array>) -> Result<Array> {
     random::normal(shape, dtype, mean, std, key)
 }
@@ -46,7 +46,7 @@ pub fn normal(shape: &[usize], mean: f64, std: f64, dtype: Dtype, key: Option<&A
 /// Numbers from the range between `low` and `high`, all equally likely.
 ///
 /// # Errors
-/// When the element type is not floating point, or the key is none.
+/// When the element type is not floating point, or `key` is not a key.
 pub fn uniform(shape: &[usize], low: f64, high: f64, dtype: Dtype, key: Option<&Array>) -> Result<Array> {
     random::uniform(low, high, shape, dtype, key)
 }
@@ -91,6 +91,32 @@ pub fn he_uniform(shape: &[usize], fan: Fan, gain: f64, dtype: Dtype, key: Optio
     uniform(shape, -limit, limit, dtype, key)
 }
 
+/// First values of the weights and biases of a layer in which each unit has `inputs` inputs: uniform in the range between
+/// `±1/√inputs`, in `float32`. Linear, convolutional and recurrent layers draw theirs from it; a recurrent layer counts the
+/// features of its state.
+///
+/// # Errors
+/// When `inputs` is 0.
+pub fn layer_uniform(shape: &[usize], inputs: usize) -> Result<Array> {
+    let limit = layer_scale("layer_uniform", inputs)?;
+    uniform(shape, -limit, limit, Dtype::F32, None)
+}
+
+/// First values of a table of vectors of length `dims`: normal, with standard deviation `1/√dims`, in `float32`.
+///
+/// # Errors
+/// When `dims` is 0.
+pub fn layer_normal(shape: &[usize], dims: usize) -> Result<Array> {
+    normal(shape, 0.0, layer_scale("layer_normal", dims)?, Dtype::F32, None)
+}
+
+fn layer_scale(op: &'static str, inputs: usize) -> Result<f64> {
+    if inputs == 0 {
+        return Err(Error::value(op, "a unit without inputs has no scale; give one input or more"));
+    }
+    Ok((1.0 / inputs as f64).sqrt())
+}
+
 fn side(op: &'static str, shape: &[usize], fan: Fan) -> Result<f64> {
     let (inputs, outputs) = fans(op, shape)?;
     Ok(match fan {
@@ -99,13 +125,13 @@ fn side(op: &'static str, shape: &[usize], fan: Fan) -> Result<f64> {
     })
 }
 
-/// How many numbers come in and go out of each unit.
+/// The numbers of inputs and outputs of each unit.
 fn fans(op: &'static str, shape: &[usize]) -> Result<(f64, f64)> {
     let &[outputs, ref between @ .., inputs] = shape else {
         return Err(Error::shape(
             op,
             format!(
-                "a weight needs the axes (outputs, …, inputs), but shape {} has not two",
+                "a weight needs the axes (outputs, …, inputs), but shape {} does not have two",
                 ShapeText(shape)
             ),
         ));

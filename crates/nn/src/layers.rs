@@ -44,6 +44,12 @@ pub trait Layer {
     }
 }
 
+/// [`init::layer_uniform`] for a layer that has inputs.
+#[track_caller]
+pub(crate) fn drawn(shape: &[usize], inputs: usize) -> Array {
+    crate::expect(init::layer_uniform(shape, inputs))
+}
+
 /// `x Wᵀ + b` over the last axis.
 #[derive(Clone, Debug, Tree)]
 #[tree(crate = "covector_core")]
@@ -56,19 +62,22 @@ pub struct Linear {
 
 impl Linear {
     /// Weight and bias drawn uniformly from the range between `±1/√inputs`, the weight first.
+    ///
+    /// # Panics
+    /// When `inputs` is 0.
+    #[track_caller]
     pub fn new(inputs: usize, outputs: usize) -> Self {
         let bias_free = Self::without_bias(inputs, outputs);
-        Self { bias: Some(Self::draw(&[outputs], inputs)), ..bias_free }
+        Self { bias: Some(drawn(&[outputs], inputs)), ..bias_free }
     }
 
     /// A linear map alone.
+    ///
+    /// # Panics
+    /// When `inputs` is 0.
+    #[track_caller]
     pub fn without_bias(inputs: usize, outputs: usize) -> Self {
-        Self { weight: Self::draw(&[outputs, inputs], inputs), bias: None }
-    }
-
-    pub(crate) fn draw(shape: &[usize], inputs: usize) -> Array {
-        let limit = (1.0 / inputs as f64).sqrt();
-        crate::expect(init::uniform(shape, -limit, limit, Dtype::F32, None))
+        Self { weight: drawn(&[outputs, inputs], inputs), bias: None }
     }
 }
 
@@ -88,9 +97,12 @@ pub struct Embedding {
 
 impl Embedding {
     /// `rows` vectors of length `dims`, drawn from the normal distribution with variance `1/dims`.
+    ///
+    /// # Panics
+    /// When `dims` is 0.
+    #[track_caller]
     pub fn new(rows: usize, dims: usize) -> Self {
-        let std = (1.0 / dims as f64).sqrt();
-        Self { weight: crate::expect(init::normal(&[rows, dims], 0.0, std, Dtype::F32, None)) }
+        Self { weight: crate::expect(init::layer_normal(&[rows, dims], dims)) }
     }
 
     /// The table as a linear map from vectors to scores for the rows.
@@ -208,36 +220,6 @@ impl Layer for Prelu {
         functional::try_prelu(x, &self.weight)
     }
 }
-
-macro_rules! activations {
-    ($($name:ident: $f:ident),* $(,)?) => {$(
-        #[doc = concat!("[`", stringify!($f), "`](functional::", stringify!($f), ") as a layer without parameters.")]
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Tree)]
-        #[tree(crate = "covector_core")]
-        pub struct $name;
-
-        impl Layer for $name {
-            fn try_forward(&self, x: &Array) -> Result<Array> {
-                functional::$f(x)
-            }
-        }
-    )*};
-}
-activations!(
-    Relu: try_relu,
-    Relu2: try_relu2,
-    Relu6: try_relu6,
-    Selu: try_selu,
-    Gelu: try_gelu,
-    Silu: try_silu,
-    Mish: try_mish,
-    Tanh: try_tanh,
-    Sigmoid: try_sigmoid,
-    LogSigmoid: try_log_sigmoid,
-    Softplus: try_softplus,
-    Softsign: try_softsign,
-    Hardswish: try_hardswish,
-);
 
 macro_rules! sequences {
     ($($name:ident $i:tt),*) => {

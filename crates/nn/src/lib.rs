@@ -57,6 +57,7 @@ macro_rules! function {
     (@body $body:block) => { $body };
 }
 
+pub mod activations;
 pub mod attention;
 pub mod conv;
 pub mod functional;
@@ -68,6 +69,7 @@ pub mod positions;
 pub mod recurrent;
 pub mod settings;
 
+pub use activations::*;
 pub use attention::*;
 pub use conv::*;
 pub use functional::*;

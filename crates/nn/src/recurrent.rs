@@ -4,7 +4,7 @@
 //! do not wait for the state: they are one product for all steps. What is left for a step is one product with the
 //! state and one run of elementwise operations, and the steps are put together once, at the end.
 
-use crate::layers::{Layer, Linear};
+use crate::layers::{Layer, drawn};
 use covector_core::ops::{self, Index};
 use covector_core::shape::ShapeText;
 use covector_core::{Array, Error, Result};
@@ -238,8 +238,8 @@ pub struct Lstm {
 impl Lstm {
     /// All parameters drawn uniformly from the range between `±1/√hidden`.
     pub fn new(inputs: usize, hidden: usize) -> Self {
-        let [wx, wh, bias] = [&[4 * hidden, inputs][..], &[4 * hidden, hidden], &[4 * hidden]]
-            .map(|s| Linear::draw(s, hidden));
+        let [wx, wh, bias] =
+            [&[4 * hidden, inputs][..], &[4 * hidden, hidden], &[4 * hidden]].map(|s| drawn(s, hidden));
         Self { wx, wh, bias: Some(bias) }
     }
 
@@ -276,7 +276,7 @@ impl Gru {
     /// All parameters drawn uniformly from the range between `±1/√hidden`.
     pub fn new(inputs: usize, hidden: usize) -> Self {
         let shapes = [&[3 * hidden, inputs][..], &[3 * hidden, hidden], &[3 * hidden], &[hidden]];
-        let [wx, wh, b, bhn] = shapes.map(|s| Linear::draw(s, hidden));
+        let [wx, wh, b, bhn] = shapes.map(|s| drawn(s, hidden));
         Self { wx, wh, b: Some(b), bhn: Some(bhn) }
     }
 
@@ -311,7 +311,7 @@ impl Rnn {
     /// All parameters drawn uniformly from the range between `±1/√hidden`.
     pub fn new(inputs: usize, hidden: usize) -> Self {
         let [wxh, whh, bias] =
-            [&[hidden, inputs][..], &[hidden, hidden], &[hidden]].map(|s| Linear::draw(s, hidden));
+            [&[hidden, inputs][..], &[hidden, hidden], &[hidden]].map(|s| drawn(s, hidden));
         Self { wxh, whh, bias: Some(bias) }
     }
 }

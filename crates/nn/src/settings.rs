@@ -108,3 +108,13 @@ pub(crate) fn decay(owner: &'static str, name: &str, value: Value) -> Result<()>
 pub(crate) fn from_zero(owner: &'static str, name: &str, value: Value) -> Result<()> {
     each(owner, name, value, |x| (0.0..f64::INFINITY).contains(&x), "is not in [0, inf)")
 }
+
+/// Neither negative nor NaN.
+pub(crate) fn not_negative(owner: &'static str, name: &str, value: Value) -> Result<()> {
+    each(owner, name, value, |x| x >= 0.0, "must not be negative")
+}
+
+/// Neither 0 nor NaN.
+pub(crate) fn divisor(owner: &'static str, name: &str, value: Value) -> Result<()> {
+    each(owner, name, value, |x| x != 0.0 && !x.is_nan(), "cannot be divided by; for the limit 0 use relu")
+}

@@ -3,6 +3,7 @@
 //! A thin skin: arguments are taken apart here and everything else is the core's. Elementwise functions are made
 //! from the core's table ([`elementwise`]); the rest is one Rust function each, grouped as the core groups them.
 
+mod activations;
 mod array;
 mod convert;
 mod dlpack;

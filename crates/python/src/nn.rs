@@ -13,83 +13,6 @@ use covector_nn::{attention, functional, init, losses, positions, recurrent};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-/// One Python function for each function of `functional` that takes an array and perhaps numbers.
-macro_rules! activations {
-    ($(
-        $(#[$meta:meta])*
-        $name:ident = $function:ident ($($arg:ident: $ty:ty = $default:expr),*), $text:literal;
-    )*) => {
-        $(
-            $(#[$meta])*
-            #[pyfunction]
-            #[pyo3(signature = (x, $($arg = $default),*), text_signature = $text)]
-            fn $name(x: Value, $($arg: $ty),*) -> PyResult<PyArray> {
-                functional::$function(&x.0.alone()?, $($arg),*).or_raise().map(PyArray::new)
-            }
-        )*
-
-        fn register_activations(m: &Bound<'_, PyModule>) -> PyResult<()> {
-            $(m.add_function(wrap_pyfunction!($name, m)?)?;)*
-            Ok(())
-        }
-    };
-}
-
-activations! {
-    /// ``max(x, 0)``, with the derivative 0 at 0.
-    relu = try_relu(), "(x)";
-    /// ``max(x, 0)²``.
-    relu2 = try_relu2(), "(x)";
-    /// ``min(max(x, 0), 6)``.
-    relu6 = try_relu6(), "(x)";
-    /// ``x`` where it is not negative, ``negative_slope · x`` elsewhere.
-    leaky_relu = try_leaky_relu(negative_slope: f64 = 0.01), "(x, negative_slope=0.01)";
-    /// ``x`` where it is positive, ``alpha · (eˣ − 1)`` elsewhere.
-    elu = try_elu(alpha: f64 = 1.0), "(x, alpha=1.0)";
-    /// ``x`` where it is positive, ``alpha · (e^(x / alpha) − 1)`` elsewhere.
-    celu = try_celu(alpha: f64 = 1.0), "(x, alpha=1.0)";
-    /// :func:`elu` scaled so that activations keep mean 0 and variance 1.
-    selu = try_selu(), "(x)";
-    /// ``x · Φ(x)``, where Φ is the distribution function of the standard normal distribution.
-    gelu = try_gelu(), "(x)";
-    /// :func:`gelu` with a hyperbolic tangent for the error function.
-    gelu_approx = try_gelu_approx(), "(x)";
-    /// :func:`gelu` with a sigmoid for the distribution function: ``x · σ(1.702 x)``.
-    gelu_fast_approx = try_gelu_fast_approx(), "(x)";
-    /// ``x · σ(x)``.
-    silu = try_silu(), "(x)";
-    /// ``1 / (1 + e⁻ˣ)``.
-    sigmoid = try_sigmoid(), "(x)";
-    /// The hyperbolic tangent.
-    tanh = try_tanh(), "(x)";
-    /// ``log(1 + eˣ)``, without overflow.
-    softplus = try_softplus(), "(x)";
-    /// ``x / (1 + |x|)``.
-    softsign = try_softsign(), "(x)";
-    /// ``x`` drawn towards 0 by ``lambd``, and 0 where it is within ``lambd`` of it.
-    softshrink = try_softshrink(lambd: f64 = 0.5), "(x, lambd=0.5)";
-    /// ``x``, but 0 where it is within ``lambd`` of 0.
-    hard_shrink = try_hard_shrink(lambd: f64 = 0.5), "(x, lambd=0.5)";
-    /// ``x · min(max(x + 3, 0), 6) / 6``.
-    hardswish = try_hardswish(), "(x)";
-    /// ``x`` limited to the range from ``min_val`` to ``max_val``.
-    hard_tanh = try_hard_tanh(min_val: f64 = -1.0, max_val: f64 = 1.0), "(x, min_val=-1.0, max_val=1.0)";
-    /// ``x · tanh(log(1 + eˣ))``.
-    mish = try_mish(), "(x)";
-    /// ``log σ(x)``, without underflow.
-    log_sigmoid = try_log_sigmoid(), "(x)";
-    /// ``eˣ / Σ eˣ`` along an axis.
-    softmax = try_softmax(axis: isize = -1), "(x, axis=-1)";
-    /// ``e⁻ˣ / Σ e⁻ˣ`` along an axis.
-    softmin = try_softmin(axis: isize = -1), "(x, axis=-1)";
-    /// ``x − log Σ eˣ`` along an axis.
-    log_softmax = try_log_softmax(axis: isize = -1), "(x, axis=-1)";
-    /// 1 where ``x ≥ threshold``, 0 elsewhere, as ``int32``. It has no gradient.
-    step = try_step(threshold: f64 = 0.0), "(x, threshold=0.0)";
-    /// Half of ``x`` gated by the other half: ``a · σ(b)``, where ``a`` and ``b`` are the halves along an axis.
-    glu = try_glu(axis: isize = -1), "(x, axis=-1)";
-}
-
 /// :func:`leaky_relu` whose slope is an array that broadcasts with ``x``.
 #[pyfunction]
 fn prelu(x: Value, alpha: Value) -> PyResult<PyArray> {
@@ -384,6 +307,18 @@ initialisers! {
     init_he_uniform = |shape, dtype, mode: Mode, gain: f64| init::he_uniform(shape, mode.0, gain, dtype, None);
 }
 
+/// First values of the weights and biases of a layer in which each unit has ``inputs`` inputs.
+#[pyfunction]
+fn init_layer_uniform(shape: Vec<usize>, inputs: usize) -> PyResult<PyArray> {
+    init::layer_uniform(&shape, inputs).or_raise().map(PyArray::new)
+}
+
+/// First values of a table of vectors of length ``dims``.
+#[pyfunction]
+fn init_layer_normal(shape: Vec<usize>, dims: usize) -> PyResult<PyArray> {
+    init::layer_normal(&shape, dims).or_raise().map(PyArray::new)
+}
+
 /// The argument `mode=` of the He initialisers.
 struct Mode(init::Fan);
 
@@ -404,9 +339,11 @@ impl FromPyObject<'_, '_> for Mode {
 /// Adds the submodule.
 pub(crate) fn register(parent: &Bound<'_, PyModule>) -> PyResult<()> {
     let m = PyModule::new(parent.py(), "nn")?;
-    register_activations(&m)?;
+    crate::activations::register(&m)?;
     register_losses(&m)?;
     register_initialisers(&m)?;
+    m.add_function(wrap_pyfunction!(init_layer_uniform, &m)?)?;
+    m.add_function(wrap_pyfunction!(init_layer_normal, &m)?)?;
     m.add_function(wrap_pyfunction!(prelu, &m)?)?;
     m.add_function(wrap_pyfunction!(linear, &m)?)?;
     m.add_function(wrap_pyfunction!(embedding, &m)?)?;

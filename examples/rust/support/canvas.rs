@@ -1,4 +1,4 @@
-//! A grid of coloured pixels with the few things a chart is made of, saved as PNG.
+//! A grid of coloured pixels with lines, boxes and text for charts, saved as PNG.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
@@ -12,7 +12,7 @@ pub(crate) type Rgb = [u8; 3];
 pub(crate) const WHITE: Rgb = [255, 255, 255];
 /// For text and axes: softer than black.
 pub(crate) const INK: Rgb = [38, 42, 51];
-/// For what should stay behind: tick labels, remarks.
+/// For less important text: tick labels, remarks.
 pub(crate) const GREY: Rgb = [118, 124, 136];
 /// For grid lines and frames.
 pub(crate) const PALE: Rgb = [228, 231, 236];
@@ -20,7 +20,7 @@ pub(crate) const BLUE: Rgb = [31, 103, 190];
 pub(crate) const ORANGE: Rgb = [222, 120, 24];
 pub(crate) const RED: Rgb = [205, 50, 54];
 
-/// Where a text's given point lies in it.
+/// The position of a text's reference point.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Align {
     Left,
@@ -28,7 +28,7 @@ pub(crate) enum Align {
     Right,
 }
 
-/// A picture in the making. Coordinates have their origin at the top left; what falls outside is not drawn.
+/// A picture. Coordinates have their origin at the top left; pixels outside of the picture are not drawn.
 #[derive(Clone, Debug)]
 pub(crate) struct Canvas {
     width: usize,
@@ -41,7 +41,7 @@ impl Canvas {
         Canvas { width, height, pixels: vec![WHITE; width * height] }
     }
 
-    /// Lays a colour over a pixel; an opacity of 1 covers it.
+    /// Draws a colour over a pixel; an opacity of 1 replaces it.
     fn blend(&mut self, x: i32, y: i32, color: Rgb, opacity: f32) {
         let (Ok(x), Ok(y)) = (usize::try_from(x), usize::try_from(y)) else { return };
         if x >= self.width || y >= self.height {
@@ -62,8 +62,8 @@ impl Canvas {
         }
     }
 
-    /// A line through the points, smooth at its edges. Where it crosses itself it gets no darker: opacity is a
-    /// property of the whole line.
+    /// Draws a line through the points, with smooth edges. Crossings are not darker, because the opacity is that of the whole
+    /// line.
     pub(crate) fn polyline(&mut self, points: &[(f32, f32)], width: f32, color: Rgb, opacity: f32) {
         let reach = width / 2.0 + 1.0;
         let mut cover = vec![0.0f32; self.width * self.height];
@@ -94,7 +94,7 @@ impl Canvas {
         }
     }
 
-    /// A line of text that reads upwards, centred on `y`; `x` is the top of a capital, which faces left.
+    /// A line of text that reads upwards, centred on `y`; `x` is the left side, where the tops of capitals are.
     pub(crate) fn text_upwards(&mut self, (x, y): (i32, i32), scale: i32, color: Rgb, text: &str) {
         let bottom = y + shift(Align::Center, text_width(text, scale));
         for (column, row) in font::pixels(text) {
@@ -102,7 +102,7 @@ impl Canvas {
         }
     }
 
-    /// Writes the picture, and makes the folder it goes to.
+    /// Writes the picture, and creates its folder.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;

@@ -1,20 +1,20 @@
-//! Line charts: what happened to a number over the steps.
+//! Line charts of numbers over steps.
 
 use super::canvas::{Align, Canvas, GREY, INK, PALE, Rgb, text_width};
 
-/// How a value becomes a height.
+/// The scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scale {
     Linear,
-    /// Equal factors, equal heights: shows a loss that falls by orders of magnitude. Values must be positive to be seen.
+    /// Equal factors have equal heights, for a loss that falls by orders of magnitude. Only positive values are drawn.
     Log,
 }
 
-/// How a line is drawn.
+/// The style of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Stroke {
     Bold,
-    /// Thin and pale: for a noisy series behind its own average.
+    /// Thin and pale, for a noisy series behind its average.
     Faint,
 }
 
@@ -72,7 +72,7 @@ impl Chart<'_> {
         canvas
     }
 
-    /// In the upper right corner, on white, where a falling curve leaves room.
+    /// Draws the legend in the upper right corner, where a falling curve leaves room.
     fn draw_legend(&self, canvas: &mut Canvas) {
         const LINE: i32 = 30;
         const SWATCH: i32 = 36;
@@ -112,12 +112,12 @@ impl Stroke {
     }
 }
 
-/// The range of values along an axis, and the pixels it is spread over.
+/// The range of values along an axis, and its range of pixels.
 struct Axis {
     scale: Scale,
     low: f64,
     high: f64,
-    /// The distance between ticks; of a logarithmic axis unused.
+    /// The distance between ticks; not used on a logarithmic axis.
     step: f64,
     pixels: (i32, i32),
 }
@@ -128,15 +128,15 @@ impl Axis {
         let (mut low, mut high) =
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
         if low > high {
-            // Nothing to show: any axis will do.
+            // There are no values, so any axis suits.
             (low, high) = (if scale == Scale::Log { 0.1 } else { 0.0 }, 1.0);
         }
         if scale == Scale::Log {
-            // A little room, so that the line touches neither edge; also makes one value a range.
+            // A margin, so that the line touches neither edge and a single value has a range.
             return Axis { scale, low: low / 1.3, high: high * 1.3, step: 0.0, pixels };
         }
         if round && low > 0.0 && low < 0.5 * high {
-            low = 0.0; // close enough that leaving zero out would mislead
+            low = 0.0; // zero is close, and an axis without it would mislead
         }
         if high - low <= f64::EPSILON * high.abs() {
             (low, high) = (low - 0.5 * low.abs().max(1.0), high + 0.5 * high.abs().max(1.0));
@@ -148,7 +148,7 @@ impl Axis {
         Axis { scale, low, high, step, pixels }
     }
 
-    /// The pixel at which a value lies.
+    /// The pixel of a value.
     fn place(&self, value: f64) -> f32 {
         let share = match self.scale {
             Scale::Linear => (value - self.low) / (self.high - self.low),
@@ -170,7 +170,7 @@ impl Axis {
             }
             Scale::Log => {
                 let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
-                // Over many decades only their beginnings are marked, or the labels would touch.
+                // Over many decades only powers of ten are marked, because the labels would touch.
                 let within: &[f64] = if last - first <= 3 { &[1.0, 2.0, 5.0] } else { &[1.0] };
                 let every = (last - first) / 8 + 1;
                 let marks = (first..=last).filter(|decade| decade.rem_euclid(every) == 0);
@@ -195,18 +195,18 @@ fn log_label(decade: i32, value: f64) -> String {
 /// The smallest of 1, 2 and 5 times a power of ten that is at least `step`.
 fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
-    // The last factor catches a quotient that rounding has lifted above 5.
+    // The last factor is for a quotient that rounding has raised above 5.
     let factor =
         [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= step * (1.0 - 1e-9)).unwrap_or(10.0);
     factor * power
 }
 
-/// The running average of a noisy series, each point weighing less by half after `half_life` more.
+/// The running average of a noisy series; a point's weight halves with every `half_life` further points.
 pub(crate) fn smoothed(points: &[(f64, f64)], half_life: f64) -> Vec<(f64, f64)> {
     let keep = 0.5f64.powf(1.0 / half_life);
     let (mut sum, mut weight) = (0.0, 0.0);
     let average = |&(x, y): &(f64, f64)| {
-        // Dividing by the weights so far, so that the beginning is not drawn towards zero.
+        // Divided by the sum of the weights, so that the first averages are not too close to zero.
         (sum, weight) = (sum * keep + y, weight * keep + 1.0);
         (x, sum / weight)
     };

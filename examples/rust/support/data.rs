@@ -1,6 +1,6 @@
 //! The handwritten digits, compiled into the program. `examples/data/README.md` has their format and origin.
 
-/// Images and what they show. Both lists are flat, ready to become arrays of shapes `[n, 64]` and `[n]`.
+/// Images and their digits. Both lists are flat: arrays of shapes `[n, 64]` and `[n]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Digits {
     /// 64 pixels an image, row by row; 0 is paper, 1 is ink.
@@ -15,13 +15,13 @@ impl Digits {
     /// The number of pixels in an image.
     pub(crate) const PIXELS: usize = Self::SIDE * Self::SIDE;
 
-    /// All 1,797 of them.
+    /// All 1,797 images.
     pub(crate) fn load() -> Self {
         parse(include_bytes!("../../data/digits.bin"))
             .expect("the data file is compiled in, and a test has read it")
     }
 
-    /// How many there are.
+    /// The number of images.
     pub(crate) fn len(&self) -> usize {
         self.labels.len()
     }
@@ -31,7 +31,7 @@ impl Digits {
         &self.pixels[index * Self::PIXELS..][..Self::PIXELS]
     }
 
-    /// Those at `indices`, in that order.
+    /// The images at `indices`, in that order.
     pub(crate) fn pick(&self, indices: &[usize]) -> Self {
         Digits {
             pixels: indices.iter().flat_map(|&index| self.image(index)).copied().collect(),
@@ -39,7 +39,7 @@ impl Digits {
         }
     }
 
-    /// Shuffles and divides: the images to learn from, and one in `held_out` to test with.
+    /// Shuffles the images and divides them: one in `held_out` is for testing, the others are for training.
     pub(crate) fn split(&self, held_out: usize, shuffle: &mut Shuffle) -> (Self, Self) {
         let order = shuffle.permutation(self.len());
         let (test, train) = order.split_at(self.len() / held_out);
@@ -47,7 +47,7 @@ impl Digits {
     }
 }
 
-/// Reads the data file's format, or says what is wrong with it.
+/// Reads the data file's format; the error names the mistake.
 fn parse(bytes: &[u8]) -> Result<Digits, String> {
     const HEADER: usize = 16;
     const RECORD: usize = 1 + Digits::PIXELS;
@@ -80,7 +80,7 @@ fn parse(bytes: &[u8]) -> Result<Digits, String> {
     Ok(digits)
 }
 
-/// Random orders that are the same in every run. The generator is SplitMix64 (Steele, Lea and Flood, 2014).
+/// Random orders, the same in every run. The generator is SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct Shuffle(u64);
 
@@ -101,7 +101,7 @@ impl Shuffle {
     pub(crate) fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         for i in (1..n).rev() {
-            // The high half of the product is below `i + 1`, and as good as uniform for any `n` that fits in memory.
+            // The high half of the product is below `i + 1`, and almost uniform for any `n` that fits in memory.
             let j = (u128::from(self.next()) * (i as u128 + 1)) >> 64;
             order.swap(i, j as usize);
         }

@@ -1,6 +1,6 @@
-//! A small bitmap font, drawn here as it looks, so that a picture's labels need no font file and no font library.
+//! A small bitmap font, drawn in text, so that a picture's labels need no font file and no font library.
 //!
-//! Capitals and figures are seven pixels high; two more rows are for what hangs below the line.
+//! Capitals and figures are seven pixels high; two more rows are for descenders.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -111,7 +111,8 @@ pub(crate) fn pixels(text: &str) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Where each character begins, and its shape; a space has none. What the font lacks appears as a question mark.
+/// The position and shape of each character; a space has no shape. Characters that the font does not have appear as question
+/// marks.
 fn pens(text: &str) -> impl Iterator<Item = (usize, Option<Glyph>)> {
     text.chars().scan(0, |pen, character| {
         let glyph = match character {
@@ -124,7 +125,7 @@ fn pens(text: &str) -> impl Iterator<Item = (usize, Option<Glyph>)> {
     })
 }
 
-/// How far the pen moves: the shape and one empty column.
+/// The advance of a character: its width and one empty column.
 fn advance(glyph: Option<Glyph>) -> usize {
     1 + glyph.map_or(SPACE - 1, |rows| rows[0].len())
 }

@@ -1,9 +1,9 @@
-//! A picture of the digits that were read wrongly.
+//! A picture of the images that were classified wrongly.
 
 use super::canvas::{Align, Canvas, GREY, INK, PALE, RED, WHITE, text_width};
 use super::data::Digits;
 
-/// One image that was taken for another digit than it shows.
+/// An image and the wrong digit that was predicted.
 pub(crate) struct Mistake<'a> {
     pub(crate) image: &'a [f32],
     pub(crate) truth: i32,
@@ -13,18 +13,18 @@ pub(crate) struct Mistake<'a> {
 /// The side of one pixel of an image.
 const ZOOM: i32 = 13;
 const IMAGE: i32 = ZOOM * Digits::SIDE as i32;
-/// A cell: the image, what was read below it, and the room between cells.
+/// The size of a cell: the image, the text below it, and the space between cells.
 const CELL: (i32, i32) = (IMAGE + 26, IMAGE + 58);
 const MARGIN: i32 = 36;
 const HEADING: i32 = 100;
-/// More than this many are not drawn, but counted.
+/// The most images that are drawn; further ones are only counted.
 const MOST: usize = 40;
 
-/// The mistakes as a grid, each with "true digit → what it was taken for".
+/// The mistakes as a grid, each with "true digit → predicted digit".
 pub(crate) fn gallery(title: &str, mistakes: &[Mistake<'_>]) -> Canvas {
     const NONE: &str = "No mistakes.";
     let shown = mistakes.len().min(MOST);
-    // As near to two to one as the number allows, and wide enough for the title.
+    // About twice as wide as high, and wide enough for the title.
     let columns = ((shown as f64 * 2.0).sqrt().ceil() as usize).clamp(1, 10) as i32;
     let rows = (shown as i32 + columns - 1) / columns;
     let remark = match mistakes.len() - shown {

@@ -1,6 +1,6 @@
-//! What the examples need beside covector: the digits, a progress bar, and pictures of what came out.
+//! Support for the examples: the digits, a progress bar, and pictures of results.
 //!
-//! Nothing here computes with arrays; an example's own file stays about the training.
+//! Code that computes with arrays is in the examples themselves.
 
 pub(crate) mod canvas;
 pub(crate) mod chart;

@@ -1,10 +1,10 @@
-//! A progress bar on standard error, so that standard output stays the example's result.
+//! A progress bar on standard error, so that standard output has only the example's result.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::{Duration, Instant};
 
-/// How far a loop of known length is. On a terminal one line that is drawn again and again; elsewhere, say in a log,
-/// a new line at every tenth.
+/// The progress of a loop of known length: on a terminal one line that is drawn again, elsewhere (such as in a log) a line for
+/// every tenth.
 pub(crate) struct Progress {
     label: &'static str,
     total: usize,
@@ -21,15 +21,15 @@ impl Progress {
         Progress { label, total, done: 0, begun: Instant::now(), drawn: None, terminal, open_line: false }
     }
 
-    /// One step is done. The message is made only when it will be seen, so it may cost something, such as reading a
-    /// value out of an array that is not yet computed.
+    /// Counts a finished step. `message` is called only if its result is shown, so it may be slow, such as reading a value of
+    /// an array that is not computed yet.
     pub(crate) fn step(&mut self, message: impl FnOnce() -> String) {
         self.done += 1;
         if !self.is_due() {
             return;
         }
         let line = self.line(&message());
-        // A closed standard error is no reason to stop the loop that reports to it.
+        // If standard error is closed, the loop goes on.
         let _ =
             if self.terminal { write!(stderr(), "\r\x1b[2K{line}") } else { writeln!(stderr(), "{line}") };
         let _ = stderr().flush();
@@ -40,7 +40,7 @@ impl Progress {
         }
     }
 
-    /// Whether the state now is one to show; the last always is.
+    /// Whether to show the current state; the last state is always shown.
     fn is_due(&self) -> bool {
         const REDRAW: Duration = Duration::from_millis(60);
         let due = if self.terminal {
@@ -72,7 +72,7 @@ impl Progress {
     }
 }
 
-/// A loop that ends early leaves its last line standing, and whatever is printed next begins on a line of its own.
+/// If a loop ends early, its last line remains, and later output starts on a new line.
 impl Drop for Progress {
     fn drop(&mut self) {
         self.close_line();

@@ -11,19 +11,20 @@
 //! A term is read this way only if this sum is its sole owner: an array that others need, too, is computed in any case.
 //! Several cotangents of half precision are added up in `float32`, and the sum is rounded once.
 
-use crate::array::{Array, Aval, Outs};
+use crate::array::{Array, Aval, Outs, Recipe};
 use crate::error::Result;
 use crate::graph::{self, Walk};
 use crate::ops;
-use crate::prim::complex::conjugated;
+use crate::prim::complex::is_conjugate;
 use crate::prim::matmul::Matmul;
 use crate::prim::reduce::Reduce;
-use crate::prim::shape::{Pad, Reshape, Transpose};
+use crate::prim::shape::{Pad, Transpose};
 use crate::shape::Window;
 use crate::wide;
 use covector_kernels::Reduce as Kind;
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
+use std::any::TypeId;
 use std::sync::Arc;
 
 /// The cotangents of all outputs of the nodes of a graph.
@@ -61,7 +62,7 @@ impl<'g> Cotangents<'g> {
         let sums = std::mem::take(&mut self.sums[place]);
         let mut found = Outs::new();
         for (sum, aval) in sums.into_iter().zip(avals) {
-            found.push(sum.total(aval, &self.factors)?);
+            found.push(sum.total(aval, &mut self.factors)?);
         }
         Ok(found.iter().any(Option::is_some).then_some(found))
     }
@@ -69,7 +70,7 @@ impl<'g> Cotangents<'g> {
     /// Takes the cotangent of one array.
     pub(crate) fn take_one(&mut self, x: &Array) -> Result<Option<Array>> {
         let Some(place) = self.graph.place(x) else { return Ok(None) };
-        std::mem::take(&mut self.sums[place][x.index as usize]).total(x.aval(), &self.factors)
+        std::mem::take(&mut self.sums[place][x.index as usize]).total(x.aval(), &mut self.factors)
     }
 }
 
@@ -77,7 +78,8 @@ impl<'g> Cotangents<'g> {
 #[derive(Default)]
 struct Cotangent {
     sum: Option<Array>,
-    /// Few arrays have terms that wait, and there is a sum for each node.
+    /// Whether `sum` is the only term. Most arrays have no other, and its form is of no interest then.
+    alone: bool,
     waiting: Option<Box<Waiting>>,
 }
 
@@ -91,6 +93,19 @@ struct Waiting {
 
 impl Cotangent {
     fn add(&mut self, term: Array, factors: &mut Factors) -> Result<()> {
+        if self.sum.is_none() && self.waiting.is_none() {
+            (self.sum, self.alone) = (Some(term), true);
+            return Ok(());
+        }
+        if std::mem::take(&mut self.alone)
+            && let Some(first) = self.sum.take()
+        {
+            self.sort(first, factors)?;
+        }
+        self.sort(term, factors)
+    }
+
+    fn sort(&mut self, term: Array, factors: &mut Factors) -> Result<()> {
         match Form::of(&term) {
             Form::Plain => self.sum = Some(plus(self.sum.take(), term)?),
             Form::Window(window, x) => self.waiting().windows.push((term, window, x)),
@@ -109,8 +124,8 @@ impl Cotangent {
     }
 
     /// The sum of all terms; `None` if there are none.
-    fn total(self, aval: &Aval, factors: &Factors) -> Result<Option<Array>> {
-        let Self { mut sum, waiting } = self;
+    fn total(self, aval: &Aval, factors: &mut Factors) -> Result<Option<Array>> {
+        let Self { mut sum, waiting, .. } = self;
         if let Some(waiting) = waiting {
             let Waiting { windows, products, rows } = *waiting;
             match joined_rows(&rows, factors)? {
@@ -152,50 +167,52 @@ enum Form {
     Window(Window, Array),
     /// `aᵀ b` of two matrices.
     Product(Factor, Factor),
-    /// The array added up over its first axes.
+    /// The sum of the rows of a matrix.
     Rows(Array),
 }
 
 impl Form {
     fn of(term: &Array) -> Form {
         let sole = |x: &Array| Arc::strong_count(&x.node) == 1;
-        if !sole(term) {
+        if term.ndim() == 0 || !sole(term) {
             return Form::Plain;
         }
-        let form = term.node.peek_recipe(|recipe| {
-            let (op, x) = (&recipe.op, &recipe.inputs);
-            if let Some(pad) = op.get::<Pad>() {
-                return Some(Form::Window(pad.window.clone(), x[0].clone()));
-            }
-            if op.is::<Matmul>() {
+        let form = term.node.peek_recipe(|Recipe { op, inputs: x }| {
+            let kind = op.type_id();
+            if kind == TypeId::of::<Matmul>() {
                 return product(x);
             }
-            if op.is::<Reshape>() && sole(&x[0]) {
-                // A sum over axes, which are then dropped.
-                return x[0].node.peek_recipe(|recipe| {
-                    let Reduce { kind: Kind::Sum, axes, .. } = recipe.op.get()? else { return None };
-                    let leading = axes.iter().enumerate().all(|(k, &axis)| k == axis);
-                    let x = &recipe.inputs[0];
-                    (leading && term.shape() == &x.shape()[axes.len()..]).then(|| Form::Rows(x.clone()))
-                });
+            if kind == TypeId::of::<Pad>() {
+                return Some(Form::Window(op.get::<Pad>()?.window.clone(), x[0].clone()));
             }
-            if op.is::<Transpose>() && x[0].ndim() == 2 && sole(&x[0]) {
-                // (pq)ᵀ = qᵀ pᵀ
-                return x[0].node.peek_recipe(|recipe| match product(&recipe.inputs)? {
-                    Form::Product(a, b) if recipe.op.is::<Matmul>() => Some(Form::Product(b, a)),
-                    _ => None,
-                });
+            if let Some(Reduce { kind: Kind::Sum, axes, keep: false, .. }) = op.get() {
+                let rows = x[0].ndim() == 2 && axes[..] == [0];
+                return rows.then(|| Form::Rows(x[0].clone()));
             }
-            // Rules of complex arrays conjugate what they get and what they give.
-            let inner = conjugated(recipe).filter(|x| sole(x))?;
-            inner.node.peek_recipe(|recipe| {
-                let pad = recipe.op.get::<Pad>()?;
-                let x = ops::try_conjugate(&recipe.inputs[0]).ok()?;
-                Some(Form::Window(pad.window.clone(), x))
-            })
+            // The forms of two operations: the inner one must be for this term alone, too.
+            let inner = match () {
+                () if kind == TypeId::of::<Transpose>() && x[0].ndim() == 2 => transposed_product,
+                () if is_conjugate(op) => conjugate_at_window,
+                () => return None,
+            };
+            if sole(&x[0]) { x[0].node.peek_recipe(inner) } else { None }
         });
         form.unwrap_or(Form::Plain)
     }
+}
+
+/// `(pq)ᵀ = qᵀ pᵀ`
+fn transposed_product(product: &Recipe) -> Option<Form> {
+    match self::product(&product.inputs)? {
+        Form::Product(a, b) if product.op.is::<Matmul>() => Some(Form::Product(b, a)),
+        _ => None,
+    }
+}
+
+/// Rules of complex arrays conjugate cotangents twice: before and after they put them at a window.
+fn conjugate_at_window(pad: &Recipe) -> Option<Form> {
+    let window = pad.op.get::<Pad>()?.window.clone();
+    Some(Form::Window(window, ops::try_conjugate(&pad.inputs[0]).ok()?))
 }
 
 /// The product of two matrices `p q` as `aᵀ b`.
@@ -233,15 +250,25 @@ impl Factor {
 
 /// The matrices that are factors of products, and so in memory anyway.
 #[derive(Default)]
-struct Factors(FxHashSet<(graph::NodeId, u32)>);
+struct Factors {
+    /// They are held: another array may not get the address of one.
+    list: Vec<Array>,
+    /// The first of the list, by identity. Many graphs never ask.
+    known: FxHashSet<(graph::NodeId, u32)>,
+    /// How many of the list the set knows.
+    read: usize,
+}
 
 impl Factors {
     fn add(&mut self, factor: &Factor) {
-        self.0.insert((graph::id(&factor.matrix), factor.matrix.index));
+        self.list.push(factor.matrix.clone());
     }
 
-    fn contain(&self, x: &Array) -> bool {
-        self.0.contains(&(graph::id(x), x.index))
+    fn contain(&mut self, x: &Array) -> bool {
+        let identity = |x: &Array| (graph::id(x), x.index);
+        self.known.extend(self.list[self.read..].iter().map(identity));
+        self.read = self.list.len();
+        self.known.contains(&identity(x))
     }
 }
 
@@ -267,9 +294,8 @@ fn joined_products(products: &[(Array, Factor, Factor)], aval: &Aval) -> Result<
 
 /// The matrices that are to be added up over their rows as one, if all are factors of products: the products that
 /// become one join them in the same way.
-fn joined_rows(rows: &[(Array, Array)], factors: &Factors) -> Result<Option<Array>> {
-    let alike = |x: &Array| x.ndim() == 2 && x.shape()[1] == rows[0].1.shape()[1] && factors.contain(x);
-    if rows.len() < 2 || !rows.iter().all(|(_, x)| alike(x)) {
+fn joined_rows(rows: &[(Array, Array)], factors: &mut Factors) -> Result<Option<Array>> {
+    if rows.len() < 2 || !rows.iter().all(|(_, x)| factors.contain(x)) {
         return Ok(None);
     }
     let rows: Vec<Array> = rows.iter().map(|(_, x)| x.clone()).collect();

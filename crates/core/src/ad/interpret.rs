@@ -6,7 +6,7 @@ use crate::graph::{self, NodeId, Step};
 use crate::trace::Trace;
 use rustc_hash::FxHashMap;
 
-/// Evaluates what lies between `leaves` and `outputs` on values of another kind.
+/// Evaluates the graph between `leaves` and `outputs` on values of another kind.
 ///
 /// A leaf has its value of `seeds`. An array that does not depend on the trace has the value `constant(array)`. The values
 /// of a node's outputs are `rule(step, recipe, values of the inputs)`. A node of the trace that is no leaf and has no
@@ -50,7 +50,7 @@ pub(crate) fn interpret<V: Clone>(
     outputs.iter().map(|output| value(&values, output)).collect()
 }
 
-/// Builds what lies between `leaves` and `outputs` again, over `values`. Leaves need not depend on the trace.
+/// Builds the graph between `leaves` and `outputs` again, over `values`. Leaves need not depend on the trace.
 pub(crate) fn replay(
     trace: &Trace,
     outputs: &[Array],

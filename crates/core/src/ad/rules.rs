@@ -1,12 +1,12 @@
 //! From a derivative written once to forward and reverse mode.
 //!
-//! Conventions. A tangent or cotangent has the shape and element type of what it belongs to; `None` is a
+//! Conventions. The tangent and the cotangent of an array have its shape and element type; `None` is a
 //! structural zero. Rules write the transpose *without* conjugation; here it becomes the adjoint, so that for
 //! complex arrays `Re⟨ct, J t⟩ = Re⟨Jᴴ ct, t⟩` and the gradient of a real loss is `∂L/∂re + i ∂L/∂im`, the
 //! direction of steepest ascent (the convention of MLX and PyTorch; JAX returns its conjugate).
 
 use crate::ad::pullback;
-use crate::array::{Array, Outs, Recipe};
+use crate::array::{Array, Inputs, Outs, Recipe};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::primitive::{Derivative, Elementwise, MaybeArrays, Structured};
@@ -15,47 +15,38 @@ use crate::wide;
 use covector_kernels::Dtype;
 use smallvec::SmallVec;
 
-/// One term for each input of an operation; `None` is a structural zero.
+/// One cotangent for each input of an operation; `None` is a structural zero.
 pub(crate) type Terms = SmallVec<[Option<Array>; 2]>;
 
-/// Tangents of the outputs `y` of an operation for the tangents of its inputs.
+/// Tangents of the outputs `y` of an operation for the tangents of its inputs, of which at least one is there.
 pub(crate) fn jvp(recipe: &Recipe, tangents: &[Option<Array>], y: &[Array]) -> Result<MaybeArrays> {
-    let (primitive, x) = (&recipe.op, &recipe.inputs[..]);
-    match primitive.derivative() {
-        Derivative::Elementwise(rule) => {
-            let sum = if has_wide_sum(tangents, y) {
-                let (ts, x) = (widened_some(tangents), widened(x));
-                push_elementwise(rule, &ts, &x, &unrounded(&y[0], &x)?)?
-                    .map(|t| ops::into_dtype(t, y[0].dtype()))
-            } else {
-                push_elementwise(rule, tangents, x, &y[0])?
-            };
-            Ok(vec![sum])
-        }
+    let Recipe { op, inputs: x } = recipe;
+    match op.derivative() {
+        Derivative::Elementwise(rule) => Ok(vec![push_elementwise(rule, recipe, tangents, &y[0])?]),
         Derivative::Linear(rule) => {
-            // The op itself on the tangents: zeros stand in for those that are missing.
-            let mut inputs = Vec::with_capacity(x.len());
-            for (i, xi) in x.iter().enumerate() {
-                inputs.push(match (&tangents[i], rule.is_linear_in(i)) {
-                    (Some(t), true) => t.clone(),
-                    (None, true) => ops::zeros_like(xi),
-                    (_, false) => xi.clone(),
-                });
-            }
-            if !tangents.iter().enumerate().any(|(i, t)| t.is_some() && rule.is_linear_in(i)) {
+            let is_linear = |i: usize| rule.is_linear_in(i);
+            if !(0..x.len()).any(|i| is_linear(i) && tangents[i].is_some()) {
                 return Ok(vec![None; y.len()]);
             }
-            Ok(reapply(y, inputs)?.into_iter().map(Some).collect())
+            // The operation itself on the tangents, with zeros for those that are missing.
+            let input = |i: usize| match &tangents[i] {
+                _ if !is_linear(i) => x[i].clone(),
+                Some(t) => t.clone(),
+                None => ops::zeros_like(&x[i]),
+            };
+            let found = Array::apply_outs(op.clone(), (0..x.len()).map(input).collect())?;
+            Ok(found.into_iter().map(Some).collect())
         }
         Derivative::Bilinear(_) => {
-            let several = has_wide_sum(tangents, y);
-            let mut sum: Option<Array> = None;
-            for i in 0..2 {
-                if let Some(t) = &tangents[i] {
-                    let mut inputs = x.to_vec();
+            // The operation itself on each tangent and the other input.
+            let several = is_wide_sum(tangents, &y[0]);
+            let mut sum = None;
+            for (i, t) in tangents.iter().enumerate().take(2) {
+                if let Some(t) = t {
+                    let mut inputs = x.clone();
                     inputs[i] = t.clone();
                     let inputs = if several { widened(&inputs) } else { inputs };
-                    sum = Some(add(sum, reapply(y, inputs)?.remove(0))?);
+                    sum = Some(add(sum, Array::apply(op.clone(), inputs)?)?);
                 }
             }
             Ok(vec![sum.map(|t| ops::into_dtype(t, y[0].dtype()))])
@@ -63,16 +54,140 @@ pub(crate) fn jvp(recipe: &Recipe, tangents: &[Option<Array>], y: &[Array]) -> R
         Derivative::Structured(rule) => structured_jvp(rule, tangents, x, y),
         Derivative::Handwritten(rule) => rule.jvp(tangents, x, y),
         Derivative::Zero => Ok(vec![None; y.len()]),
-        Derivative::None(why) => Err(Error::not_differentiable(primitive.name(), why)),
+        Derivative::None(why) => Err(Error::not_differentiable(op.name(), why)),
     }
 }
 
-/// Whether the tangent of an output of half precision is a sum: it is formed in the wide type, and rounded once.
-fn has_wide_sum(tangents: &[Option<Array>], y: &[Array]) -> bool {
-    wide::is_half(y[0].dtype()) && tangents.iter().flatten().count() > 1
+/// Cotangents of the inputs that are `wanted`, for the cotangents of the outputs `y`, of which at least one is there.
+/// Cotangents of half precision may be in the wide type: they are terms of sums, which are rounded once.
+pub(crate) fn vjp(
+    recipe: &Recipe,
+    mut cts: Outs<Option<Array>>,
+    y: &[Array],
+    wanted: &[bool],
+) -> Result<Terms> {
+    let Recipe { op, inputs: x } = recipe;
+    let derivative = op.derivative();
+    match derivative {
+        Derivative::Structured(rule) => return Ok(transpose_jvp(rule, &cts, x, y, wanted)?.into()),
+        Derivative::Handwritten(rule) => {
+            let found = rule.vjp(&cts, x, y, wanted)?;
+            return Ok(found.into_iter().zip(wanted).map(|(ct, &wanted)| ct.filter(|_| wanted)).collect());
+        }
+        Derivative::Zero => return Ok(Terms::from_elem(None, x.len())),
+        Derivative::None(why) => return Err(Error::not_differentiable(op.name(), why)),
+        Derivative::Elementwise(_) | Derivative::Linear(_) | Derivative::Bilinear(_) => {}
+    }
+    // Between two conjugations the transpose is the adjoint.
+    for ct in cts.iter_mut() {
+        conjugate(ct)?;
+    }
+    let transpose = |i: usize| match (&derivative, &cts[..]) {
+        (Derivative::Elementwise(rule), [Some(ct)]) => pull_elementwise(*rule, recipe, i, ct, &y[0]),
+        (Derivative::Linear(rule), cts) if rule.is_linear_in(i) => rule.transpose(i, cts, x),
+        (Derivative::Bilinear(rule), [Some(ct)]) => rule.transpose(i, ct, x).map(Some),
+        _ => Ok(None),
+    };
+    let mut terms = Terms::new();
+    for (i, &wanted) in wanted.iter().enumerate() {
+        terms.push(if wanted { transpose(i)? } else { None });
+        conjugate(&mut terms[i])?;
+    }
+    Ok(terms)
 }
 
-fn widened(arrays: &[Array]) -> Vec<Array> {
+/// The conjugate of a complex array; real arrays are their own.
+fn conjugate(x: &mut Option<Array>) -> Result<()> {
+    if let Some(x) = x
+        && x.dtype().is_complex()
+    {
+        *x = ops::try_conjugate(x)?;
+    }
+    Ok(())
+}
+
+/// The tangent of the output `y` of an elementwise operation. A sum of half precision is formed in the wide type, and
+/// rounded once.
+fn push_elementwise(
+    rule: &dyn Elementwise,
+    recipe: &Recipe,
+    tangents: &[Option<Array>],
+    y: &Array,
+) -> Result<Option<Array>> {
+    if is_wide_sum(tangents, y) {
+        let tangents: MaybeArrays = widened_some(tangents);
+        let recipe = Recipe { op: recipe.op.clone(), inputs: widened(&recipe.inputs) };
+        let sum = push_elementwise(rule, &recipe, &tangents, &unrounded(&recipe)?)?;
+        return Ok(sum.map(|t| ops::into_dtype(t, y.dtype())));
+    }
+    let mut sum: Option<Array> = None;
+    for (i, t) in tangents.iter().enumerate() {
+        let Some(t) = t else { continue };
+        if let Some(term) = partial(rule, recipe, i, t, y)? {
+            sum = Some(add(sum, term)?);
+        }
+    }
+    match sum {
+        Some(t) if t.shape() != y.shape() => ops::try_broadcast_to(&t, y.shape()).map(Some),
+        sum => Ok(sum),
+    }
+}
+
+/// The cotangent of input `i` of an elementwise operation, for the conjugate of its output's. Terms of half precision that
+/// are added up over axes along which the input was broadcast are in the wide type, unless they are the cotangent itself.
+fn pull_elementwise(
+    rule: &dyn Elementwise,
+    recipe: &Recipe,
+    i: usize,
+    ct: &Array,
+    y: &Array,
+) -> Result<Option<Array>> {
+    let shape = recipe.inputs[i].shape();
+    let term = if wide::is_half(ct.dtype()) && shape != ct.shape() {
+        let wide_ct = wide::widen(ct);
+        let term = wide_partial(rule, recipe, i, &wide_ct)?;
+        term.map(|term| if term.is_same(&wide_ct) { ct.clone() } else { term })
+    } else {
+        partial(rule, recipe, i, ct, y)?
+    };
+    term.map(|term| ops::sum_to(&term, shape)).transpose()
+}
+
+/// `t · ∂y/∂xᵢ`. If it takes several operations, half precision is computed in the wide type, and rounded once: `1 − y²`
+/// of a `y` that was rounded to 1 is 0, and `2x` may be infinite where the product with a small `t` is not.
+fn partial(rule: &dyn Elementwise, recipe: &Recipe, i: usize, t: &Array, y: &Array) -> Result<Option<Array>> {
+    let x = &recipe.inputs;
+    let Some(term) = rule.partial(i, t, x, y)? else { return Ok(None) };
+    if !wide::is_half(t.dtype()) {
+        return Ok(Some(term));
+    }
+    // One operation on given arrays rounds once. Truth values are exact, and constants are no operations.
+    let given = |a: &Array| a.is_same(t) || a.is_same(y) || x.iter().any(|x| a.is_same(x));
+    let exact = |a: &Array| given(a) || a.dtype() == Dtype::Bool || a.node.recipe().is_none();
+    if given(&term) || term.node.recipe().is_none_or(|recipe| recipe.inputs.iter().all(exact)) {
+        return Ok(Some(term));
+    }
+    let term = wide_partial(rule, recipe, i, &wide::widen(t))?;
+    Ok(term.map(|term| ops::to_dtype(&term, t.dtype())))
+}
+
+/// `t · ∂y/∂xᵢ` in the wide type of `t`.
+fn wide_partial(rule: &dyn Elementwise, recipe: &Recipe, i: usize, t: &Array) -> Result<Option<Array>> {
+    let recipe = Recipe { op: recipe.op.clone(), inputs: widened(&recipe.inputs) };
+    rule.partial(i, t, &recipe.inputs, &unrounded(&recipe)?)
+}
+
+/// The output of an operation on wide inputs: computed again, if the rule reads it, as the output that is there was rounded.
+fn unrounded(wide: &Recipe) -> Result<Array> {
+    Array::apply(wide.op.clone(), wide.inputs.clone())
+}
+
+/// Whether the tangent of an output of half precision is a sum.
+fn is_wide_sum(tangents: &[Option<Array>], y: &Array) -> bool {
+    wide::is_half(y.dtype()) && tangents.iter().flatten().count() > 1
+}
+
+fn widened(arrays: &[Array]) -> Inputs {
     arrays.iter().map(wide::widen).collect()
 }
 
@@ -80,114 +195,16 @@ fn widened_some(arrays: &[Option<Array>]) -> MaybeArrays {
     arrays.iter().map(|x| x.as_ref().map(wide::widen)).collect()
 }
 
-/// The output `y` as it was before it was rounded, for wide inputs: computed again, where the graph is there and the rule
-/// reads it.
-fn unrounded(y: &Array, x: &[Array]) -> Result<Array> {
-    match y.node.recipe() {
-        Some(recipe) => Ok(Array::apply_multi(recipe.op, x.into())?.remove(0)),
-        None => Ok(wide::widen(y)),
+/// `a + b`, where a missing `a` is zero.
+fn add(a: Option<Array>, b: Array) -> Result<Array> {
+    match a {
+        None => Ok(b),
+        Some(a) => ops::try_add(&a, &b),
     }
 }
 
-/// `t · ∂y/∂xᵢ`. Of half precision, what takes several operations is computed in the wide type, and rounded once: `1 − y²`
-/// of a `y` that was rounded to 1 is 0, and `2x` may be infinite where the product with a small `t` is not.
-fn partial(rule: &dyn Elementwise, i: usize, t: &Array, x: &[Array], y: &Array) -> Result<Option<Array>> {
-    let Some(term) = rule.partial(i, t, x, y)? else { return Ok(None) };
-    if !wide::is_half(t.dtype()) {
-        return Ok(Some(term));
-    }
-    // One operation on what was given rounds once. Truth values are exact, and constants are no operations.
-    let given = |a: &Array| a.is_same(t) || a.is_same(y) || x.iter().any(|x| a.is_same(x));
-    let exact = |a: &Array| given(a) || a.dtype() == Dtype::Bool || a.node.recipe().is_none();
-    if given(&term) || term.node.recipe().is_none_or(|recipe| recipe.inputs.iter().all(exact)) {
-        return Ok(Some(term));
-    }
-    let x = widened(x);
-    let term = rule.partial(i, &wide::widen(t), &x, &unrounded(y, &x)?)?;
-    Ok(term.map(|term| ops::to_dtype(&term, t.dtype())))
-}
-
-/// The tangent of the output of an elementwise operation.
-fn push_elementwise(
-    rule: &dyn Elementwise,
-    tangents: &[Option<Array>],
-    x: &[Array],
-    y: &Array,
-) -> Result<Option<Array>> {
-    let mut sum: Option<Array> = None;
-    for (i, t) in tangents.iter().enumerate() {
-        let Some(t) = t else { continue };
-        if let Some(term) = partial(rule, i, t, x, y)? {
-            sum = Some(add(sum, term)?);
-        }
-    }
-    match sum {
-        Some(t) if t.shape() != y.shape() => ops::try_broadcast_to(&t, y.shape()).map(Some),
-        other => Ok(other),
-    }
-}
-
-/// Cotangents of the inputs that are `wanted`, for the cotangents of the outputs `y`. Those of half precision may be in the
-/// wide type: they are terms of sums, and sums are rounded once.
-pub(crate) fn vjp(recipe: &Recipe, cts: Outs<Option<Array>>, y: &[Array], wanted: &[bool]) -> Result<Terms> {
-    let (primitive, x) = (&recipe.op, &recipe.inputs[..]);
-    let wanted_inputs = || wanted.iter().enumerate().filter(|&(_, &wanted)| wanted).map(|(i, _)| i);
-    let mut terms = Terms::from_elem(None, x.len());
-    match primitive.derivative() {
-        Derivative::Elementwise(rule) => {
-            let Some(ct) = &cts[0] else { return Ok(terms) };
-            let ct = conj(ct)?;
-            for i in wanted_inputs() {
-                terms[i] = pull_elementwise(rule, i, &ct, x, &y[0])?;
-            }
-        }
-        Derivative::Linear(rule) => {
-            let cts: Outs<_> = cts.iter().map(conj_some).collect::<Result<_>>()?;
-            for i in wanted_inputs().filter(|&i| rule.is_linear_in(i)) {
-                terms[i] = conj_some(&rule.transpose(i, &cts, x)?)?;
-            }
-        }
-        Derivative::Bilinear(rule) => {
-            let Some(ct) = &cts[0] else { return Ok(terms) };
-            let ct = conj(ct)?;
-            for i in wanted_inputs() {
-                terms[i] = Some(conj(&rule.transpose(i, &ct, x)?)?);
-            }
-        }
-        Derivative::Structured(rule) => terms = transpose_jvp(rule, &cts, x, y, wanted)?.into(),
-        Derivative::Handwritten(rule) => {
-            let found = rule.vjp(&cts, x, y, wanted)?;
-            terms = found.into_iter().zip(wanted).map(|(ct, &wanted)| ct.filter(|_| wanted)).collect();
-        }
-        Derivative::Zero => {}
-        Derivative::None(why) => return Err(Error::not_differentiable(primitive.name(), why)),
-    }
-    Ok(terms)
-}
-
-/// The cotangent of input `i` of an elementwise operation, for the conjugate of its output's. Terms of half precision that
-/// are added up over axes along which the input was broadcast are in the wide type, unless they are the cotangent itself.
-fn pull_elementwise(
-    rule: &dyn Elementwise,
-    i: usize,
-    ct: &Array,
-    x: &[Array],
-    y: &Array,
-) -> Result<Option<Array>> {
-    let term = if wide::is_half(ct.dtype()) && x[i].shape() != ct.shape() {
-        let wide_ct = wide::widen(ct);
-        let x = widened(x);
-        let term = rule.partial(i, &wide_ct, &x, &unrounded(y, &x)?)?;
-        term.map(|term| if term.is_same(&wide_ct) { ct.clone() } else { term })
-    } else {
-        partial(rule, i, ct, x, y)?
-    };
-    let Some(term) = term else { return Ok(None) };
-    ops::sum_to(&conj(&term)?, x[i].shape()).map(Some)
-}
-
-/// The tangents of a primitive that only has a jvp. If the rule accumulates, half precision is widened for all of it, and
-/// its result rounded once.
+/// The tangents of a primitive that only has a jvp. Half precision is widened for a rule that accumulates, and the results
+/// are rounded once.
 fn structured_jvp(
     rule: &dyn Structured,
     tangents: &[Option<Array>],
@@ -227,32 +244,4 @@ pub(crate) fn transpose_jvp(
     let leaves: Vec<Array> = tangents.iter().flatten().cloned().collect();
     let mut found = pullback(guard.trace(), &ends, &cts, &leaves)?.into_iter();
     Ok(tangents.iter().map(|t| t.as_ref().and_then(|_| found.next().flatten())).collect())
-}
-
-/// The node that made `y` applied to other inputs.
-fn reapply(y: &[Array], inputs: Vec<Array>) -> Result<Vec<Array>> {
-    let recipe = y[0].node.recipe().ok_or_else(|| {
-        Error::value(
-            "jvp",
-            "the graph of this value is gone; differentiate inside of the transform that made it",
-        )
-    })?;
-    Array::apply_multi(recipe.op, inputs.into())
-}
-
-/// `a + b`, where a missing `a` is zero.
-fn add(a: Option<Array>, b: Array) -> Result<Array> {
-    match a {
-        None => Ok(b),
-        Some(a) => ops::try_add(&a, &b),
-    }
-}
-
-/// The conjugate of a complex array; a real array itself.
-fn conj(x: &Array) -> Result<Array> {
-    if x.dtype().is_complex() { ops::try_conjugate(x) } else { Ok(x.clone()) }
-}
-
-fn conj_some(x: &Option<Array>) -> Result<Option<Array>> {
-    x.as_ref().map(conj).transpose()
 }

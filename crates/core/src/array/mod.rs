@@ -12,28 +12,12 @@ mod node;
 
 use crate::buffer::Data;
 use crate::error::Result;
-use crate::shape::Shape;
 use crate::trace::{Place, Trace, TraceSet};
 use covector_kernels::{Dtype, Element};
+pub use covector_runtime::aval::Aval;
 pub(crate) use node::{Node, Pending, Recipe};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
-
-/// The abstract value of an array, known without computing it: its element type and shape.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Aval {
-    /// The element type.
-    pub dtype: Dtype,
-    /// The extents.
-    pub shape: Shape,
-}
-
-impl Aval {
-    /// An abstract value.
-    pub fn new(dtype: Dtype, shape: impl AsRef<[usize]>) -> Self {
-        Self { dtype, shape: Shape::from_slice(shape.as_ref()) }
-    }
-}
 
 /// The inputs of a node.
 pub type Inputs = SmallVec<[Array; 2]>;
@@ -64,6 +48,7 @@ impl Array {
         Self::from_node(Node::new(Outs::from_buf([aval]), Some(data), None, None, Pending::default()))
     }
 
+    #[inline]
     fn from_node(node: Node) -> Self {
         Self { node: Arc::new(node), index: 0 }
     }

@@ -1,4 +1,4 @@
-//! A node of the graph: what an array is made from, its values once they are known, and a walk's note in it.
+//! A node of the graph: the recipe of its values, the values once they are known, and the note of a walk.
 
 use crate::array::{Aval, Inputs, Outs};
 use crate::buffer::Data;
@@ -48,6 +48,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node with values, with a recipe that makes them, or, as the abstract argument of a function, with neither.
+    #[inline]
     pub(crate) fn new(
         avals: Outs<Aval>,
         data: Option<Data>,
@@ -72,6 +73,7 @@ impl Node {
     }
 
     /// The values, if they were computed.
+    #[inline]
     pub(crate) fn data(&self) -> Option<&Outs<Data>> {
         self.data.get()
     }
@@ -130,16 +132,19 @@ impl Node {
     }
 
     /// Whether its evaluation is scheduled.
+    #[inline]
     pub(crate) fn is_due(&self) -> bool {
         self.due.load(Ordering::Relaxed)
     }
 
     /// Whether the node depends on a leaf of a trace that is still alive.
+    #[inline]
     pub(crate) fn is_live(&self) -> bool {
         self.traces.as_ref().is_some_and(|t| t.is_live())
     }
 
     /// Whether the node depends on a leaf of this trace.
+    #[inline]
     pub(crate) fn depends_on(&self, trace: &Trace) -> bool {
         self.traces.as_ref().is_some_and(|t| t.contains(trace))
     }

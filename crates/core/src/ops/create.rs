@@ -9,6 +9,7 @@ use crate::shape::{Shape, checked_size};
 use covector_kernels::half_bits::{f64_to_bf16, f64_to_f16};
 use covector_kernels::{C64, Dtype, Element, Spaced, bf16, f16};
 use smallvec::smallvec;
+use std::sync::OnceLock;
 
 /// A zero-dimensional array of any element type from a number.
 pub fn constant(value: f64, dtype: Dtype) -> Array {
@@ -37,6 +38,13 @@ pub fn constant_like(x: &Array, value: f64) -> Array {
 
 pub(crate) fn zero_of(dtype: Dtype) -> Array {
     constant(0.0, dtype)
+}
+
+/// The number 1 of a type, the same array at each call: a loop over a sequence whose derivative uses it in every step has
+/// one leaf for it, and not one for each step.
+pub(crate) fn one_of(dtype: Dtype) -> Array {
+    static ONES: [OnceLock<Array>; 14] = [const { OnceLock::new() }; 14];
+    ONES[dtype as usize].get_or_init(|| constant(1.0, dtype)).clone()
 }
 
 /// An array filled with `value`, which broadcasts to the shape. It takes no memory until it is written.

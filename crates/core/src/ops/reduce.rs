@@ -81,8 +81,10 @@ pub(crate) fn sum_to(x: &Array, shape: &[usize]) -> Result<Array> {
     let new = x.ndim() - shape.len();
     let axes: Dims =
         (0..x.ndim()).filter(|&k| k < new || (shape[k - new] == 1 && x.shape()[k] != 1)).collect();
-    let sum = reduce_keeping(Kind::Sum, x, axes, x.dtype())?;
-    let sum = ops::reshape_to(&sum, &sum.shape()[new..])?;
+    // Axes in front go with the sum; others stay, with extent 1.
+    let leading = axes.iter().all(|&k| k < new);
+    let sum = reduce_over(Kind::Sum, x, axes, !leading, x.dtype())?;
+    let sum = if leading { sum } else { ops::reshape_to(&sum, &sum.shape()[new..])? };
     ops::try_broadcast_to(&sum, shape)
 }
 

@@ -1,14 +1,10 @@
 //! Evaluation: a pending graph is listed, looked up by its structure, compiled once and run many times.
 //!
 //! [`key`] lists the graph and computes its structural key; [`cache`] finds the executable of a known key; of a new one,
-//! [`lower`] makes the graph that the [`runtime`](crate::runtime) compiles; [`run`] gives the executable its leaves. An
-//! uncompiled loop thus pays for planning in its first turn only.
+//! [`lower`] makes the graph that the [`runtime`](covector_runtime) compiles; [`run`] gives the executable its leaves. An
+//! uncompiled loop thus pays for planning in its first step only.
 
 mod cache;
-#[cfg(test)]
-mod damaged_executables;
-#[cfg(test)]
-mod damaged_graphs;
 mod donate;
 mod key;
 mod lower;
@@ -17,13 +13,12 @@ mod run;
 
 use crate::array::{Array, Recipe};
 use crate::buffer::checked;
-use crate::error::{Error, Result};
-use crate::eval::no_value;
+use crate::error::{Error, Result, no_value};
 use crate::primitive::{Lower, Values};
 use crate::profile::{self, EventKind};
-use crate::runtime::{self, executable::Executable};
 use cache::Cached;
 pub(crate) use cache::{forget, forgotten};
+use covector_runtime::{self as runtime, executable::Executable};
 use donate::Turn;
 use key::{Linear, Listing, identities};
 pub(crate) use prepared::Prepared;
@@ -37,7 +32,7 @@ pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
     }
     let (listing, plan) = match planned(arrays) {
         Err(Error::NoValue { .. }) => {
-            // Or another thread is making the values.
+            // Another thread may be computing the values.
             donate::wait();
             planned(arrays)?
         }
@@ -46,7 +41,7 @@ pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
     run::run(&plan, listing)
 }
 
-/// The list of what makes the arrays, and the plan for it.
+/// The list of the nodes behind the arrays, and its plan.
 fn planned(arrays: &[Array]) -> Result<(Listing, Arc<Executable>)> {
     loop {
         let listing = Listing::new(arrays)?;
@@ -115,7 +110,7 @@ fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
             array.node.fill(smallvec![outs[source.index as usize].clone()]);
         }
     }
-    // Only for those who hold the call itself: an output that is kept must not keep the others' values.
+    // Only if the call itself is held: one output that is kept must not keep the values of the others.
     if arrays.iter().any(|a| Arc::ptr_eq(&a.node, &call.node)) || Arc::strong_count(&call.node) > 1 {
         call.node.fill(outs.into_iter().collect());
     }
@@ -142,8 +137,8 @@ fn find(listing: &Listing) -> Option<Arc<Executable>> {
     Some(plan)
 }
 
-/// What evaluating the arrays would do, one instruction a line: which operations run as one chain, what is
-/// called, and what is only a view.
+/// The instructions of an evaluation of the arrays, one a line: operations that run as one map, maps and reductions that
+/// run as one region, and those that run alone. Views need no instruction.
 ///
 /// # Errors
 /// As evaluation: an argument of a traced function has no value.

@@ -4,7 +4,7 @@ use crate::array::Node;
 use crate::error::Result;
 use crate::plan::donate::{self, Turn};
 use crate::plan::key::{Listed, Listing};
-use crate::runtime::executable::Executable;
+use covector_runtime::executable::Executable;
 use std::sync::Arc;
 
 /// Larger graphs are freed before execution, while their nodes are still cached.
@@ -19,9 +19,9 @@ fn bury(nodes: &mut Vec<Listed>) {
 /// Computes the wanted nodes of `listing`, whose key is the plan's, and stores the values in them.
 pub(crate) fn run(plan: &Executable, listing: Listing) -> Result<()> {
     let Listing { mut nodes, leaves, .. } = listing;
-    let turn = if plan.donates || nodes.len() >= MANY { Turn::take() } else { None };
+    let turn = if plan.donates() || nodes.len() >= MANY { Turn::take() } else { None };
     let kept: Vec<Arc<Node>> =
-        plan.results.iter().map(|(step, _)| nodes[*step as usize].node.clone()).collect();
+        plan.results().iter().map(|(step, _)| nodes[*step as usize].node.clone()).collect();
     if turn.is_some() {
         for node in kept.iter().filter(|node| !node.is_live()) {
             drop(node.take_recipe());
@@ -33,7 +33,7 @@ pub(crate) fn run(plan: &Executable, listing: Listing) -> Result<()> {
         kept.iter().for_each(|node| donate::fail(node, error));
     }
     let slots = slots?;
-    for (node, (_, outs)) in kept.iter().zip(&plan.results) {
+    for (node, (_, outs)) in kept.iter().zip(plan.results()) {
         node.fill(outs.iter().map(|x| x.data(&slots)).collect());
     }
     bury(&mut nodes);

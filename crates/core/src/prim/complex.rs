@@ -1,6 +1,6 @@
 //! Between real and complex arrays. Transposes are written without conjugation; `rules` makes them adjoints.
 
-use crate::array::{Array, Aval, Recipe};
+use crate::array::{Array, Aval};
 use crate::error::Result;
 use crate::ops;
 use crate::prim::elementwise::batch_elementwise;
@@ -22,10 +22,9 @@ pub(crate) static REAL: Part = Part::Real;
 pub(crate) static IMAG: Part = Part::Imag;
 pub(crate) static CONJUGATE: Part = Part::Conjugate;
 
-/// The array whose complex conjugate the recipe makes.
-pub(crate) fn conjugated(recipe: &Recipe) -> Option<&Array> {
-    let conjugates = recipe.op.get::<Part>() == Some(&Part::Conjugate);
-    conjugates.then(|| &recipe.inputs[0])
+/// Whether a primitive is the complex conjugation.
+pub(crate) fn is_conjugate(op: &Op) -> bool {
+    op.get::<Part>() == Some(&Part::Conjugate)
 }
 
 impl Primitive for Part {

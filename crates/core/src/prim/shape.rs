@@ -10,6 +10,7 @@ use crate::primitive::{Avals, Batch, Derivative, Linear, Lower, Param, Params, P
 pub(crate) use crate::shape::{Dims, Window};
 use crate::shape::{Shape, ShapeText, Strides};
 use covector_kernels as kernels;
+use covector_runtime::ir::reshape_strides;
 use smallvec::{SmallVec, smallvec};
 
 /// The same elements in row-major order with another shape.
@@ -60,47 +61,6 @@ impl View for Reshape {
     fn view(&self, shape: &[usize], strides: &[isize], out: &[usize]) -> Option<(isize, Strides)> {
         Some((0, reshape_strides(shape, strides, out)?))
     }
-}
-
-/// The strides with which the same memory has another shape, when there are such strides.
-pub(crate) fn reshape_strides(from: &[usize], strides: &[isize], to: &[usize]) -> Option<Strides> {
-    if from.contains(&0) {
-        return Some(crate::shape::row_major_strides(to));
-    }
-    // Runs of input axes that are as good as one axis.
-    let mut runs: SmallVec<[(usize, isize); 6]> = SmallVec::new();
-    for (&n, &s) in from.iter().zip(strides) {
-        if n == 1 {
-            continue;
-        }
-        match runs.last_mut() {
-            Some((m, t)) if *t == s * n as isize => {
-                *m *= n;
-                *t = s;
-            }
-            _ => runs.push((n, s)),
-        }
-    }
-    let mut out = Strides::from_elem(0, to.len());
-    let mut axis = to.len();
-    for &(n, s) in runs.iter().rev() {
-        let (mut left, mut step) = (n, s);
-        while left > 1 {
-            axis = axis.checked_sub(1)?;
-            let m = to[axis];
-            if m == 1 {
-                out[axis] = step;
-                continue;
-            }
-            if left % m != 0 {
-                return None;
-            }
-            out[axis] = step;
-            step *= m as isize;
-            left /= m;
-        }
-    }
-    Some(out)
 }
 
 impl Linear for Reshape {
@@ -223,12 +183,11 @@ impl Linear for Broadcast {
     }
 }
 
-impl Window {
-    fn params(&self, params: &mut Params<'_>) {
-        params.put("starts", Param::Ints(&self.starts));
-        params.put("strides", Param::Signed(&self.strides));
-        params.put("extents", Param::Ints(&self.extents));
-    }
+/// Tells of a window as static parameters.
+fn put_window(window: &Window, params: &mut Params<'_>) {
+    params.put("starts", Param::Ints(&window.starts));
+    params.put("strides", Param::Signed(&window.strides));
+    params.put("extents", Param::Ints(&window.extents));
 }
 
 /// The elements of a window, without some of the axes on which it has one position: what an integer between brackets
@@ -258,7 +217,7 @@ impl Primitive for Slice {
         Lower::View(self)
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.window.params(params);
+        put_window(&self.window, params);
         params.put("shape", Param::Ints(&self.shape));
     }
 }
@@ -321,7 +280,7 @@ impl Primitive for Pad {
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.window.params(params);
+        put_window(&self.window, params);
         params.put("shape", Param::Ints(&self.shape));
     }
 }
@@ -367,7 +326,7 @@ impl Primitive for SliceUpdate {
         Ok(smallvec![out])
     }
     fn params(&self, params: &mut Params<'_>) {
-        self.0.params(params);
+        put_window(&self.0, params);
     }
 }
 
@@ -393,7 +352,7 @@ fn write_window(out: &mut Data, x: &Data, window: &Window) {
     let (shift, strides) = window.place(out.strides());
     let size = x.dtype().size() as isize;
     let start = out.out().ptr().wrapping_offset(shift * size);
-    // SAFETY: the window lies inside `out` (ops check it) and `out` is held by us alone.
+    // SAFETY: the window is inside `out` (ops check it), and `out` has no other owner.
     unsafe { kernels::copy_into(x.view(), start, &strides) };
 }
 

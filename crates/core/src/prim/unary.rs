@@ -12,22 +12,10 @@ use crate::ops;
 use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply1, code, gives_bool, tiles};
 use covector_kernels::{C64, Dtype, math, tile1};
 use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
-use std::sync::Mutex;
 
-/// `1 - x`, with the same 1 each time: loops over a sequence ask for it some hundred times.
+/// `1 − x`.
 fn one_minus(x: &Array) -> Array {
-    static ONES: Mutex<Vec<Array>> = Mutex::new(Vec::new());
-    let one = {
-        let mut ones = ONES.lock().unwrap_or_else(|e| e.into_inner());
-        match ones.iter().find(|one| one.dtype() == x.dtype()) {
-            Some(one) => one.clone(),
-            None => {
-                ones.push(ops::constant_like(x, 1.0));
-                ones[ones.len() - 1].clone()
-            }
-        }
-    };
-    one - x
+    ops::one_of(x.dtype()) - x
 }
 
 /// `√(x² + 1)`, for real numbers without overflow of the square.

@@ -86,8 +86,8 @@ impl Argument {
     }
 }
 
-/// Refuses a result that does not depend on the argument where a value was read: what was made from the value is a
-/// constant, and its derivative would be zero without a word.
+/// Refuses a result that does not depend on the argument after a value of the argument was read: a result computed from
+/// the value is a constant, and its derivative would silently be zero.
 pub(super) fn check_reads(op: &'static str, traced: &Tracer) -> Result<()> {
     match traced.lost_read() {
         None => Ok(()),
@@ -95,7 +95,7 @@ pub(super) fn check_reads(op: &'static str, traced: &Tracer) -> Result<()> {
     }
 }
 
-/// What is said of a result that does not depend on the argument, after a value was read at `place`.
+/// The message for a result that does not depend on the argument, after a value was read at `place`.
 pub fn lost_read_message(place: &str) -> String {
     format!(
         "the result does not depend on the argument, but a value of the argument was read at {place}. What is made \

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Arrays of outer transforms that `f` captures are differentiated, too.
 ///
 /// # Errors
-/// What `f` fails with.
+/// The errors of `f`.
 pub fn checkpoint(args: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>) -> Result<Vec<Array>> {
     let guard = TraceGuard::new();
     let mut leaves: Vec<Array> = tracers(args, &guard);

@@ -34,14 +34,14 @@ const MAX_LAYOUTS: usize = 8;
 /// A function traced for arrays of certain shapes and types; [`compile_flat`] makes it.
 pub struct Compiled {
     graph: Arc<Graph>,
-    /// What the function draws from the random generator, as further inputs.
+    /// The draws from the random generator, which are further inputs.
     draws: Vec<Draw>,
     /// Whether the last output is the state that the function gives the generator.
     sets_state: bool,
     closed: bool,
 }
 
-/// Runs `f` once on abstract arrays of these shapes and types and keeps what it did.
+/// Runs `f` once on abstract arrays of these shapes and types and keeps its graph.
 ///
 /// Arrays that `f` captures are constants. Random numbers drawn without a key are drawn anew at each call, from the
 /// state of the calling thread, exactly as if `f` ran again.
@@ -82,7 +82,7 @@ pub fn compile_flat(avals: &[Aval], f: impl FnOnce(&[Array]) -> Result<Vec<Array
 }
 
 impl Compiled {
-    /// Whether it uses nothing of a transform around it. Otherwise it is good for this one run of that transform and
+    /// Whether it uses no array of a transform around it. Otherwise it is valid for this run of that transform only, and
     /// must not be kept.
     pub fn is_closed(&self) -> bool {
         self.closed
@@ -119,7 +119,7 @@ impl Compiled {
         Ok(self.checked(inputs))
     }
 
-    /// [`Compiled::node`] for inputs that are known to be as they should.
+    /// [`Compiled::node`] for inputs that are checked already.
     fn checked(&self, inputs: Vec<Array>) -> Vec<Array> {
         let avals: Avals = self.graph.graph.outputs().iter().map(|x| x.aval().clone()).collect();
         let n = avals.len() as u32;
@@ -154,7 +154,7 @@ impl Drop for Graph {
     }
 }
 
-/// The same arrays, each with a node of its own: one that is kept does not keep the values of the others.
+/// The same arrays, each with a node of its own: keeping one does not keep the values of the others.
 fn apart(outs: Vec<Array>) -> Vec<Array> {
     if outs.len() < 2 {
         return outs;
@@ -275,7 +275,7 @@ impl Structured for CompiledCall {
         Ok(ts.into_iter().map(Some).collect())
     }
 
-    /// What is inside does, by rules of its own.
+    /// The operations inside accumulate, by their own rules.
     fn accumulates(&self) -> bool {
         false
     }
@@ -287,8 +287,8 @@ impl Structured for CompiledCall {
 /// [structure](Tree::structure): another variant, key, length, or plain value (a `bool` or an `f32` in a tree, a field
 /// with `#[tree(skip)]`). The 64 most recent traces are kept.
 ///
-/// The result equals that of `f`, bit for bit, and the function can itself be transformed. What `f` captures is a
-/// constant; random numbers without a key are drawn anew at each call; other side effects happen when `f` is traced
+/// The result equals that of `f`, bit for bit, and the function can itself be transformed. Arrays that `f` captures are
+/// constants; random numbers without a key are drawn anew at each call; other side effects happen when `f` is traced
 /// only.
 ///
 /// ```

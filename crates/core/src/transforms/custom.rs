@@ -42,7 +42,7 @@ impl CustomFunction {
     /// Runs `f` on `args` so that transforms of the outputs use these rules.
     ///
     /// # Errors
-    /// What `f` fails with.
+    /// The errors of `f`.
     pub fn call(&self, args: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>) -> Result<Vec<Array>> {
         let guard = TraceGuard::new();
         let inner: Vec<Array> = tracers(args, &guard);
@@ -87,7 +87,7 @@ pub(crate) fn custom_call(
     Array::apply_multi(custom, inputs)
 }
 
-/// Inputs: the arguments, the function's outputs, and what it captured.
+/// Inputs: the arguments, the function's outputs, and the arrays that it captured.
 struct Custom {
     rules: CustomFunction,
     args: usize,
@@ -325,7 +325,7 @@ impl Structured for Custom {
     }
 }
 
-/// The identity on `xs`, computed only once all of `after` are: what recomputation needs to come late.
+/// The identity on `xs`, computed after all of `after`: it delays a recomputation.
 ///
 /// # Errors
 /// Never in practice; it makes a node like any other.

@@ -1,4 +1,4 @@
-//! The transforms over flat lists of arrays: what the typed functions and the Python binding are built on.
+//! The transforms over flat lists of arrays, which the typed functions and the Python binding are built on.
 
 use crate::ad::{batch, or_zeros, pullback, pushforward};
 use crate::array::Array;
@@ -31,7 +31,7 @@ pub(crate) fn tracers(xs: &[Array], guard: &TraceGuard) -> Vec<Array> {
 /// Runs `f` on tracers of `primals` and keeps its trace for pullbacks.
 ///
 /// # Errors
-/// Whatever `f` fails with, unchanged.
+/// The errors of `f`, unchanged.
 pub fn vjp_flat(primals: &[Array], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>) -> Result<Tracer> {
     let guard = TraceGuard::new();
     let leaves: Vec<Array> = tracers(primals, &guard);
@@ -48,20 +48,20 @@ impl Tracer {
         &self.leaves
     }
 
-    /// What `f` returned.
+    /// The results of `f`.
     pub fn outputs(&self) -> &[Array] {
         &self.outputs
     }
 
-    /// Where a value that depends on the primals was read, if no output depends on them: then what was made from the
-    /// value is a constant, and all derivatives are zero.
+    /// Where a value that depends on the primals was read, if no output depends on them: then the outputs computed from the
+    /// value are constants, and all derivatives are zero.
     pub fn lost_read(&self) -> Option<&Place> {
         let trace = self.guard.trace();
         let place = trace.read()?;
         (!self.outputs.iter().any(|x| x.depends_on(trace))).then_some(place)
     }
 
-    /// The cotangents of the primals for cotangents of the outputs: `Jᴴ ct`, with zeros for what `f` did not use.
+    /// The cotangents of the primals for cotangents of the outputs: `Jᴴ ct`, with zeros for primals that `f` did not use.
     ///
     /// # Errors
     /// When a cotangent's count, shape or type is not its output's, or an operation has no derivative.
@@ -196,7 +196,7 @@ impl Batched {
     }
 }
 
-/// What random numbers drawn without a key inside `vmap` are to each other.
+/// How random numbers drawn without a key inside `vmap` relate to each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Randomness {
     /// All examples share one draw.
@@ -208,7 +208,7 @@ pub enum Randomness {
     Error,
 }
 
-/// Runs `f` once on abstract arguments without their batch axis, and replays what it did on whole batches.
+/// Runs `f` once on abstract arguments without their batch axis, and replays its graph on whole batches.
 ///
 /// # Errors
 /// When no argument has a batch axis, an axis is out of range, extents disagree, or `f` fails.
@@ -220,7 +220,7 @@ pub fn vmap_flat(
     vmap_flat_with(args, axes, Randomness::Same, f)
 }
 
-/// [`vmap_flat`] with a choice of what random numbers without a key are.
+/// [`vmap_flat`] with a choice for random numbers without a key.
 ///
 /// # Errors
 /// As [`vmap_flat`]; when `f` draws without a key where that is an error, or gives the generator a state that differs

@@ -9,10 +9,10 @@ use crate::transforms::flat::{Tracer, check_like, vjp_flat};
 use crate::transforms::vmap::Output;
 use crate::tree::Tree;
 
-/// What a function under `grad` may return: a scalar loss, or a tuple of a scalar loss and anything else, or a
+/// The result of a function under `grad`: a scalar loss, or a tuple of a scalar loss and anything else, or a
 /// `Result` of either.
 pub trait Loss {
-    /// What [`value_and_grad`] gives back beside the gradient.
+    /// The value that [`value_and_grad`] returns beside the gradient.
     type Value;
     /// Takes the loss out.
     ///
@@ -50,7 +50,7 @@ losses!(A 1, B 2);
 losses!(A 1, B 2, C 3);
 losses!(A 1, B 2, C 3, D 4);
 
-/// Refuses what cannot be a loss, and says what to do.
+/// Refuses a result that cannot be a loss, with the remedy.
 ///
 /// # Errors
 /// When the shape is not `()` or the type is not real floating point.
@@ -77,7 +77,7 @@ pub fn check_loss(op: &'static str, loss: &Array) -> Result<()> {
 /// A function that gives the value and the gradient of `f` in one pass.
 ///
 /// The gradient is a tree of the argument's own type; where `f` does not use a leaf it is zero. Differentiate
-/// with respect to several arguments by passing a tuple; capture what is constant. Nothing is attached to the
+/// with respect to several arguments by passing a tuple; capture constants. Nothing is attached to the
 /// argument, and the returned function can itself be transformed.
 ///
 /// ```
@@ -132,7 +132,7 @@ pub(super) struct Ran<T> {
     pub(super) out: T,
 }
 
-/// Runs `f` at `at` for the transform `op`, and checks what every derivative needs.
+/// Runs `f` at `at` for the transform `op`, with the checks that all derivatives share.
 pub(super) fn run<P: Tree, R: Output>(
     op: &'static str,
     f: impl FnOnce(&P) -> R,
@@ -155,7 +155,7 @@ pub(super) fn run<P: Tree, R: Output>(
 ///
 /// # Errors
 /// When a trained leaf is not floating point, when `f` fails, and when `f` reads a value of the argument and returns
-/// what does not depend on it. The pullback fails when its argument does not have the output's shapes and types.
+/// a result that does not depend on it. The pullback fails when its argument does not have the output's shapes and types.
 pub fn vjp<P: Tree, R: Output, F: FnOnce(&P) -> R>(
     f: F,
     primals: &P,
@@ -170,7 +170,7 @@ pub fn vjp<P: Tree, R: Output, F: FnOnce(&P) -> R>(
 ///
 /// # Errors
 /// When a trained leaf is not floating point, when the tangent does not have the argument's shapes and types, when `f`
-/// fails, and when `f` reads a value of the argument and returns what does not depend on it.
+/// fails, and when `f` reads a value of the argument and returns a result that does not depend on it.
 pub fn jvp<P: Tree, R: Output>(
     f: impl FnOnce(&P) -> R,
     primals: &P,

@@ -180,7 +180,7 @@ pub fn hvp<P: Tree, L: Loss>(f: impl Fn(&P) -> L, at: &P, v: &P) -> Result<P> {
 ///
 /// # Errors
 /// When a trained leaf is not floating point, when `f` fails, and when `f` reads a value of the argument and returns
-/// what does not depend on it. The map fails when its argument does not have the shapes and types of `at`.
+/// a result that does not depend on it. The map fails when its argument does not have the shapes and types of `at`.
 pub fn linearize<P: Tree, R: Output, F: FnOnce(&P) -> R>(
     f: F,
     at: &P,

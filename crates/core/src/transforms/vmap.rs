@@ -57,7 +57,7 @@ pub struct Vmap {
     pub in_axes: Axes,
     /// The axis of each leaf of the result at which the batch is put.
     pub out_axes: Axes,
-    /// What random numbers drawn without a key are.
+    /// How random numbers drawn without a key relate to each other.
     pub randomness: Randomness,
 }
 
@@ -91,7 +91,7 @@ pub fn vmap_axes<P: Tree, R: Output>(
     vmap_with(f, Vmap { in_axes: in_axes.into(), out_axes: out_axes.into(), ..Vmap::default() })
 }
 
-/// [`vmap`] with a choice of axes and of what random numbers without a key are.
+/// [`vmap`] with a choice of axes and for random numbers without a key.
 ///
 /// ```
 /// use covector_core::{Array, Dtype, random, transforms::{Randomness, Vmap, vmap_with}};
@@ -121,7 +121,7 @@ pub fn vmap_with<P: Tree, R: Output>(f: impl Fn(&P) -> R, options: Vmap) -> impl
     }
 }
 
-/// What a function under a transform may return: a tree, or a `Result` of one.
+/// The result of a function under a transform: a tree, or a `Result` of one.
 pub trait Output {
     /// The tree.
     type Tree: Tree;

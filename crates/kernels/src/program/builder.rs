@@ -92,10 +92,11 @@ impl Builder {
                 free.push(place[r]); // a result without readers
             }
         }
+        let outputs = self.outputs.iter().map(|&reg| self.dtype(reg)).collect();
         Program {
             steps,
             scratch,
-            outputs: self.outputs.len(),
+            outputs,
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             compilable: Compilable::new(&self.inputs, self.steps, self.outputs),
             inputs: self.inputs,

@@ -56,7 +56,7 @@ impl Program {
         let each = (most * 8).div_ceil(64);
         with_tiles((tiles + self.scratch) * each * 64, |base| {
             let tile_at = |i: usize| base.wrapping_add(i * each * 64);
-            let first_scratch = self.inputs.len() + self.outputs;
+            let first_scratch = self.inputs.len() + self.outputs.len();
             let width = first_scratch + self.scratch;
             let mut table: SmallVec<[*mut u8; 48]> = SmallVec::from_elem(std::ptr::null_mut(), width);
             for (k, p) in table[first_scratch..].iter_mut().enumerate() {

@@ -29,7 +29,7 @@ pub struct Program {
     steps: Vec<Step>,
     /// The most scratch tiles in use at the same time.
     scratch: usize,
-    outputs: usize,
+    outputs: Vec<Dtype>,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     compilable: Compilable,
 }
@@ -37,7 +37,8 @@ pub struct Program {
 impl Program {
     /// Bytes of the program, without machine code.
     pub fn bytes(&self) -> usize {
-        let listed = size_of_val(&self.steps[..]) + size_of_val(&self.inputs[..]);
+        let types = size_of_val(&self.inputs[..]) + size_of_val(&self.outputs[..]);
+        let listed = size_of_val(&self.steps[..]) + types;
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         let source = self.compilable.bytes();
         #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
@@ -50,9 +51,9 @@ impl Program {
         &self.inputs
     }
 
-    /// Number of outputs.
-    pub fn outputs(&self) -> usize {
-        self.outputs
+    /// The element types of the outputs.
+    pub fn outputs(&self) -> &[Dtype] {
+        &self.outputs
     }
 
     /// Number of operations.
@@ -74,12 +75,12 @@ impl Program {
     /// If the operands' number, types or sizes differ from those that the program was built for.
     pub fn run(&self, shape: &[usize], inputs: &[View<'_>], outputs: &[Out<'_>]) {
         assert!(
-            inputs.len() == self.inputs.len() && outputs.len() == self.outputs,
+            inputs.len() == self.inputs.len() && outputs.len() == self.outputs.len(),
             "program: {} inputs and {} outputs were given for {} and {}",
             inputs.len(),
             outputs.len(),
             self.inputs.len(),
-            self.outputs
+            self.outputs.len()
         );
         for (x, &dtype) in inputs.iter().zip(&self.inputs) {
             assert_eq!(x.dtype(), dtype, "program: an input has another type");

@@ -223,6 +223,30 @@ pub trait Optimizer {
     }
 }
 
+impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
+    fn learning_rate(&self) -> &Schedule {
+        (**self).learning_rate()
+    }
+
+    fn slots(&self) -> &'static [&'static str] {
+        (**self).slots()
+    }
+
+    fn check(&self) -> Result<()> {
+        (**self).check()
+    }
+
+    fn step(
+        &self,
+        cx: &StepContext,
+        param: &Array,
+        grad: &Array,
+        slots: &[Array],
+    ) -> Result<(Array, Vec<Array>)> {
+        (**self).step(cx, param, grad, slots)
+    }
+}
+
 /// A slot of a parameter before the first step.
 pub fn zero_slot(param: &Array) -> Array {
     ops::zeros(param.shape(), wide::of(param.dtype()))

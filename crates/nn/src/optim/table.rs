@@ -1,6 +1,6 @@
 //! What a row of [`optimizers!`] expands to, and what the Python package makes its classes from.
 
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Schedule};
 use crate::settings::{Setting, Value};
 use covector_core::Result;
 
@@ -17,11 +17,11 @@ pub struct Spec {
     pub settings: &'static [Setting],
     /// The names of the arrays that the state can have for each parameter array.
     pub slots: &'static [&'static str],
-    /// The optimizer with these settings, checked, and a learning rate of 0.
+    /// The optimizer with a learning rate and these settings, checked.
     ///
     /// # Errors
     /// As [`Optimizer::check`].
-    pub make: fn(&[Value]) -> Result<Box<dyn Optimizer + Send + Sync>>,
+    pub make: fn(Schedule, &[Value]) -> Result<Box<dyn Optimizer + Send + Sync>>,
 }
 
 /// Defines optimizers, one row each:
@@ -72,12 +72,12 @@ macro_rules! optimizers {
                         check: optimizers!(@first $($check,)? any),
                     }),*],
                     slots: &[$(stringify!($slot)),*],
-                    make: |values| {
+                    make: |rate, values| {
                         let mut i = 0..;
                         let mut next = || i.next().unwrap_or_default();
                         let optimizer = Self {
                             $($field: $crate::settings::Setting::read($python, values, next())?,)*
-                            ..Self::new(0.0)
+                            ..Self::new(rate)
                         };
                         optimizer.check()?;
                         Ok(Box::new(optimizer))

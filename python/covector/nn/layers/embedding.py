@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import covector.core as mx
 from covector._covector import nn as native
 from covector.nn.layers._checks import size
@@ -26,7 +24,7 @@ class Embedding(Module):
         super().__init__()
         num_embeddings = size("Embedding", "num_embeddings", num_embeddings, least=0)
         dims = size("Embedding", "dims", dims)
-        self.weight = mx.random.normal(shape=(num_embeddings, dims), scale=math.sqrt(1.0 / dims))
+        self.weight = native.init_layer_normal((num_embeddings, dims), dims)
 
     def _extra_repr(self) -> str:
         rows, dims = self.weight.shape

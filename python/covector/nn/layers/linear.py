@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import covector.core as mx
@@ -38,10 +37,9 @@ class Linear(Module):
         super().__init__()
         input_dims = size("Linear", "input_dims", input_dims)
         output_dims = size("Linear", "output_dims", output_dims, least=0)
-        scale = math.sqrt(1.0 / input_dims)
-        self.weight = mx.random.uniform(low=-scale, high=scale, shape=(output_dims, input_dims))
+        self.weight = native.init_layer_uniform((output_dims, input_dims), input_dims)
         if bias:
-            self.bias = mx.random.uniform(low=-scale, high=scale, shape=(output_dims,))
+            self.bias = native.init_layer_uniform((output_dims,), input_dims)
 
     def _extra_repr(self) -> str:
         outputs, inputs = self.weight.shape

@@ -5,7 +5,6 @@ The input has the shape ``(…, steps, features)``, and each layer returns its s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +15,6 @@ from covector.nn.layers.activations import tanh
 from covector.nn.layers.base import Module
 
 __all__ = ["GRU", "LSTM", "RNN"]
-
-
-def _draw(hidden_size: int, *shape: int) -> mx.array:
-    scale = 1.0 / math.sqrt(hidden_size)
-    return mx.random.uniform(low=-scale, high=scale, shape=shape)
 
 
 class RNN(Module):
@@ -47,9 +41,9 @@ class RNN(Module):
         if not callable(self.nonlinearity):
             raise ValueError(f"[RNN] nonlinearity must be a function, but {nonlinearity!r} was given")
         self.hidden_size = hidden_size
-        self.Wxh = _draw(hidden_size, hidden_size, input_size)
-        self.Whh = _draw(hidden_size, hidden_size, hidden_size)
-        self.bias = _draw(hidden_size, hidden_size) if bias else None
+        self.Wxh = native.init_layer_uniform((hidden_size, input_size), hidden_size)
+        self.Whh = native.init_layer_uniform((hidden_size, hidden_size), hidden_size)
+        self.bias = native.init_layer_uniform((hidden_size,), hidden_size) if bias else None
 
     def _extra_repr(self) -> str:
         return (
@@ -84,10 +78,10 @@ class GRU(Module):
         input_size = size("GRU", "input_size", input_size)
         hidden_size = size("GRU", "hidden_size", hidden_size)
         self.hidden_size = hidden_size
-        self.Wx = _draw(hidden_size, 3 * hidden_size, input_size)
-        self.Wh = _draw(hidden_size, 3 * hidden_size, hidden_size)
-        self.b = _draw(hidden_size, 3 * hidden_size) if bias else None
-        self.bhn = _draw(hidden_size, hidden_size) if bias else None
+        self.Wx = native.init_layer_uniform((3 * hidden_size, input_size), hidden_size)
+        self.Wh = native.init_layer_uniform((3 * hidden_size, hidden_size), hidden_size)
+        self.b = native.init_layer_uniform((3 * hidden_size,), hidden_size) if bias else None
+        self.bhn = native.init_layer_uniform((hidden_size,), hidden_size) if bias else None
 
     def _extra_repr(self) -> str:
         return f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, bias={self.b is not None}"
@@ -122,9 +116,9 @@ class LSTM(Module):
         input_size = size("LSTM", "input_size", input_size)
         hidden_size = size("LSTM", "hidden_size", hidden_size)
         self.hidden_size = hidden_size
-        self.Wx = _draw(hidden_size, 4 * hidden_size, input_size)
-        self.Wh = _draw(hidden_size, 4 * hidden_size, hidden_size)
-        self.bias = _draw(hidden_size, 4 * hidden_size) if bias else None
+        self.Wx = native.init_layer_uniform((4 * hidden_size, input_size), hidden_size)
+        self.Wh = native.init_layer_uniform((4 * hidden_size, hidden_size), hidden_size)
+        self.bias = native.init_layer_uniform((4 * hidden_size,), hidden_size) if bias else None
 
     def _extra_repr(self) -> str:
         return f"input_dims={self.Wx.shape[1]}, hidden_size={self.hidden_size}, bias={self.bias is not None}"

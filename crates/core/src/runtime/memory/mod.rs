@@ -1,5 +1,0 @@
-//! Where values are stored: inside larger ones ([`placement`]), or over inputs that are read for the last time ([`reuse`]); and what must hold of the instructions that use the memory ([`verify`]).
-
-pub(crate) mod placement;
-mod reuse;
-pub(crate) mod verify;
