@@ -17,12 +17,12 @@ use covector_kernels::{C64, Dtype};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What values a sample input has.
+/// The kind of values of a sample input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// Floating point, from an interval in which the operation is smooth.
     Real(f64, f64),
-    /// Floating point, all different by a margin, so that orderings stay put under small changes.
+    /// Floating point, all different by a margin, so that small changes do not change their order.
     Distinct,
     /// `int32` from zero up to a bound.
     Index(usize),
@@ -109,17 +109,17 @@ pub type Run = Box<dyn Fn(&[Array]) -> Result<Vec<Array>> + Send + Sync>;
 
 /// One entry of the catalogue.
 pub struct Entry {
-    /// The public operation it shows.
+    /// The name of the public operation.
     pub name: &'static str,
-    /// Runs it.
+    /// Runs the operation.
     pub run: Run,
     /// Its sample inputs.
     pub inputs: Vec<Input>,
-    /// Whether it has a derivative to check; false where that is zero or there is none.
+    /// Whether it has a derivative to check. False if the derivative is zero or does not exist.
     pub smooth: bool,
 }
 
-/// The primitives that the catalogue reaches, by the family their derivative is written in.
+/// The primitives that the catalogue reaches, by the family of their derivatives.
 ///
 /// # Errors
 /// When an entry does not run on its own samples.
@@ -129,7 +129,7 @@ pub fn families() -> Result<BTreeMap<&'static str, BTreeSet<&'static str>>> {
         for float in [Dtype::F64, Dtype::C64] {
             let x: Vec<Array> = entry.inputs.iter().map(|x| x.sample(1, float)).collect();
             let traced = match vjp_flat(&x, |x| (entry.run)(x)) {
-                Err(_) if float == Dtype::C64 => continue, // the op takes no complex arrays and says so
+                Err(_) if float == Dtype::C64 => continue, // the op refuses complex arrays
                 other => other?,
             };
             for step in graph::walk(traced.outputs(), |_| true, |_| true).steps {
@@ -142,8 +142,7 @@ pub fn families() -> Result<BTreeMap<&'static str, BTreeSet<&'static str>>> {
     Ok(found)
 }
 
-/// The family in which the derivative of an operation is written, or `composed` where it is that of the operations it is
-/// made of.
+/// The family in which the derivative of an operation is written, or `composed` if it is that of several operations.
 ///
 /// # Errors
 /// When the operation does not run on its own samples.
@@ -176,19 +175,19 @@ fn family(derivative: &Derivative<'_>) -> &'static str {
     }
 }
 
-/// Everything: the samples of all operations, and transforms.
+/// The samples of all operations, and transforms.
 pub fn entries() -> Vec<Entry> {
     let mut all: Vec<Entry> = specs().iter().flat_map(|spec| (spec.samples)()).collect();
     all.extend(wrappers());
     all
 }
 
-/// Transforms that stand in the graph as nodes of their own.
+/// Transforms that are nodes of the graph.
 fn wrappers() -> Vec<Entry> {
     let cubic = |x: &[Array]| -> Result<Vec<Array>> { Ok(vec![&(&x[0] * &x[0]) * &x[1]]) };
     let by_vjp = CustomFunction {
         vjp: Some(Arc::new(|x, ct, _| {
-            // The conjugates of the derivatives: the arguments may be complex.
+            // The conjugated derivatives, as the arguments may be complex.
             let slopes = [&(&x[0] * &x[1]) * 2.0, ops::square(&x[0])];
             Ok(slopes.iter().map(|slope| &ct[0] * &ops::conjugate(slope)).collect())
         })),

@@ -1,14 +1,13 @@
 //! Random numbers.
 //!
-//! A key is a pair of 32-bit numbers and says everything: the same key always gives the same numbers, on any machine,
-//! and the numbers are those that MLX gives for it where those are right (`laplace` may differ in the last bit, and see
-//! [`randint`], [`truncated_normal`]). [`split`] makes independent
-//! keys from one. A call without a key takes one from the state of its thread, which [`seed`] sets; the state advances
-//! when the function is called, not when the array is evaluated, so what is evaluated and when changes no number.
+//! A key is a pair of 32-bit numbers. It determines the result: the same key always gives the same numbers, on any
+//! machine. The numbers are those of MLX for the key, where those are right (`laplace` may differ in the last bit; see
+//! also [`randint`] and [`truncated_normal`]). [`split`] makes independent keys from one. A call without a key takes one
+//! from the state of its thread, which [`seed`] sets. The state advances when the function is called, not when the array
+//! is evaluated, so the order of evaluations changes no number.
 //!
-//! Inside [`vmap`](crate::transforms::vmap) a call without a key draws once, and all examples share what it drew, unless
-//! [`Randomness`](crate::transforms::Randomness) says otherwise; a call with a key draws for each example whose key is its
-//! own.
+//! Inside [`vmap`](crate::transforms::vmap) a call without a key draws once, for all examples together; a different
+//! [`Randomness`](crate::transforms::Randomness) changes that. A call with a batch of keys draws for each example.
 //!
 //! ```
 //! use covector_core::{Dtype, random};
@@ -36,14 +35,14 @@ use crate::shape::{Shape, ShapeText};
 use covector_kernels::Dtype;
 use smallvec::smallvec;
 
-/// A parameter of a distribution: a number, or an array that broadcasts with the shape asked for.
+/// A parameter of a distribution: a number, or an array that broadcasts with the result's shape.
 #[derive(Clone, Debug)]
 pub enum Operand {
     /// A number.
     Number(f64),
     /// An integer, which bounds integers of any width exactly.
     Int(i128),
-    /// An array. Derivatives pass to it.
+    /// An array. The result is differentiable with respect to it.
     Array(Array),
 }
 
@@ -79,11 +78,11 @@ impl Operand {
             (_, Some(v)) if dtype == Dtype::F64 => ops::constant(v, dtype),
             (_, Some(v)) => ops::constant(f64::from(v as f32), dtype),
             (Operand::Array(x), None) => ops::to_dtype(x, dtype),
-            _ => unreachable!("what is no number is an array"),
+            _ => unreachable!("a parameter is a number or an array"),
         }
     }
 
-    /// The number, if it is one.
+    /// The number, unless the parameter is an array.
     fn number(&self) -> Option<f64> {
         match self {
             Operand::Number(v) => Some(*v),
@@ -136,7 +135,7 @@ fn check_key(op: &'static str, key: &Array) -> Result<()> {
     Ok(())
 }
 
-/// The key given, or the next one of the state.
+/// The given key, or the next one of the state.
 fn key_or_next(op: &'static str, key: Option<&Array>) -> Result<Array> {
     match key {
         Some(key) => {
@@ -155,7 +154,7 @@ op! {
     /// Use each key once; use [`split`] where a function needs several.
     ///
     /// # Errors
-    /// When `key` is no key: an array of two `uint32`.
+    /// When `key` is not a key, an array of two `uint32`.
     pub fn split(key: &Array, count: usize)
     python split(key: Array, num: usize = 2)
     samples {
@@ -169,7 +168,7 @@ op! {
     /// Uniform random unsigned integers that fill all the bits of their type: `uint8`, `uint16` or `uint32`.
     ///
     /// # Errors
-    /// When the element type is another one, or `key` is no key.
+    /// When the element type is another one, or `key` is not a key.
     pub fn bits(shape: &[usize], dtype: Dtype, key: Option<&Array>)
     python bits(shape: Option<Extents> = None, dtype: Option<Dtype> = None, key: Option<Array> = None)
     => { bits(shape.unwrap_or_default(), dtype.unwrap_or(Dtype::U32), key) }

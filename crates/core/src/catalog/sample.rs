@@ -1,4 +1,4 @@
-//! What the samples of operations are made of.
+//! Constructors for the samples of operations.
 
 pub use super::Kind;
 use super::{Entry, Input};
@@ -26,7 +26,7 @@ pub fn input<const N: usize>(shape: [usize; N], kind: Kind) -> Input {
     Input { shape: shape.to_vec(), kind }
 }
 
-/// An entry; it is only smooth if an input is differentiable, too.
+/// An entry. It is smooth only if an input is differentiable, too.
 pub fn entry(
     name: &'static str,
     smooth: bool,
