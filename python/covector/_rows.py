@@ -14,7 +14,7 @@ Setting = tuple[str, Any, str]
 def initializer(
     name: str, required: Sequence[str], settings: Sequence[Setting], store: Callable[[Any, list[Any]], None]
 ) -> Callable[..., None]:
-    """An ``__init__`` with a signature of its own.
+    """An ``__init__`` with the signature for a row.
 
     Args:
         name: The name of the class.

@@ -38,7 +38,7 @@ def install() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """What ``python -m covector.as_mlx`` does with its arguments."""
+    """Runs ``python -m covector.as_mlx`` with these arguments."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["-m"] and len(arguments) > 1:
         install()
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(f"as_mlx: there is no file {script}")
         install()
         sys.argv = list(arguments)
-        # As `python script.py` does: the script's folder in place of the current one.
+        # Like `python script.py`, which puts the script's folder in place of the current one.
         sys.path[0] = str(script.resolve().parent)
         runpy.run_path(str(script), run_name="__main__")
     else:

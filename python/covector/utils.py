@@ -21,12 +21,12 @@ __all__ = [
 
 _Leaf = Callable[[Any], bool]
 
-# Empty places that a list may have, beside sixteen for each entry; see tree_unflatten.
+# The number of empty items that a list may have besides sixteen for each entry; see tree_unflatten.
 _SPARE = 1024
 
 
 def _same_kind(tree: Any, items: Iterable[Any]) -> Any:
-    """A list or tuple of the type of ``tree``; a named tuple stays one."""
+    """A list or tuple of the type of ``tree``, which may be a named tuple."""
     kind = type(tree)
     return kind._make(items) if hasattr(kind, "_make") else kind(items)
 
@@ -66,10 +66,10 @@ def _build(root: Any, visit: Callable[[Any], Any]) -> Any:
 
 
 def tree_map(fn: Callable[..., Any], tree: Any, *rest: Any, is_leaf: _Leaf | None = None) -> Any:
-    """The tree of the same structure whose leaves are ``fn`` of the leaves of ``tree``.
+    """A tree of the same structure, with ``fn`` applied to each leaf of ``tree``.
 
     Args:
-        fn: Called with each leaf and the values in the same place of each of ``rest``.
+        fn: Called with each leaf and the values at the same path of each of ``rest``.
         tree: The tree that defines the leaves.
         rest: Further trees with at least the structure of ``tree``.
         is_leaf: Whether an object is a leaf although it is a list, tuple or dict.
@@ -101,10 +101,10 @@ def tree_map_with_path(
     is_leaf: _Leaf | None = None,
     path: Any | None = None,
 ) -> Any:
-    """As :func:`tree_map`, but the first argument of ``fn`` is the path of the leaf.
+    """:func:`tree_map` with the path of the leaf as the first argument of ``fn``.
 
     Args:
-        fn: Called with the path of each leaf, the leaf, and the values in the same place of each of ``rest``.
+        fn: Called with the path of each leaf, the leaf, and the values at the same path of each of ``rest``.
         tree: The tree that defines the leaves.
         rest: Further trees with at least the structure of ``tree``.
         is_leaf: Whether an object is a leaf although it is a list, tuple or dict.
@@ -134,7 +134,7 @@ def tree_map_with_path(
 
 
 def _leaves(tree: Any, path: str, is_leaf: _Leaf | None) -> Iterator[tuple[str, Any]]:
-    """The leaves in order, each with its path; with a stack, so that trees may be deep."""
+    """The leaves in order, each with its path. A stack replaces recursion, so that trees may be deep."""
     waiting = [(path, tree)]
     while waiting:
         path, tree = waiting.pop()
@@ -160,7 +160,7 @@ def tree_flatten(
         tree: The tree to flatten.
         prefix: The start of all paths. Its first character is dropped.
         is_leaf: Whether an object is a leaf although it is a list, tuple or dict.
-        destination: The list or dict to add the leaves to; a new list if there is none.
+        destination: The list or dict to add the leaves to; by default a new list.
 
     Example:
         >>> tree_flatten({"a": [1, {"b": 2}]})
@@ -184,11 +184,11 @@ def tree_flatten(
 
 
 def tree_unflatten(tree: Sequence[tuple[str, Any]] | dict[str, Any]) -> Any:
-    """The tree that :func:`tree_flatten` took apart.
+    """The tree that :func:`tree_flatten` flattened.
 
-    Keys that are all numbers make a list, with ``{}`` in missing places; others make a dict. So do numbers
-    that name a place twice, as ``1`` and ``01`` do, and numbers that would leave most of a long list empty.
-    Tuples become lists, and empty containers are lost.
+    Keys that are all numbers make a list, with ``{}`` for missing items; others make a dict. Numbers also
+    make a dict if two are equal, such as ``1`` and ``01``, or if most of a long list would be empty. Tuples
+    become lists, and empty containers are lost.
 
     Args:
         tree: Pairs of path and leaf, or a dict of them.
@@ -204,12 +204,12 @@ def tree_unflatten(tree: Sequence[tuple[str, Any]] | dict[str, Any]) -> Any:
             return items[0][1]
         groups: dict[str, list[tuple[list[str], Any]]] = {}
         for keys, leaf in items:
-            # A leaf beside others that go further has no key here, and gets an empty one.
+            # A leaf whose path ends here, beside longer paths, gets an empty key.
             if len(keys) == depth:
                 keys.append("")
             groups.setdefault(keys[depth], []).append((keys, leaf))
         for key, group in groups.items():
-            # Without this, two leaves at one place would go on being split forever.
+            # Otherwise two leaves with one path would be split without end.
             if len(group) > 1 and all(len(keys) == depth + 1 for keys, _ in group):
                 raise ValueError(
                     f"[tree_unflatten] {len(group)} leaves have the same path, ending in '{key}'"
@@ -262,12 +262,12 @@ def _is_empty(tree: Any) -> bool:
 
 
 def tree_merge(tree_a: Any, tree_b: Any, merge_fn: Callable[[Any, Any], Any] | None = None) -> Any:
-    """A tree with the leaves of both. ``None`` and empty containers count as nothing.
+    """A tree with the leaves of both. ``None`` and empty containers have no leaves.
 
     Args:
         tree_a: The first tree.
         tree_b: The second tree.
-        merge_fn: Makes one leaf of two at the same place; without it, such leaves are an error.
+        merge_fn: Combines two leaves at the same path; without it, such leaves are an error.
 
     Example:
         >>> tree_merge({"a": {"x": 1}}, {"a": {"y": 2}, "b": 3})
@@ -289,8 +289,8 @@ def tree_merge(tree_a: Any, tree_b: Any, merge_fn: Callable[[Any, Any], Any] | N
         if merge_fn is not None:
             return merge_fn(a, b)
         raise ValueError(
-            "[tree_merge] the trees have leaves at the same place and no merge_fn was given; pass one, or "
-            "take one of the leaves away"
+            "[tree_merge] the trees have leaves at the same path and no merge_fn was given; pass one, or "
+            "remove one of the leaves"
         )
 
     return _build((tree_a, tree_b), visit)

@@ -1,6 +1,6 @@
 """Arrays, the operations on them, and the transforms of functions.
 
-Values are computed when they are asked for; ``eval`` asks. The names, signatures and element types are MLX's.
+Values are computed when they are needed, or by ``eval``. The names, signatures and element types are MLX's.
 """
 
 from covector._covector import *  # noqa: F403

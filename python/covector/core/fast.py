@@ -1,4 +1,4 @@
-"""What models are made of, each as one function: norms, rotary positions, attention and cross-entropy."""
+"""Building blocks of models, each as one function: norms, rotary positions, attention and cross-entropy."""
 
 from covector import _covector
 

@@ -1,6 +1,6 @@
 """Random numbers, the same as MLX's for the same seed or key.
 
-A key says everything about the numbers made from it; ``split`` makes independent ones. A function called
+A key determines all numbers drawn with it; ``split`` makes independent keys from one. A function called
 without a key takes one from the state of its thread, which ``seed`` sets.
 """
 
@@ -37,12 +37,12 @@ class _State:
 
     def __getitem__(self, index: int) -> _covector.array:
         if index not in (0, -1):
-            raise IndexError(f"[random.state] there is one key, so that {index} is out of range")
+            raise IndexError(f"[random.state] there is one key, so {index} is out of range")
         return _native._state()
 
     def __setitem__(self, index: int, value: _covector.array) -> None:
         if index not in (0, -1):
-            raise IndexError(f"[random.state] there is one key, so that {index} is out of range")
+            raise IndexError(f"[random.state] there is one key, so {index} is out of range")
         _native._set_state(value)
 
     def __iter__(self) -> Iterator[_covector.array]:

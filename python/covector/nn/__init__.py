@@ -1,6 +1,6 @@
 """Neural networks: modules, activation functions, losses and initialisers.
 
-The mathematics is the native library's; the classes here hold parameters and say how they are put together.
+The native library does the mathematics. The classes here hold parameters and combine them.
 """
 
 from covector.nn import init as init

@@ -1,6 +1,6 @@
 """Initialisers: functions that make first values for a parameter.
 
-Each function here returns an initialiser; an initialiser takes an array and returns another one of its shape.
+Each function here returns an initialiser: a function that takes an array and returns a new one of its shape.
 
 Example:
     >>> import covector.core as mx
@@ -73,7 +73,7 @@ def identity(dtype: mx.Dtype = mx.float32) -> Callable[[mx.array], mx.array]:
 
 
 def glorot_normal(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
-    """Normal, with a variance that suits both directions (Glorot and Bengio, 2010).
+    """Normal, with a variance for the forward and the backward pass (Glorot and Bengio, 2010).
 
     The initialiser takes ``gain`` too; the standard deviation is ``gain · √(2 / (inputs + outputs))``.
     """
@@ -85,7 +85,7 @@ def glorot_normal(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
 
 
 def glorot_uniform(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
-    """Uniform, with a variance that suits both directions (Glorot and Bengio, 2010).
+    """Uniform, with a variance for the forward and the backward pass (Glorot and Bengio, 2010).
 
     The initialiser takes ``gain`` too; the limits are ``±gain · √(6 / (inputs + outputs))``.
     """
@@ -97,7 +97,7 @@ def glorot_uniform(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
 
 
 def he_normal(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
-    """Normal, with a variance that suits one direction (He et al., 2015).
+    """Normal, with a variance for the forward or the backward pass (He et al., 2015).
 
     The initialiser takes ``mode``, ``"fan_in"`` or ``"fan_out"``, and ``gain`` too; the standard deviation is
     ``gain / √fan``.
@@ -110,7 +110,7 @@ def he_normal(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
 
 
 def he_uniform(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
-    """Uniform, with a variance that suits one direction (He et al., 2015).
+    """Uniform, with a variance for the forward or the backward pass (He et al., 2015).
 
     The initialiser takes ``mode``, ``"fan_in"`` or ``"fan_out"``, and ``gain`` too; the limits are
     ``±gain · √(3 / fan)``.

@@ -1,4 +1,4 @@
-"""Losses: how far predictions are from targets.
+"""Losses: measures of the distance between predictions and targets.
 
 Each takes ``reduction``: ``"none"`` for the losses of the single elements or examples, ``"mean"`` or
 ``"sum"`` for a scalar.

@@ -16,7 +16,7 @@ def value_and_grad(model: Module, fn: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function which computes the value of ``fn`` and its gradient in the parameters of ``model``.
 
     Args:
-        model: The module. ``fn`` uses it, whether it gets it as an argument or not.
+        model: The module that ``fn`` uses, as an argument or as a captured variable.
         fn: A function that returns a scalar array, or a tuple whose first element is one.
 
     Returns:
@@ -45,12 +45,12 @@ def value_and_grad(model: Module, fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def checkpoint(module: Module, fn: Callable[..., Any] | None = None) -> Callable[..., Any]:
-    """Returns a function that computes ``fn`` and keeps nothing of it for the backward pass but its inputs.
+    """Returns a function that computes ``fn`` and keeps only its inputs for the backward pass.
 
-    The values that the derivative needs are computed again then: less memory for more time.
+    The backward pass computes intermediate values again, which takes less memory and more time.
 
     Args:
-        module: The module whose parameters the gradient reaches.
+        module: The module with the parameters of the gradient.
         fn: The function; by default the module itself.
     """
     call = module if fn is None else fn
@@ -83,7 +83,7 @@ def _with_parameters(model: Module, fn: Callable[..., Any]) -> Callable[..., Any
         try:
             return fn(*args, **kwargs)
         finally:
-            # The arrays that are traced must not stay in the model, also when fn fails.
+            # Traced arrays must not stay in the model, even if fn fails.
             model.update(own)
 
     return function

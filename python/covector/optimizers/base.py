@@ -20,21 +20,20 @@ LearningRate = float | mx.array | Callable[[mx.array], Any]
 class Optimizer:
     """The base class of optimizers.
 
-    ``opt.update(params, grads)`` returns better parameters and changes neither argument;
-    ``opt.update(model, grads)`` changes the parameters of a module in place. The values that the optimizer
-    keeps between steps are in :attr:`state`, a tree of arrays.
+    ``opt.update(params, grads)`` returns new parameters and changes neither argument.
+    ``opt.update(model, grads)`` changes the parameters of a module in place. The optimizer keeps values
+    between steps in :attr:`state`, a tree of arrays.
 
     Outside of transforms the new parameters and the new state are evaluated together, with the next
-    evaluation or in the next step. The old ones are gone by then, and their memory serves the new ones: a
-    loop that never asks for a value runs in bounded memory.
+    evaluation or in the next step. By then the old arrays are no longer referenced, and the new ones reuse
+    their memory. So a loop that never reads a value runs in bounded memory.
 
     A subclass defines ``init_single(parameter, state)``, which puts the first state of one
     parameter into a dict, and ``apply_single(gradient, parameter, state)``, which changes that dict and
     returns the new parameter.
 
     Args:
-        schedulers: For each name in :attr:`state` that follows a schedule, the function from the step to its
-            value.
+        schedulers: For each name in :attr:`state` with a schedule, the function from the step to the value.
     """
 
     # The row of the native library's table that the class is made from.
@@ -87,14 +86,14 @@ class Optimizer:
         self._state["learning_rate"] = _scalar("learning_rate", learning_rate)
 
     def _maybe_schedule(self, name: str, value: LearningRate) -> None:
-        """Puts a number into the state, or the first value of a schedule that is followed from then on."""
+        """Puts a number into the state, or registers a schedule and puts its first value into the state."""
         if callable(value):
             self._schedulers[name] = value
             value = value(self.step)
         self._state[name] = _scalar(name, value)
 
     def _nested(self, parameters: Any) -> bool:
-        """Whether the state of the parameters needs an entry of its own, beside the others."""
+        """Whether the state of the parameters needs an entry of its own besides the settings."""
         return not isinstance(parameters, dict) or any(
             name in parameters for name in ("step", "learning_rate", *self._schedulers)
         )
@@ -102,7 +101,7 @@ class Optimizer:
     # Steps
 
     def init(self, parameters: Any) -> None:
-        """Makes the first state for a tree of parameters. The first step does so by itself."""
+        """Makes the first state for a tree of parameters. The first step calls this if needed."""
         self._init(parameters, self._nested(parameters))
 
     def _init(self, parameters: Any, nested: bool) -> None:
@@ -113,12 +112,12 @@ class Optimizer:
             fresh = _map(self._init_one, parameters)
         if nested:
             fresh = {"parameters": fresh}
-        # Entries of a state that was loaded stay as they are.
+        # Entries of a loaded state are kept.
         _complete(self._state, fresh)
         self._initialized = True
 
     def _empty(self) -> bool:
-        """Whether the state of the parameters is missing, as after ``compile`` took a first step back."""
+        """Whether the state of the parameters is missing, as after ``compile`` has undone a first step."""
         return all(n in ("step", "learning_rate") or n in self._schedulers for n in self._state)
 
     def _init_one(self, parameter: mx.array) -> dict[str, Any]:
@@ -153,7 +152,7 @@ class Optimizer:
         """
         nested = self._nested(parameters)
         if not self._initialized or self._empty():
-            # Before there is a state that fits the gradients alone.
+            # Checked first, because a state that is made from the gradients fits them in any case.
             native.check_gradients(gradients, parameters)
             self._init(gradients, nested)
         for name, schedule in self._schedulers.items():
@@ -201,7 +200,7 @@ def _scalar(name: str, value: Any) -> mx.array:
 
 
 def _map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
-    """Applies ``fn`` to the arrays of a tree and to the values in the same places of the others."""
+    """Applies ``fn`` to the arrays of a tree and to the values at the same paths of the others."""
 
     def of_leaf(leaf: Any, *others: Any) -> Any:
         if isinstance(leaf, mx.array):
@@ -212,7 +211,7 @@ def _map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
 
 
 def _complete(have: dict[Any, Any], fresh: dict[Any, Any]) -> None:
-    """Adds the entries of other nested dicts and lists that are missing. Arrays in both must be alike."""
+    """Adds missing entries from other nested dicts and lists. Arrays in both must agree in shape and type."""
     waiting: list[tuple[Any, Any, str]] = [(have, fresh, "")]
     while waiting:
         old, new, path = waiting.pop()
@@ -231,7 +230,7 @@ def _complete(have: dict[Any, Any], fresh: dict[Any, Any]) -> None:
 
 
 def _check_alike(have: Any, fresh: mx.array, path: str) -> None:
-    """Refuses a state of other parameters."""
+    """Refuses the state of other parameters."""
     if not isinstance(have, mx.array):
         was = f"a value of type {type(have).__name__}"
     elif have.shape != fresh.shape or mx.issubdtype(have.dtype, mx.inexact) != mx.issubdtype(
@@ -246,12 +245,12 @@ def _check_alike(have: Any, fresh: mx.array, path: str) -> None:
     )
 
 
-# In place of entries that a part of a tree lacks.
+# The mark for entries that a part of a tree lacks.
 _KEPT = object()
 
 
 def _overlay(tree: Any, part: Any) -> Any:
-    """A tree with the arrays of another that has a part of its entries."""
+    """A tree with the arrays of another tree, which has some of its entries, in their places."""
 
     def visit(node: tuple[Any, Any]) -> Any:
         old, new = node

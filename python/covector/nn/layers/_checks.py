@@ -1,4 +1,4 @@
-"""Checks of the arguments of layers, so that a mistake is reported where it is made."""
+"""Checks of the arguments of layers, so that the constructor reports a mistake."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["not_negative", "positive", "size", "sizes"]
 
 
 def size(layer: str, name: str, value: Any, least: int = 1) -> int:
-    """An int from ``least`` on."""
+    """Checks an int that must be at least ``least``."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -24,7 +24,7 @@ def size(layer: str, name: str, value: Any, least: int = 1) -> int:
 
 
 def sizes(layer: str, name: str, value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
-    """An int from ``least`` on for each axis; a single int counts for all."""
+    """Checks an int for each axis, at least ``least``; a single int counts for all axes."""
     if not isinstance(value, (tuple, list)):
         return (size(layer, name, value, least),) * axes
     if len(value) != axes:
@@ -33,14 +33,14 @@ def sizes(layer: str, name: str, value: Any, axes: int, least: int = 1) -> tuple
 
 
 def positive(layer: str, name: str, value: float) -> float:
-    """A number that is greater than 0 and finite."""
+    """Checks a number that must be positive and finite."""
     if not 0 < value < math.inf:
         raise ValueError(f"[{layer}] '{name}' must be positive but got {value}.")
     return value
 
 
 def not_negative(layer: str, name: str, value: float) -> float:
-    """A number from 0 on that is finite."""
+    """Checks a number that must be finite and not negative."""
     if not 0 <= value < math.inf:
         raise ValueError(f"[{layer}] '{name}' must not be negative but got {value}.")
     return value

@@ -16,7 +16,7 @@ def _make(row: Any, function: Callable[..., Any]) -> type[Module]:
     def store(self: Module, values: list[Any]) -> None:
         Module.__init__(self)
         row.check(values)
-        # Past Module.__setattr__, which would make the tuple an entry.
+        # Module.__setattr__ would make the tuple an entry.
         self.__dict__["_settings"] = tuple(values)
 
     def plain(self: Module, x: Any) -> Any:

@@ -20,9 +20,9 @@ class Module(dict[str, Any]):
     """The base class of layers and models.
 
     A module is a dict. Attributes that are arrays, modules, dicts, lists or tuples are its entries; all
-    other attributes are ordinary ones. The arrays among the entries are its parameters, and those of the
-    modules among them are its parameters too, at any depth of dicts and lists; names that begin with an
-    underscore, and tuples, are left out.
+    other attributes are ordinary ones. Its parameters are the arrays among the entries, and the parameters
+    of the modules among them, at any depth of dicts and lists. Names that begin with an underscore, and
+    tuples, are left out.
 
     A subclass makes its parameters and layers in ``__init__`` and computes its output in ``__call__``::
 
@@ -43,7 +43,7 @@ class Module(dict[str, Any]):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
-        # Here and not in __init__, so that a subclass may assign before it calls super().__init__().
+        # Not in __init__, so that a subclass may assign before it calls super().__init__().
         self.__dict__.update(_no_grad=set(), _training=True)
         return self
 
@@ -101,7 +101,7 @@ class Module(dict[str, Any]):
 
     @property
     def state(self) -> dict[str, Any]:
-        """The module's entries, which are the module itself: parameters, submodules and the rest."""
+        """The module's entries, which are the module itself: parameters, submodules and others."""
         return self
 
     # Filters for filter_and_map
@@ -137,12 +137,12 @@ class Module(dict[str, Any]):
         """The module's tree as nested dicts and lists, with some entries only, each mapped.
 
         Args:
-            filter_fn: Given a module, the name of an entry and the entry, says whether to keep it. Entries
-                of lists and dicts in a module are named by their path in it, as ``layers.0``; one that is
-                not kept leaves ``{}`` in its place.
+            filter_fn: Called with a module, the name of an entry and the entry; returns whether to keep it.
+                Entries of lists and dicts in a module are named by their path in it, such as ``layers.0``.
+                An entry that is not kept is replaced by ``{}``.
             map_fn: Applied to every leaf.
-            is_leaf_fn: Given the same as ``filter_fn``, says where the walk ends. By default at everything
-                that is neither a module nor a dict nor a list.
+            is_leaf_fn: Called with the arguments of ``filter_fn``; returns whether the entry is a leaf, at
+                which the walk ends. By default, all objects other than modules, dicts and lists are leaves.
         """
         convert = map_fn or _same
         leaf = is_leaf_fn or _is_leaf
@@ -262,13 +262,13 @@ class Module(dict[str, Any]):
         """``net.apply(params, *args, **kwargs)``, or ``net.apply(map_fn, filter_fn=None)``.
 
         The first computes ``net(*args, **kwargs)`` with the parameters ``params``, a tree like that of
-        :meth:`parameters` or a part of it, and does not change the module: not its parameters, and not
-        anything else that the call assigns to. It is a pure function of its arguments, so that
-        ``mx.value_and_grad``, ``mx.vmap`` and the rest apply to it.
+        :meth:`parameters` or a part of it. It does not change the module: neither its parameters nor other
+        attributes that the call assigns. It is a pure function of its arguments, so ``mx.value_and_grad``,
+        ``mx.vmap`` and the other transforms apply to it.
 
-        The second, chosen when the first argument is a function, replaces every parameter by
-        ``map_fn(parameter)``, in place, and returns the module; ``filter_fn``, given a module, a name and an
-        entry, says for which.
+        The second, for a function as the first argument, replaces every parameter by ``map_fn(parameter)``,
+        in place, and returns the module. ``filter_fn`` is called with a module, a name and an entry, and
+        returns whether to replace the entry.
         """
         if args:
             first, rest = args[0], args[1:]
@@ -293,12 +293,12 @@ class Module(dict[str, Any]):
         return self.update(mapped)
 
     def _with_parameters(self, parameters: dict[str, Any]) -> Self:
-        """A copy of this module and all below it with other parameters; everything else is shared."""
+        """A copy of this module and all below it, with other parameters. Other values are shared."""
         copies: dict[int, Any] = {}
         copy: Self = _copy(self, copies)
         for module in copies.values():
             if isinstance(module, Module):
-                # A method of this tree kept as an attribute would compute with the old parameters.
+                # A method of this tree in an attribute would compute with the old parameters.
                 for name, value in module.__dict__.items():
                     if isinstance(value, MethodType) and id(value.__self__) in copies:
                         module.__dict__[name] = MethodType(value.__func__, copies[id(value.__self__)])
@@ -316,9 +316,9 @@ class Module(dict[str, Any]):
         """Takes parameters out of :meth:`trainable_parameters`.
 
         Args:
-            recurse: Whether the modules below are meant too.
-            keys: The names of the parameters meant, in each module; by default all.
-            strict: Whether a name is an error that none of the modules meant has.
+            recurse: Whether to include the modules below.
+            keys: The names of the parameters, in each module; by default all.
+            strict: Whether a name that none of the modules has is an error.
 
         Returns:
             The module.
@@ -328,7 +328,7 @@ class Module(dict[str, Any]):
     def unfreeze(
         self, *, recurse: bool = True, keys: str | list[str] | None = None, strict: bool = False
     ) -> Self:
-        """Undoes :meth:`freeze`, of which it has the arguments."""
+        """Undoes :meth:`freeze`. The arguments are the same."""
         return self._mark(False, recurse, keys, strict)
 
     def _mark(self, frozen: bool, recurse: bool, keys: str | list[str] | None, strict: bool) -> Self:
@@ -366,8 +366,8 @@ class Module(dict[str, Any]):
 
         Args:
             dtype: The element type.
-            predicate: Given the element type of a parameter, says whether to convert it. By default those of
-                floating-point numbers are; ``None`` means all.
+            predicate: Called with the element type of a parameter; returns whether to convert it. By default,
+                floating-point parameters are converted; ``None`` means all.
         """
 
         def is_floating(dtype: mx.Dtype) -> bool:
@@ -393,14 +393,14 @@ def _kind(x: Any) -> str:
 
 
 def _numpy(op: str, file: object) -> Any:
-    """NumPy, which reads and writes the files. It does not come with this package."""
+    """NumPy, which reads and writes the files. This package does not install it."""
     if not str(file).endswith(".npz"):
         raise ValueError(f"[{op}] the name of the file must end in .npz, but it is {str(file)!r}")
     try:
         return importlib.import_module("numpy")
     except ImportError:
         raise ImportError(
-            f"[{op}] .npz files are read and written by NumPy; install it: pip install numpy"
+            f"[{op}] NumPy reads and writes .npz files; install it: pip install numpy"
         ) from None
 
 
@@ -489,7 +489,7 @@ Put = Callable[[Any, Any, Any, bool, str], None]
 
 
 def _assign(target: Any, new: Any, strict: bool, path: str, put: Put) -> None:
-    """Walks down two trees together and lets ``put`` replace the entries of ``target`` that ``new`` has."""
+    """Walks down two trees together. ``put`` replaces the entries of ``target`` that ``new`` has."""
     if isinstance(new, dict) and isinstance(target, dict):
         for key, value in new.items():
             if key in target:
@@ -511,7 +511,7 @@ def _assign(target: Any, new: Any, strict: bool, path: str, put: Put) -> None:
                     "To ignore further ones pass strict=False"
                 )
     elif strict and (not isinstance(new, (dict, list)) or new):
-        # An empty container is in place of an entry without parameters, of any kind.
+        # An empty container stands for an entry of any kind without parameters.
         raise ValueError(
             f"[update] Received invalid type: {type(new).__name__}, for {path or 'the module'}, which is "
             f"{_kind(target)}"
@@ -537,7 +537,7 @@ def _put_module(target: Any, key: Any, new: Any, strict: bool, path: str) -> Non
 
 
 def _copy(value: Any, copies: dict[int, Any]) -> Any:
-    """A copy of modules, dicts, lists and tuples at any depth; shared objects are shared in the copy too."""
+    """A copy of modules, dicts, lists and tuples at any depth. Shared objects stay shared in the copy."""
     if type(value) is tuple:
         return tuple(_copy(entry, copies) for entry in value)
     copy: Any

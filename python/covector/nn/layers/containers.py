@@ -11,10 +11,10 @@ __all__ = ["Sequential"]
 
 
 class Sequential(Module):
-    """One module after the other: each is called with the result of the one before.
+    """A sequence of modules: each is called with the result of the previous one.
 
     Args:
-        modules: The modules, or plain functions. They are in ``layers``.
+        modules: The modules, or plain functions. The attribute ``layers`` holds them.
 
     Example:
         >>> import covector.nn as nn

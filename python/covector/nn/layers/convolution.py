@@ -17,17 +17,17 @@ _Extents = int | tuple[int, ...]
 
 
 class _Conv(Module):
-    """A weight ``(out, *kernel, in / groups)``, perhaps a bias, and the settings of the native function."""
+    """A weight ``(out, *kernel, in / groups)``, an optional bias, and the settings of the native function."""
 
     _axes: int
     _function: Callable[..., mx.array]
-    # The settings behind stride, padding and dilation.
+    # The settings that follow stride, padding and dilation.
     _last: tuple[str, ...] = ()
 
     def _make(
         self, in_channels: int, out_channels: int, kernel_size: Any, bias: bool, **settings: Any
     ) -> None:
-        """Makes the parameters and keeps the settings, once these are found to make sense."""
+        """Checks and stores the settings, and makes the parameters."""
         layer, axes = type(self).__name__, self._axes
         in_channels = size(layer, "in_channels", in_channels)
         out_channels = size(layer, "out_channels", out_channels)
@@ -50,7 +50,7 @@ class _Conv(Module):
         if bias:
             self.bias = mx.zeros((out_channels,))
         for name, value in settings.items():
-            # Along one axis the settings stay the numbers that they are; so do those that have no axes.
+            # With one axis the settings are plain numbers, and so are settings without axes.
             spread = axes > 1 and name in ("stride", "padding", "output_padding")
             setattr(self, name, checked[name] if spread else value)
 
@@ -70,7 +70,7 @@ class _Conv(Module):
 
 
 class _Grouped(_Conv):
-    """A convolution whose channels may be cut into groups."""
+    """A convolution whose channels may be divided into groups."""
 
     _last = ("groups",)
 
@@ -124,7 +124,7 @@ class Conv1d(_Grouped):
         stride: Steps of the kernel over the input.
         padding: Zeros added on both sides.
         dilation: Steps from one element of the kernel to the next.
-        groups: Groups of channels that do not see each other.
+        groups: The number of groups of channels; an output depends on the inputs of its group only.
         bias: Whether there is a bias.
     """
 

@@ -12,7 +12,7 @@ __all__ = ["Dropout"]
 class Dropout(Module):
     """Sets each element to zero with probability ``p``, and divides the others by ``1 − p``.
 
-    Only in training mode; otherwise the input is returned as it is.
+    Only in training mode; otherwise the input is returned unchanged.
 
     Args:
         p: The probability, in ``[0, 1)``.

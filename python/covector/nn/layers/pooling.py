@@ -13,7 +13,7 @@ __all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool1d", "MaxPool2d", "Max
 
 
 class _Pool(Module):
-    """Windows over a fixed number of axes, and the function that reduces each."""
+    """Windows over a fixed number of axes, and the function that reduces each window."""
 
     _axes: int
     _pool: Callable[..., mx.array]
@@ -68,7 +68,7 @@ class MaxPool1d(_Max):
     Args:
         kernel_size: The extent of a window.
         stride: Elements from one window to the next; by default windows do not overlap.
-        padding: Empty places on both sides of the input that windows may cover.
+        padding: Padding on both sides of the input that windows may cover.
     """
 
     _axes = 1
@@ -82,7 +82,7 @@ class MaxPool2d(_Max):
     Args:
         kernel_size: The extent of a window, one number or (height, width).
         stride: Elements from one window to the next; by default windows do not overlap.
-        padding: Empty places around the input that windows may cover.
+        padding: Padding around the input that windows may cover.
     """
 
     _axes = 2
@@ -96,7 +96,7 @@ class MaxPool3d(_Max):
     Args:
         kernel_size: The extent of a window, one number or (depth, height, width).
         stride: Elements from one window to the next; by default windows do not overlap.
-        padding: Empty places around the input that windows may cover.
+        padding: Padding around the input that windows may cover.
     """
 
     _axes = 3

@@ -18,7 +18,7 @@ class RoPE(Module):
     The input has the shape ``(batch, …, positions, features)``.
 
     Args:
-        dims: How many features are turned, an even number; the rest stays.
+        dims: The number of features to turn, an even number; other features are unchanged.
         traditional: Pairs are neighbours; otherwise they are ``dims / 2`` apart.
         base: Pair ``i`` turns by ``base ** (-2 * i / dims)`` from one position to the next.
         scale: A factor for positions.

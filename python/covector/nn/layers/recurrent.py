@@ -65,7 +65,7 @@ class GRU(Module):
         n = tanh(Wxn @ x + b_n + r · (Whn @ h + bhn))
         h = (1 - z) · n + z · h
 
-    ``Wx``, ``Wh`` and ``b`` hold the parts for r, z and n one below the other.
+    ``Wx``, ``Wh`` and ``b`` hold the parts for r, z and n stacked along the first axis.
 
     Args:
         input_size: The number of features of the input.
@@ -102,8 +102,8 @@ class LSTM(Module):
         c = f · c + i · g
         h = o · tanh(c)
 
-    ``Wx``, ``Wh`` and ``bias`` hold the parts for i, f, g and o one below the other. The layer returns
-    the hidden states ``h`` and the cells ``c``.
+    ``Wx``, ``Wh`` and ``bias`` hold the parts for i, f, g and o stacked along the first axis. The layer
+    returns the hidden states ``h`` and the cells ``c``.
 
     Args:
         input_size: The number of features of the input.

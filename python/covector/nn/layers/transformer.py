@@ -60,7 +60,7 @@ class MultiHeadAttention(Module):
         dims = size("MultiHeadAttention", "dims", dims)
         if num_heads < 1 or dims % num_heads:
             raise ValueError(
-                f"[MultiHeadAttention] {dims} features cannot be cut into {num_heads} heads; "
+                f"[MultiHeadAttention] {dims} features cannot be divided into {num_heads} heads; "
                 "dims should be divisible by num_heads"
             )
         query_input_dims = query_input_dims or dims
@@ -70,7 +70,7 @@ class MultiHeadAttention(Module):
         value_output_dims = value_output_dims or dims
         if value_dims % num_heads:
             raise ValueError(
-                f"[MultiHeadAttention] {value_dims} features of the values cannot be cut into "
+                f"[MultiHeadAttention] {value_dims} features of the values cannot be divided into "
                 f"{num_heads} heads; value_dims should be divisible by num_heads"
             )
         self.num_heads = num_heads
@@ -88,7 +88,7 @@ class MultiHeadAttention(Module):
 
     @staticmethod
     def create_additive_causal_mask(N: int, dtype: mx.Dtype = mx.float32) -> mx.array:
-        """A mask to add: 0 for the keys up to a query's own place, the most negative number for later ones.
+        """A mask to add: 0 for the keys up to a query's position, the most negative number for later keys.
 
         Args:
             N: The number of positions.
@@ -310,7 +310,7 @@ class Transformer(Module):
     ) -> None:
         super().__init__()
         rest = (dims, num_heads, mlp_dims, dropout, activation, norm_first, checkpoint)
-        # Not `custom_encoder or …`: a module without parameters is an empty dict.
+        # `custom_encoder or …` would be wrong: a module without parameters is an empty dict.
         self.encoder = (
             TransformerEncoder(num_encoder_layers, *rest) if custom_encoder is None else custom_encoder
         )
