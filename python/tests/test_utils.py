@@ -142,7 +142,7 @@ def test_merge():
         assert tree_merge({"a": nothing}, {"a": 3}) == {"a": 3}
         assert tree_merge({"a": 1}, nothing) == {"a": 1}
     for other in ({"a": 2}, {"a": [2]}):
-        with pytest.raises(ValueError, match="same place"):
+        with pytest.raises(ValueError, match="same path"):
             tree_merge({"a": 1}, other)
 
 
