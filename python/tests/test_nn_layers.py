@@ -1,6 +1,8 @@
 """Layers, activations, losses and initialisers: MLX's numbers, gradients, and what bad input gets."""
 
+import copy
 import inspect
+import pickle
 
 import covector.core as mx
 import covector.nn as nn
@@ -89,6 +91,25 @@ def test_activation_layers_keep_their_settings():
     assert nn.GELU("fast")(x).tolist() == nn.gelu_fast_approx(x).tolist()
     with pytest.raises(ValueError, match="approximation should be in"):
         nn.GELU("approx")
+
+
+def test_activation_layers_have_signatures_documentation_and_can_be_copied():
+    assert str(inspect.signature(nn.HardTanh)) == "(min_val=-1.0, max_val=1.0)"
+    assert "\n    alpha: " in nn.ELU.__doc__
+    x = mx.array([-3.0, 0.5])
+    layer = nn.ELU(alpha=0.5)
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), copy.copy(layer)):
+        assert other(x).tolist() == nn.elu(x, 0.5).tolist()
+    for call in (lambda: nn.ELU(1.0, 2.0), lambda: nn.ELU(beta=1.0), lambda: nn.ELU("a")):
+        with pytest.raises(TypeError, match=r"^\[ELU\] "):
+            call()
+    for call in (
+        lambda: nn.elu(), lambda: nn.elu(x, 1.0, 2.0), lambda: nn.elu(x, beta=1.0), lambda: nn.elu(x, x=x),
+        lambda: nn.elu(x, alpha="a"),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=r"^\[elu\] "):
+            call()
+    assert nn.elu(alpha=0.5, x=x).tolist() == nn.elu(x, 0.5).tolist()
 
 
 def test_activations_take_numbers_integers_and_keep_the_type():

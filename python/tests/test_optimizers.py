@@ -1,6 +1,9 @@
 """Optimizers and schedules: MLX's numbers, by hand, on trees and on modules, and what bad input gets."""
 
+import copy
+import inspect
 import math
+import pickle
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -405,6 +408,35 @@ def test_a_state_that_does_not_fit_is_refused():
     opt._initialized = True
     with pytest.raises(KeyError, match="made by another optimizer"):
         opt.update({"w": mx.ones(2)}, {"w": mx.ones(2)})
+
+
+# Classes made from rows
+
+
+def test_classes_have_signatures_documentation_and_parents():
+    wanted = "(learning_rate, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, bias_correction=False)"
+    assert str(inspect.signature(optim.AdamW)) == wanted
+    assert issubclass(optim.AdamW, optim.Adam)
+    assert issubclass(optim.Adamax, optim.Adam)
+    for name in optim.optimizers.__all__:
+        kind = getattr(optim, name)
+        if not isinstance(kind, type) or kind is optim.Optimizer:
+            continue
+        assert kind.__module__ == "covector.optimizers.optimizers"
+        assert kind.__doc__.strip().split("\n")[0].endswith("."), name
+        for argument in inspect.signature(kind).parameters:
+            assert f"\n    {argument}: " in kind.__doc__, f"{name} does not document {argument}"
+
+
+def test_optimizers_are_copied_and_pickled_with_their_state():
+    opt = optim.Lion(0.5, betas=(0.5, 0.75))
+    params, grads = {"w": mx.array([1.0])}, {"w": mx.array([0.5])}
+    opt.update(params, grads)
+    for other in (copy.deepcopy(opt), pickle.loads(pickle.dumps(opt))):
+        assert type(other) is optim.Lion
+        assert other.betas == (0.5, 0.75)
+        assert other.state["w"]["m"].item() == opt.state["w"]["m"].item()
+        assert other.update(params, grads)["w"].item() == 0.5
 
 
 # Optimizers of one's own

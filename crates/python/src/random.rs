@@ -57,7 +57,7 @@ fn _state() -> PyArray {
     PyArray::new(random::state())
 }
 
-/// Sets what `_state` gives.
+/// Sets the key that `_state` returns.
 #[pyfunction]
 fn _set_state(key: Arr) -> PyResult<()> {
     random::set_state(&key).or_raise()
