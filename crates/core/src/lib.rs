@@ -15,7 +15,6 @@ mod graph;
 mod ndarray;
 pub mod ops;
 mod plan;
-mod prim;
 pub mod primitive;
 pub mod random;
 pub mod registry;
@@ -35,7 +34,7 @@ pub use eval::{async_eval, eval, eval_soon, finish};
 #[doc(hidden)]
 pub use graph::pending_nodes;
 pub use graph::{graph_dot, graph_dot_named, graph_text};
+pub use ops::elementwise::{Row, RowFn, Takes, rows};
 pub use plan::plan_text;
-pub use prim::{Row, RowFn, Takes, rows};
 pub use trace::{Place, is_tracing};
 pub use tree::Tree;

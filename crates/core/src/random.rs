@@ -20,6 +20,7 @@
 //! ```
 
 mod distributions;
+pub(crate) mod primitives;
 mod state;
 
 pub use crate::ops::block::operand::Operand;
@@ -31,7 +32,7 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops::block::op;
 use crate::ops::spec::{Extents, Visitor};
-use crate::prim::random::RandomBits;
+use crate::random::primitives::RandomBits;
 use crate::shape::{Shape, ShapeText};
 use covector_kernels::Dtype;
 use smallvec::smallvec;

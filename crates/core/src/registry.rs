@@ -1,12 +1,11 @@
 //! The registry: the specifications of all public operations.
 
+use crate::ops::elementwise::RowFn;
 use crate::ops::spec::{OpSpec, Registered, Visitor};
-use crate::prim::RowFn;
 use std::sync::LazyLock;
 
 /// Visits all operations, family by family.
 pub fn visit(visitor: &mut impl Visitor) {
-    crate::prim::visit(visitor);
     crate::ops::visit(visitor);
     crate::random::visit_all(visitor);
 }

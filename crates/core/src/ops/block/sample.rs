@@ -3,7 +3,7 @@
 use crate::array::Array;
 use crate::error::Result;
 use crate::ops;
-use crate::prim::elementwise::{Partials, Row, RowFn};
+use crate::ops::elementwise::{Partials, Row, RowFn};
 use covector_kernels::{C64, Dtype};
 
 /// What values a sample input has.

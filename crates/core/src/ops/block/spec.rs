@@ -12,7 +12,7 @@ use super::sample::Entry;
 use super::special::Special;
 use crate::array::Array;
 use crate::error::Result;
-use crate::prim::RowFn;
+use crate::ops::elementwise::RowFn;
 use crate::shape::Shape;
 use covector_kernels::Dtype;
 use smallvec::SmallVec;

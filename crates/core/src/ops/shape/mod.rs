@@ -1,11 +1,13 @@
 //! Operations that move elements.
 
-use super::block::op;
+pub(crate) mod primitives;
+
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::block::op;
+use crate::ops::shape::primitives::{Broadcast, Concatenate, Pad, Reshape, Slice, SliceUpdate, Transpose};
 use crate::ops::spec::{Arrays, Extents, Ints, Value};
-use crate::prim::shape::{Broadcast, Concatenate, Pad, Reshape, Slice, SliceUpdate, Transpose};
 use crate::primitive::Batch;
 use crate::shape::{Dims, Shape, ShapeText, Window, broadcast_shapes, normalize_axes, normalize_axis};
 use covector_kernels::Dtype;
