@@ -95,7 +95,9 @@ fn shaken(leaves: &[Array], by: f64, seed: u64) -> Result<Vec<Array>> {
         if !x.dtype().is_inexact() {
             return Ok(x.clone());
         }
-        let factors: Vec<f64> = (0..x.size()).map(|_| 1.0 + by * (2.0 * rng.unit() - 1.0)).collect();
+        // All one way as well, or the sum of many would hardly change.
+        let common = 2.0 * rng.unit() - 1.0;
+        let factors: Vec<f64> = (0..x.size()).map(|_| 1.0 + by * (common + 2.0 * rng.unit() - 1.0)).collect();
         let factors = Array::from_slice(&factors, x.shape())?;
         let y = match x.dtype().is_complex() {
             true => x * ops::try_astype(&factors, Dtype::C64)?,
