@@ -1,6 +1,6 @@
-"""Functions on Python trees: nested lists, tuples and dicts whose other values are the leaves.
+"""Functions on Python trees: nested lists, tuples and dicts; all other values are leaves.
 
-A flat tree names each leaf by the way to it, joined with dots: ``{"a": [1, {"b": 2}]}`` is
+A flat tree names each leaf by its path, joined with dots: ``{"a": [1, {"b": 2}]}`` is
 ``[("a.0", 1), ("a.1.b", 2)]``.
 """
 
@@ -21,7 +21,7 @@ __all__ = [
 
 _Leaf = Callable[[Any], bool]
 
-# Empty places that a list may have beyond those that its own entries could fill; see tree_unflatten.
+# Empty places that a list may have, beside sixteen for each entry; see tree_unflatten.
 _SPARE = 1024
 
 
@@ -32,7 +32,7 @@ def _same_kind(tree: Any, items: Iterable[Any]) -> Any:
 
 
 class _Open:
-    """A container: the nodes in it, and what puts it together again of what became of them."""
+    """A container: its nodes, and the function that makes the new container from their results."""
 
     __slots__ = ("close", "nodes")
 
@@ -42,10 +42,10 @@ class _Open:
 
 
 def _build(root: Any, visit: Callable[[Any], Any]) -> Any:
-    """Walks a tree and puts another one together.
+    """Walks a tree and builds another one.
 
-    ``visit`` gives what becomes of a node, or an ``_Open`` of the nodes below it. Nodes are visited in order,
-    with a stack of the open containers in place of recursion, so that deep trees are no matter.
+    ``visit`` gives the result for a node, or an ``_Open`` of the nodes below it. Nodes are visited in order.
+    A stack of open containers replaces recursion, so that trees may be deep.
     """
     waiting: list[tuple[Iterator[Any], list[Any], Callable[[list[Any]], Any]]]
     waiting = [(iter([root]), [], lambda done: done[0])]
@@ -69,10 +69,10 @@ def tree_map(fn: Callable[..., Any], tree: Any, *rest: Any, is_leaf: _Leaf | Non
     """The tree of the same structure whose leaves are ``fn`` of the leaves of ``tree``.
 
     Args:
-        fn: Called with each leaf and what stands in its place in each of ``rest``.
-        tree: The tree that says what the leaves are.
+        fn: Called with each leaf and the values in the same place of each of ``rest``.
+        tree: The tree that defines the leaves.
         rest: Further trees with at least the structure of ``tree``.
-        is_leaf: Says of an object whether it counts as a leaf although it is a list, tuple or dict.
+        is_leaf: Whether an object is a leaf although it is a list, tuple or dict.
 
     Example:
         >>> tree_map(lambda x, y: x + y, {"a": [1, 2]}, {"a": [10, 20]})
@@ -101,14 +101,14 @@ def tree_map_with_path(
     is_leaf: _Leaf | None = None,
     path: Any | None = None,
 ) -> Any:
-    """As :func:`tree_map`, but ``fn`` is also given the way to the leaf, as its first argument.
+    """As :func:`tree_map`, but the first argument of ``fn`` is the path of the leaf.
 
     Args:
-        fn: Called with the path of each leaf, the leaf, and what stands in its place in each of ``rest``.
-        tree: The tree that says what the leaves are.
+        fn: Called with the path of each leaf, the leaf, and the values in the same place of each of ``rest``.
+        tree: The tree that defines the leaves.
         rest: Further trees with at least the structure of ``tree``.
-        is_leaf: Says of an object whether it counts as a leaf although it is a list, tuple or dict.
-        path: What all paths start with.
+        is_leaf: Whether an object is a leaf although it is a list, tuple or dict.
+        path: The start of all paths.
 
     Example:
         >>> tree_map_with_path(lambda path, x: f"{path}={x}", {"a": [1, 2]})
@@ -134,7 +134,7 @@ def tree_map_with_path(
 
 
 def _leaves(tree: Any, path: str, is_leaf: _Leaf | None) -> Iterator[tuple[str, Any]]:
-    """The leaves in order, each with the way to it; with a stack, so that deep trees are no matter."""
+    """The leaves in order, each with its path; with a stack, so that trees may be deep."""
     waiting = [(path, tree)]
     while waiting:
         path, tree = waiting.pop()
@@ -158,8 +158,8 @@ def tree_flatten(
 
     Args:
         tree: The tree to flatten.
-        prefix: What all paths start with. Its first character is dropped.
-        is_leaf: Says of an object whether it counts as a leaf although it is a list, tuple or dict.
+        prefix: The start of all paths. Its first character is dropped.
+        is_leaf: Whether an object is a leaf although it is a list, tuple or dict.
         destination: The list or dict to add the leaves to; a new list if there is none.
 
     Example:
@@ -186,9 +186,9 @@ def tree_flatten(
 def tree_unflatten(tree: Sequence[tuple[str, Any]] | dict[str, Any]) -> Any:
     """The tree that :func:`tree_flatten` took apart.
 
-    Keys that are all numbers make a list, in which ``{}`` stands for what is missing; others make a dict. So
-    do numbers that name a place twice, as ``1`` and ``01`` do, and numbers that would leave most of a long
-    list empty. Tuples and empty containers are not told apart from lists and from nothing.
+    Keys that are all numbers make a list, with ``{}`` in missing places; others make a dict. So do numbers
+    that name a place twice, as ``1`` and ``01`` do, and numbers that would leave most of a long list empty.
+    Tuples become lists, and empty containers are lost.
 
     Args:
         tree: Pairs of path and leaf, or a dict of them.
@@ -244,8 +244,8 @@ def tree_reduce(
     Args:
         fn: Takes the accumulator and a leaf and returns the next accumulator.
         tree: The tree to reduce.
-        initializer: What to start with; without it, the first leaf.
-        is_leaf: Says of an object whether it counts as a leaf although it is a list, tuple or dict.
+        initializer: The first value of the accumulator; by default the first leaf.
+        is_leaf: Whether an object is a leaf although it is a list, tuple or dict.
 
     Example:
         >>> tree_reduce(lambda total, x: total + x, {"a": [1, 2, 3], "b": 4}, 0)

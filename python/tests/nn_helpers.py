@@ -6,13 +6,15 @@ from typing import Any
 
 import covector.core as mx
 
+# Numbers computed with MLX by python/tools/fixtures.py; the tests in Rust read them too.
+FIXTURE: dict[str, Any] = json.loads(
+    (Path(__file__).resolve().parents[2] / "fixtures" / "mlx.json").read_text(encoding="utf-8")
+)
 
-def read(name: str) -> Any:
-    """Numbers computed once with MLX 0.32.4 on a CPU."""
-    return json.loads((Path(__file__).parent / "data" / name).read_text())
 
-
-FIXTURE: dict[str, Any] = read("nn.json")
+def cases(group: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The cases of a group, each with the data that it shares with others."""
+    return [(data, case) for data in FIXTURE[group] for case in data["cases"]]
 
 
 def flat(values: Any) -> list[float]:

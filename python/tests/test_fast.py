@@ -2,9 +2,9 @@
 
 import covector.core as mx
 import pytest
-from nn_helpers import assert_close, read
+from nn_helpers import FIXTURE, assert_close
 
-CASES = read("sequence.json")["fast"]
+CASES = FIXTURE["fast"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c["call"][5:].replace(" ", ""))

@@ -3,9 +3,9 @@
 import covector.core as mx
 import covector.nn as nn
 import pytest
-from nn_helpers import assert_close, leaves, read
+from nn_helpers import FIXTURE, assert_close, leaves
 
-CASES = read("sequence.json")["layers"]
+CASES = FIXTURE["sequence"]
 
 
 def arguments(case):
@@ -22,11 +22,14 @@ def label(case):
 
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_agrees_with_mlx(case):
-    mx.random.seed(7)
+    mx.random.seed(case.get("seed", 7))
     module = eval(case["layer"], {"nn": nn})
     parameters = leaves(module.parameters())
     assert {name: list(x.shape) for name, x in parameters.items()} == case["parameters"]
     assert list(parameters) == list(case["parameters"])
+    for name, values in case.get("values", {}).items():
+        # The first values are the very same numbers.
+        assert_close(parameters[name], values, rtol=1e-8, atol=0.0, what=name)
     args = arguments(case)
 
     def outputs(*args):
@@ -47,6 +50,10 @@ def test_agrees_with_mlx(case):
                 # Of large networks the sum of the gradient, with weights.
                 grad = (grad * weights(grad)).sum()
             assert_close(grad, wanted, rtol=5e-5, atol=5e-5, what=name)
+    if "square" in case:
+        _, grads = nn.value_and_grad(module, lambda *args: outputs(*args)[0].square().sum())(*args)
+        for name, wanted in case["square"].items():
+            assert_close(leaves(grads)[name], wanted, rtol=1e-5, atol=1e-5, what=name)
 
 
 @pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU, nn.RNN])

@@ -455,7 +455,7 @@ def test_constants():
 
 
 def test_signatures_are_there_to_be_read():
-    assert str(inspect.signature(mx.sum)) == "(a, /, axis=None, keepdims=False, stream=None)"
+    assert str(inspect.signature(mx.sum)) == "(a, /, axis=None, keepdims=False, *, stream=None)"
     assert list(inspect.signature(mx.array.mean).parameters) == ["self", "axis", "keepdims", "stream"]
     assert "stream" in inspect.signature(mx.exp).parameters
 

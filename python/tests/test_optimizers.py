@@ -1,6 +1,9 @@
 """Optimizers and schedules: MLX's numbers, by hand, on trees and on modules, and what bad input gets."""
 
+import copy
+import inspect
 import math
+import pickle
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,12 +11,15 @@ import covector.core as mx
 import covector.nn as nn
 import covector.optimizers as optim
 import pytest
-from nn_helpers import FIXTURE, assert_close, leaves
+from covector.utils import tree_unflatten
+from nn_helpers import FIXTURE, assert_close, cases, leaves
+
+PARAMETERS, GRADIENTS = (FIXTURE["optimizers"][0][name] for name in ("parameters", "gradients"))
 
 
 def tree(flat):
-    """A tree from its leaves by dotted path, with the lists and dicts of the stored ones."""
-    return {"a": mx.array(flat["a"]), "b": [{"c": mx.array(flat["b.0.c"])}, mx.array(flat["b.1"])]}
+    """A tree from its leaves by dotted path."""
+    return tree_unflatten([(name, mx.array(values)) for name, values in flat.items()])
 
 
 def make(text):
@@ -23,11 +29,11 @@ def make(text):
 # Against MLX
 
 
-@pytest.mark.parametrize("case", FIXTURE["optimizers"]["cases"], ids=lambda c: c["optimizer"])
-def test_steps_agree_with_mlx(case):
-    params = tree(FIXTURE["optimizers"]["parameters"])
+@pytest.mark.parametrize(("data", "case"), cases("optimizers"), ids=lambda c: c.get("optimizer", ""))
+def test_steps_agree_with_mlx(data, case):
+    params = tree(data["parameters"])
     opt = make(case["optimizer"])
-    for step, grads in zip(case["steps"], FIXTURE["optimizers"]["gradients"], strict=True):
+    for step, grads in zip(case["steps"], data["gradients"], strict=True):
         params = opt.update(params, tree(grads))
         for name, values in step.items():
             assert_close(leaves(params)[name], values, rtol=1e-6, atol=3e-7, what=name)
@@ -47,7 +53,7 @@ def test_schedules_agree_with_mlx(case):
 
 @pytest.mark.parametrize("case", FIXTURE["clip"], ids=lambda c: str(c["max_norm"]))
 def test_clip_grad_norm_agrees_with_mlx(case):
-    grads = tree(FIXTURE["optimizers"]["gradients"][0])
+    grads = tree(case["inputs"])
     clipped, norm = optim.clip_grad_norm(grads, case["max_norm"])
     assert_close(norm, case["norm"])
     for name, values in case["gradients"].items():
@@ -117,8 +123,8 @@ def test_every_optimizer_finds_a_minimum(make):
 
 
 def test_update_of_a_tree_is_pure():
-    params = tree(FIXTURE["optimizers"]["parameters"])
-    grads = tree(FIXTURE["optimizers"]["gradients"][0])
+    params = tree(PARAMETERS)
+    grads = tree(GRADIENTS[0])
     before, before_grads = dict(leaves(params)), dict(leaves(grads))
     opt = optim.Adam(0.1)
     new = opt.update(params, grads)
@@ -378,7 +384,7 @@ def test_wrong_settings_are_refused(call, error, message):
     ],
 )
 def test_gradients_that_do_not_fit_are_refused(grads, error, message):
-    params = tree(FIXTURE["optimizers"]["parameters"])
+    params = tree(PARAMETERS)
     opt = optim.Adam(0.1)
     opt.init(params)
     with pytest.raises(error, match=message):
@@ -402,6 +408,35 @@ def test_a_state_that_does_not_fit_is_refused():
     opt._initialized = True
     with pytest.raises(KeyError, match="made by another optimizer"):
         opt.update({"w": mx.ones(2)}, {"w": mx.ones(2)})
+
+
+# Classes made from rows
+
+
+def test_classes_have_signatures_documentation_and_parents():
+    wanted = "(learning_rate, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, bias_correction=False)"
+    assert str(inspect.signature(optim.AdamW)) == wanted
+    assert issubclass(optim.AdamW, optim.Adam)
+    assert issubclass(optim.Adamax, optim.Adam)
+    for name in optim.optimizers.__all__:
+        kind = getattr(optim, name)
+        if not isinstance(kind, type) or kind is optim.Optimizer:
+            continue
+        assert kind.__module__ == "covector.optimizers.optimizers"
+        assert kind.__doc__.strip().split("\n")[0].endswith("."), name
+        for argument in inspect.signature(kind).parameters:
+            assert f"\n    {argument}: " in kind.__doc__, f"{name} does not document {argument}"
+
+
+def test_optimizers_are_copied_and_pickled_with_their_state():
+    opt = optim.Lion(0.5, betas=(0.5, 0.75))
+    params, grads = {"w": mx.array([1.0])}, {"w": mx.array([0.5])}
+    opt.update(params, grads)
+    for other in (copy.deepcopy(opt), pickle.loads(pickle.dumps(opt))):
+        assert type(other) is optim.Lion
+        assert other.betas == (0.5, 0.75)
+        assert other.state["w"]["m"].item() == opt.state["w"]["m"].item()
+        assert other.update(params, grads)["w"].item() == 0.5
 
 
 # Optimizers of one's own

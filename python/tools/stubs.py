@@ -3,8 +3,8 @@
     python python/tools/stubs.py           # writes the files
     python python/tools/stubs.py --check   # says whether they are up to date
 
-Names, parameters and defaults are the module's own; types follow from the parameters' names, which mean
-the same everywhere, and from the tables in ``stub_tables.py`` where they do not.
+Names, parameters and defaults are the module's own. Types are those of the registry of operations; of
+functions written by hand they follow from the parameters' names and the tables in ``stub_tables.py``.
 """
 
 from __future__ import annotations
@@ -21,16 +21,12 @@ from row_stubs import STUBS
 from stub_tables import (
     ARITHMETIC,
     ARRAY,
-    ARRAYS_ONLY,
     CLASSES,
     FAST_PARAMETERS,
-    FIXED_AXIS,
     HEADER,
     NN_OTHERS,
     NN_PARAMETERS,
-    ONE_AXIS,
     PARAMETERS,
-    RANDOM_RETURNS,
     RETURNS,
     SPECIAL,
 )
@@ -38,29 +34,25 @@ from stub_tables import (
 TARGET = Path(__file__).resolve().parents[1] / "covector" / "_covector.pyi"
 WIDTH = 110
 
+# What the registry says of each function and method, by scope and name.
+REGISTERED: dict[tuple[str, str], dict[str, Any]] = {}
+for entry in native._registry():
+    scope = {"core": "", "fast": "_fast", "random": "_random"}[entry["module"]]
+    for public in entry["names"]:
+        REGISTERED[scope, public] = entry
+    if entry["method"]:
+        REGISTERED["array", entry["names"][0]] = entry
+
 
 def parameter_type(scope: str, function: str, name: str) -> str:
     """The type of a parameter."""
+    if (registered := REGISTERED.get((scope, function))) and name in registered["types"]:
+        kind: str = registered["types"][name]
+        return kind
     if found := SPECIAL.get((scope, function, name)):
         return found
-    if name in ARRAYS_ONLY and scope == "" and function in ARRAYS_ONLY[name]:
-        return "array"
     if scope == "_fast":
-        return FAST_PARAMETERS.get(name, "Any")
-    if name in ("a", "b"):
-        return "_Value"
-    if name == "axes":
-        return "Sequence[int] | None" if function in ("transpose", "permute_dims") else "Sequence[int]"
-    if name == "axis":
-        if function in FIXED_AXIS or (scope == "array" and function == "split"):
-            return "int"
-        if scope == "nn":
-            return "int"
-        return "int | None" if function in ONE_AXIS else "_Axes"
-    if scope == "_random" and name == "shape":
-        return "Sequence[int] | None"
-    if scope == "_random" and name in ("low", "high", "lower", "upper"):
-        return "_Value"
+        return FAST_PARAMETERS.get(name, PARAMETERS.get(name, "Any"))
     if scope == "nn":
         return NN_PARAMETERS.get(name, "Any")
     return PARAMETERS.get(name, "Any")
@@ -96,9 +88,9 @@ def define(scope: str, name: str, signature: str, indent: str) -> str:
     if a.kwarg:
         out.append(f"**{a.kwarg.arg}: Any")
     returns = "array"
-    if scope == "_random":
-        returns = {**RETURNS, **RANDOM_RETURNS}.get(name, "array")
-    elif scope in ("", "array"):
+    if registered := REGISTERED.get((scope, name)):
+        returns = registered["returns"]
+    elif scope in ("", "array", "_random"):
         returns = RETURNS.get(name, "array")
     elif scope == "nn":
         returns = "Any" if name in NN_OTHERS else "array"

@@ -29,6 +29,8 @@ pub use state::{seed, set_state, state};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::block::op;
+use crate::ops::spec::{Extents, Visitor};
 use crate::prim::random::RandomBits;
 use crate::shape::{Shape, ShapeText};
 use covector_kernels::Dtype;
@@ -111,31 +113,6 @@ fn key_array(key: [u32; 2]) -> Array {
     Array::from_slice(&key, &[2]).expect("two numbers fill the shape (2,)")
 }
 
-/// Independent keys made from one: an array of shape `(count, 2)`.
-///
-/// Use each key once; use [`split`] where a function needs several.
-///
-/// # Errors
-/// When `key` is no key: an array of two `uint32`.
-pub fn split(key: &Array, count: usize) -> Result<Array> {
-    check_key("split", key)?;
-    random_bits(key, &[count, 2], Dtype::U32)
-}
-
-/// Uniform random unsigned integers that fill all the bits of their type: `uint8`, `uint16` or `uint32`.
-///
-/// # Errors
-/// When the element type is another one, or `key` is no key.
-pub fn bits(shape: &[usize], dtype: Dtype, key: Option<&Array>) -> Result<Array> {
-    if !matches!(dtype, Dtype::U8 | Dtype::U16 | Dtype::U32) {
-        return Err(Error::dtype(
-            "bits",
-            format!("{dtype} is not supported; ask for uint8, uint16 or uint32"),
-        ));
-    }
-    random_bits(&key_or_next("bits", key)?, shape, dtype)
-}
-
 fn random_bits(key: &Array, shape: &[usize], dtype: Dtype) -> Result<Array> {
     Array::apply(RandomBits { shape: Shape::from_slice(shape), dtype }, smallvec![key.clone()])
 }
@@ -168,4 +145,50 @@ fn key_or_next(op: &'static str, key: Option<&Array>) -> Result<Array> {
         }
         None => state::next_key(),
     }
+}
+
+op! {
+    in Random;
+
+    /// Independent keys made from one: an array of shape `(count, 2)`.
+    ///
+    /// Use each key once; use [`split`] where a function needs several.
+    ///
+    /// # Errors
+    /// When `key` is no key: an array of two `uint32`.
+    pub fn split(key: &Array, count: usize)
+    python split(key: Array, num: usize = 2)
+    samples {
+        flat [input([2], Kind::Key)] |key| split(key, 3);
+    }
+    {
+        check_key("split", key)?;
+        random_bits(key, &[count, 2], Dtype::U32)
+    }
+
+    /// Uniform random unsigned integers that fill all the bits of their type: `uint8`, `uint16` or `uint32`.
+    ///
+    /// # Errors
+    /// When the element type is another one, or `key` is no key.
+    pub fn bits(shape: &[usize], dtype: Dtype, key: Option<&Array>)
+    python bits(shape: Option<Extents> = None, dtype: Option<Dtype> = None, key: Option<Array> = None)
+    => { bits(shape.unwrap_or_default(), dtype.unwrap_or(Dtype::U32), key) }
+    samples {
+        flat [input([2], Kind::Key)] |key| bits(&[3, 2], Dtype::U32, Some(key));
+    }
+    {
+        if !matches!(dtype, Dtype::U8 | Dtype::U16 | Dtype::U32) {
+            return Err(Error::dtype(
+                "bits",
+                format!("{dtype} is not supported; ask for uint8, uint16 or uint32"),
+            ));
+        }
+        random_bits(&key_or_next("bits", key)?, shape, dtype)
+    }
+}
+
+/// Visits the random functions.
+pub(crate) fn visit_all(visitor: &mut impl Visitor) {
+    visit(visitor);
+    distributions::visit(visitor);
 }

@@ -5,8 +5,9 @@
 mod half_common;
 
 use covector_core::catalog::{Entry, Input, Kind, entries};
+use covector_core::ops::spec::{OpSpec, specs};
 use covector_core::transforms::{checkpoint, jvp_flat, vjp_flat, vmap_flat};
-use covector_core::{Array, Dtype, Result, graph_text, ops};
+use covector_core::{Array, Dtype, Result, graph_text, ops, rows};
 use covector_kernels::program::{MachineCode, set_machine_code};
 use half_common::{ONCE, unit};
 use std::collections::BTreeSet;
@@ -467,7 +468,7 @@ fn gradients_have_their_arguments_type() {
 }
 
 /// Words between `start` and `end` in the sources of a folder.
-fn words(folder: &str, start: &str, end: char) -> BTreeSet<String> {
+fn words(folder: &str, start: &str, end: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
     for file in std::fs::read_dir(folder).unwrap() {
@@ -480,28 +481,39 @@ fn words(folder: &str, start: &str, end: char) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_public_operation_stands_in_the_catalogue() {
-    let listed: BTreeSet<String> = entries().iter().map(|e| e.name.to_owned()).collect();
-    let name = |raw: String| {
-        let raw = raw.split([' ', '/', '<']).next().unwrap_or_default();
-        let raw = raw.strip_prefix("try_").unwrap_or(raw);
-        raw.strip_suffix('_').unwrap_or(raw).to_owned()
-    };
-    let public: BTreeSet<String> = words("ops", "pub fn ", '(')
+fn every_public_function_of_the_operations_is_registered() {
+    let bare = |name: &str| name.strip_suffix('_').unwrap_or(name).to_owned();
+    // Rows and random functions have folders of their own.
+    let own = |spec: &&OpSpec| !rows().any(|row| row.name == spec.name) && !spec.name.starts_with("random_");
+    let registered: BTreeSet<String> =
+        specs().iter().copied().filter(own).map(|spec| spec.name.to_owned()).collect();
+    let mut public: BTreeSet<String> = words("ops", "pub fn ", "(")
         .into_iter()
-        .map(name)
-        // Macro definitions, constructors of `Array`, table plumbing and forms under another operation's name are no
-        // operations.
-        .filter(|w| {
-            !w.contains('$')
-                && !["new", "composites", "listed", "arity", "take_for", "take_along_axis_for"]
-                    .contains(&w.as_str())
-                && !w.is_empty()
-        })
+        .filter(|word| !word.contains('$') && !word.is_empty())
+        .map(|word| bare(word.split([' ', '/', '<']).next().unwrap_or_default()))
+        .map(|word| word.strip_prefix("try_").map_or(word.clone(), str::to_owned))
         .collect();
-    let missing: Vec<&String> = public.iter().filter(|w| !listed.contains(*w)).collect();
-    assert!(missing.is_empty(), "public operations without a catalogue entry: {missing:?}");
-    assert!(public.len() > 70, "only {} operations found: the scan is broken", public.len());
+    // The rows of compositions have no `pub fn`.
+    public.extend(words("ops", "\n    ", "(").into_iter().filter_map(|word| {
+        let (name, fallible) = word.split_once(" / ")?;
+        (fallible == format!("try_{name}")).then(|| name.to_owned())
+    }));
+    // The registry itself, constructors, and forms under another operation's name are no operations.
+    for other in ["text", "hint", "visit", "specs", "elementwise", "new", "take_for", "take_along_axis_for"] {
+        assert!(public.remove(other), "{other} is gone");
+    }
+    assert_eq!(public, registered);
+}
+
+#[test]
+fn every_operation_has_samples_in_its_own_name() {
+    let mut names = BTreeSet::new();
+    for spec in specs() {
+        assert!(names.insert(spec.name), "{} is registered twice", spec.name);
+        let samples = (spec.samples)();
+        assert!(!samples.is_empty(), "{} has no samples", spec.name);
+        assert!(samples.iter().all(|entry| entry.name == spec.name), "{} has samples of another", spec.name);
+    }
 }
 
 #[test]
@@ -532,15 +544,21 @@ fn every_primitive_is_reached_by_the_catalogue() {
     }
     let mut declared = BTreeSet::new();
     for folder in ["prim", "transforms"] {
-        for part in words(folder, "fn name(&self) -> &'static str {", '}') {
+        for part in words(folder, "fn name(&self) -> &'static str {", "\n    }") {
             declared.extend(part.split('"').skip(1).step_by(2).map(str::to_owned));
         }
         // Names chosen by a match have more than one brace-free part; collect their arms as well.
-        declared.extend(words(folder, "=> \"", '"').into_iter().filter(|w| !w.contains(' ')));
+        declared.extend(words(folder, "=> \"", "\"").into_iter().filter(|w| !w.contains(' ')));
+        // Rows outside of the tables.
+        declared.extend(words(folder, "name: \"", "\""));
     }
     let missing: Vec<&String> = declared.iter().filter(|w| !reached.contains(*w)).collect();
     assert!(missing.is_empty(), "primitives that no catalogue entry reaches: {missing:?}");
-    assert!(declared.len() > 30, "only {declared:?} found: the scan is broken");
+    let rows: BTreeSet<String> = rows().map(|row| row.name.to_owned()).collect();
+    reached.remove("values");
+    let unknown: Vec<&String> =
+        reached.iter().filter(|w| !declared.contains(*w) && !rows.contains(*w)).collect();
+    assert!(unknown.is_empty(), "the scan of the sources has missed {unknown:?}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! The catalogue's own samples come from the inside of intervals, where a guard in a rule never takes its other branch.
 
-use covector_core::catalog::special::{Special, special};
+use covector_core::catalog::special::Special;
+use covector_core::ops::spec::elementwise;
 use covector_core::transforms::{jvp_flat, vjp_flat};
 use covector_core::{Array, Dtype, Result, RowFn, ops};
 use covector_kernels::program::{MachineCode, set_machine_code};
@@ -114,14 +115,14 @@ fn near(found: f64, due: f64, tolerance: f64) -> bool {
 
 #[test]
 fn every_elementwise_function_has_special_points_or_a_reason() {
-    for row in ops::listed() {
-        match special(row.name) {
-            None => panic!("{} has no special points in catalog/special.rs, and no reason why", row.name),
+    for (row, f) in elementwise() {
+        match row.special.map(|special| special()) {
+            None => panic!("{} has no special points, and no reason why", row.name),
             Some(Special::None(reason)) => assert!(!reason.is_empty(), "{}", row.name),
             Some(other) => {
                 let points = points(&other).expect("there are some");
                 assert!(points.x.len() > 1, "{}: one point shows little", row.name);
-                assert_eq!(points.x[0].len(), row.arity(), "{}", row.name);
+                assert_eq!(points.x[0].len(), function(f).0, "{}", row.name);
             }
         }
     }
@@ -131,9 +132,9 @@ fn every_elementwise_function_has_special_points_or_a_reason() {
 fn derivatives_at_special_points_have_their_closed_forms() {
     set_machine_code(MachineCode::AtOnce);
     let (mut wrong, mut checks) = (Vec::new(), 0);
-    for row in ops::listed() {
-        let Some(points) = special(row.name).as_ref().and_then(points) else { continue };
-        let (arity, f) = function(row.function);
+    for (row, f) in elementwise() {
+        let Some(points) = row.special.and_then(|special| points(&special())) else { continue };
+        let (arity, f) = function(f);
         let column = |i: usize| Array::new(points.x.iter().map(|x| x[i]).collect::<Vec<f64>>());
         let x: Vec<Array> = (0..arity).map(column).collect();
         for (mode, derive) in MODES {
@@ -163,8 +164,8 @@ fn derivatives_at_special_points_have_their_closed_forms() {
 #[test]
 fn single_precision_keeps_the_slopes_at_special_points() {
     let (mut wrong, mut checks) = (Vec::new(), 0);
-    for row in ops::listed() {
-        let Some(special) = special(row.name) else { continue };
+    for (row, f) in elementwise() {
+        let Some(special) = row.special.map(|special| special()) else { continue };
         // Numbers that single precision has, nearly: others would be other points.
         let kept = |x: &f64| f64::from(*x as f32) == *x || (1e-37..1e38).contains(&x.abs());
         let round = |x: f64| f64::from(x as f32);
@@ -179,7 +180,7 @@ fn single_precision_keeps_the_slopes_at_special_points() {
                 .collect(),
             Special::None(_) => continue,
         };
-        let (arity, f) = function(row.function);
+        let (arity, f) = function(f);
         let column = |i: usize| Array::new(rounded.iter().map(|(x, _)| x[i]).collect::<Vec<f64>>());
         let x: Vec<Array> = (0..arity).map(|i| column(i).astype(Dtype::F32)).collect();
         for word in words(arity).into_iter().filter(|w| w.len() < 2) {

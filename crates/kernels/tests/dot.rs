@@ -55,12 +55,12 @@ fn check<T: Wide>(m: usize, k: usize, n: usize, la: usize, lb: usize, rng: &mut 
     let stride = (m * n * k / 2_000_000).max(1);
     for at in (0..m * n).step_by(stride) {
         let (i, j) = (at / n, at % n);
-        let due: Complex<f64> = (0..k).map(|p| wa[i * k + p] * wb[p * n + j]).sum();
+        let expected: Complex<f64> = (0..k).map(|p| wa[i * k + p] * wb[p * n + j]).sum();
         let got = out.data[at].wide();
         let name = T::DTYPE;
         assert!(
-            (got - due).norm() <= T::slack(k),
-            "{name} {m}x{k}x{n} {la}{lb} [{i}, {j}]: {got}, not {due}"
+            (got - expected).norm() <= T::slack(k),
+            "{name} {m}x{k}x{n} {la}{lb} [{i}, {j}]: {got}, not {expected}"
         );
     }
 }

@@ -70,17 +70,22 @@ fn check<T: Half>(a: &Array<T>, b: &Array<T>, out: &[T], what: &str) {
     let step = (m * n * k / 100_000).max(1) | 1;
     for at in (0..m * n).step_by(step) {
         let (i, j) = (at / n, at % n);
-        let (mut due, mut all) = (0.0, 0.0);
+        let (mut expected, mut all) = (0.0, 0.0);
         for p in 0..k {
             let x = a.at(&[i, p]).wide() * b.at(&[p, j]).wide();
-            due += x;
+            expected += x;
             all += f64::abs(x);
         }
         let got = out[at].wide();
         // Half a unit in the last place of the result, and the rounding errors of sums in `f32`.
-        let unit = 2f64.powi((f64::abs(due).max(1e-45).log2().floor() as i32 + 1 - T::DIGITS).max(T::TINY));
+        let unit =
+            2f64.powi((f64::abs(expected).max(1e-45).log2().floor() as i32 + 1 - T::DIGITS).max(T::TINY));
         let slack = 0.5 * unit + all * f64::from(f32::EPSILON) * (2.0 + (k as f64).sqrt());
-        assert!((got - due).abs() <= slack, "{} {what} [{i}, {j}]: {got}, not {due} to {slack}", T::DTYPE);
+        assert!(
+            (got - expected).abs() <= slack,
+            "{} {what} [{i}, {j}]: {got}, not {expected} to {slack}",
+            T::DTYPE
+        );
     }
 }
 

@@ -49,7 +49,7 @@ pub fn try_multi_head_attention(
     ops::try_flatten(&ops::try_transpose(&out, &[0, 2, 1, 3])?, -2, -1)
 }
 
-/// [`try_multi_head_attention`] between linear maps.
+/// [`try_multi_head_attention`] with linear maps before and after.
 #[derive(Clone, Debug, Tree)]
 #[tree(crate = "covector_core")]
 pub struct MultiHeadAttention {
@@ -59,7 +59,7 @@ pub struct MultiHeadAttention {
     pub key_proj: Linear,
     /// Maps the values.
     pub value_proj: Linear,
-    /// Maps what the heads found.
+    /// Maps the outputs of the heads.
     pub out_proj: Linear,
     /// How many heads attend separately.
     pub num_heads: usize,
@@ -81,7 +81,7 @@ impl MultiHeadAttention {
         Ok(Self { query_proj, key_proj, value_proj, out_proj, num_heads: heads })
     }
 
-    /// What the queries find in the values, by the keys.
+    /// Attention of the queries to the values, by the keys.
     ///
     /// # Errors
     /// When shapes or element types do not fit.
@@ -92,7 +92,7 @@ impl MultiHeadAttention {
     }
 }
 
-/// Of a sequence to itself, without mask.
+/// Attention of a sequence to itself, without a mask.
 impl Layer for MultiHeadAttention {
     fn try_forward(&self, x: &Array) -> Result<Array> {
         self.try_attend(x, x, x, Mask::None)

@@ -20,8 +20,8 @@ pub(crate) fn zero_like(x: &Array) -> Array {
     ops::constant_like(x, 0.0)
 }
 
-/// `log Σ eˣ` along an axis in two parts, because their sum would lose the second beside a large first: the greatest `x`,
-/// and the logarithm of the sum of `e^(x − greatest)`.
+/// `log Σ eˣ` along an axis in two parts: the greatest `x`, and the logarithm of the sum of `e^(x − greatest)`. Added up,
+/// the second would lose digits beside a large first.
 pub(crate) struct Normalizer {
     /// The greatest element, 0 where that is infinite; the axis has extent 1. Derivatives do not depend on it.
     pub(crate) shift: Array,
@@ -100,7 +100,7 @@ function! {
     }
 }
 
-/// Refuses what is no probability of dropping.
+/// Refuses numbers that are not a probability of dropping.
 pub(crate) fn check_probability(p: f64) -> Result<()> {
     if (0.0..1.0).contains(&p) {
         return Ok(());

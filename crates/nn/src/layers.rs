@@ -1,9 +1,8 @@
 //! Layers: parameters with the function that uses them.
 //!
-//! A layer is a plain struct whose parameters are its fields, and a [`Tree`], so a layer is what
-//! `value_and_grad` takes and gives back: the gradient of a network is a network. Tuples and vectors of layers
-//! are layers that apply one after the other. New layers draw from the random state of the thread:
-//! `random::seed(0)` before them makes them the same in every run.
+//! A layer is a plain struct whose parameters are its fields. It is a [`Tree`], which `value_and_grad` takes and returns:
+//! the gradient of a network is a network. Tuples and vectors of layers are layers that apply one after the other. New
+//! layers draw from the random state of the thread: `random::seed(0)` before them makes them the same in every run.
 //!
 //! ```
 //! use covector_core::{Array, transforms::grad, random};
@@ -26,7 +25,7 @@ pub trait Layer {
     /// The output for an input.
     ///
     /// # Errors
-    /// When the input's shape or element type does not suit.
+    /// When the input's shape or element type does not fit.
     fn try_forward(&self, x: &Array) -> Result<Array>;
 
     /// The output for an input.
@@ -38,7 +37,7 @@ pub trait Layer {
         crate::expect(self.try_forward(x))
     }
 
-    /// Switches between training and use. Only layers like [`Dropout`] behave differently; containers pass it on.
+    /// Switches between training and inference. It matters to layers like [`Dropout`]; containers pass it on.
     fn set_training(&mut self, training: bool) {
         let _ = training;
     }
@@ -169,7 +168,7 @@ impl Layer for RmsNorm {
     }
 }
 
-/// In training, sets elements to 0 with probability `p` and divides the others by `1 − p`; otherwise nothing.
+/// In training, sets elements to 0 with probability `p` and divides the others by `1 − p`; otherwise the identity.
 #[derive(Clone, Debug, Tree)]
 #[tree(crate = "covector_core")]
 pub struct Dropout {

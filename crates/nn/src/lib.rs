@@ -1,9 +1,9 @@
 //! Layers, losses, initialisers and optimizers.
 //!
-//! The mathematics stands here once, as plain functions from arrays to arrays. Two thin sets of containers use
+//! The mathematics is written here once, as plain functions from arrays to arrays. Two thin sets of containers use
 //! it: the typed [`layers`] of this crate, whose parameters are their fields, and the modules of the Python
-//! package. Nothing here knows about gradients: everything is written in public operations, so every transform
-//! applies to it to any order.
+//! package. Activations and optimizers are rows of tables, from which both sets are made. Nothing here knows about
+//! gradients: everything is written in public operations, and every transform applies to any order.
 //!
 //! ```
 //! use covector_core::{Array, transforms::value_and_grad, random};
@@ -77,7 +77,7 @@ pub use layers::*;
 pub use positions::*;
 pub use recurrent::*;
 
-/// What `function` gives, with its error in the name `name`.
+/// The result of `function`, with its error in the name `name`.
 #[inline]
 fn named<T>(
     name: &'static str,

@@ -9,7 +9,7 @@ use crate::functional::{Normalizer, inexact, relu, try_relu};
 use covector_core::shape::ShapeText;
 use covector_core::{Array, Error, Result, ops, wide};
 
-/// What becomes of the losses of the single elements or examples.
+/// The reduction of the losses of single elements or examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Reduction {
     /// They are returned as they are.
@@ -84,7 +84,7 @@ pub struct CrossEntropy<'a> {
     pub axis: isize,
     /// The share of the target's probability that is spread evenly over all classes, in `[0, 1)`.
     pub label_smoothing: f64,
-    /// What becomes of the losses of the examples.
+    /// The reduction of the losses of the examples.
     pub reduction: Reduction,
 }
 
@@ -133,7 +133,7 @@ fn classified(logits: &Array, targets: &Array, options: &CrossEntropy<'_>) -> Re
         ));
     }
     if logits.size() == 0 {
-        // Nothing to reduce, or no class to be right: the sum says which.
+        // Without examples or without classes the sum fails with the reason.
         let loss = ops::try_logsumexp_axes(&logits, &[axis], false)?;
         return reduction.of(&weighted(OP, loss, weights)?);
     }
@@ -175,7 +175,7 @@ pub struct BinaryCrossEntropy<'a> {
     pub weights: Option<&'a Array>,
     /// Whether the inputs are logits; otherwise they are probabilities.
     pub with_logits: bool,
-    /// What becomes of the losses of the elements.
+    /// The reduction of the losses of the elements.
     pub reduction: Reduction,
 }
 

@@ -1,4 +1,4 @@
-//! Numbers that tell positions apart: sinusoids, and biases that fall with the distance.
+//! Positional encodings: sinusoids, and biases that fall with the distance.
 
 use covector_core::shape::ShapeText;
 use covector_core::{Array, Dtype, Error, Result, ops};
@@ -28,7 +28,7 @@ pub fn try_sinusoidal_frequencies(dims: usize, min: f64, max: f64, full_turns: b
 /// Sines and cosines of each element times each frequency, times `scale`, in a new last axis: sines first, or cosines.
 ///
 /// # Errors
-/// When the frequencies are no vector.
+/// When the frequencies are not a vector.
 pub fn try_sinusoidal_positions(
     x: &Array,
     frequencies: &Array,
@@ -47,11 +47,12 @@ pub fn try_sinusoidal_positions(
     Ok(if scale == 1.0 { both } else { both * scale })
 }
 
-/// How fast the bias of each head falls (Press et al., 2022), of shape `(heads, 1, 1)`: for a power of two the geometric
-/// series that ends at 2⁻⁸; other numbers get those of the next lower power and every other one of the next higher.
+/// The slope of the bias of each head (Press et al., 2022), of shape `(heads, 1, 1)`: for a power of two the geometric
+/// series that ends at 2⁻⁸. Other numbers of heads take the series of the next lower power, and every other term of the
+/// next higher one.
 ///
 /// # Errors
-/// When there are no heads.
+/// When `heads` is 0.
 pub fn try_alibi_slopes(heads: usize, dtype: Dtype) -> Result<Array> {
     if heads == 0 {
         return Err(Error::value("alibi", "there are no heads; give one or more"));
@@ -69,7 +70,7 @@ pub fn try_alibi_slopes(heads: usize, dtype: Dtype) -> Result<Array> {
 /// `offset`, `offset + 1`, … of `queries`, and all keys.
 ///
 /// # Errors
-/// When there are no heads, or the offset is beyond the queries.
+/// When `heads` is 0, or the offset is beyond the queries.
 pub fn try_alibi(queries: usize, keys: usize, heads: usize, offset: usize, dtype: Dtype) -> Result<Array> {
     if offset > queries {
         return Err(Error::value(

@@ -1,8 +1,8 @@
 //! Recurrent layers: Elman's, gated units, and long short-term memory.
 //!
-//! The input has the shape `(…, steps, features)` and so have the outputs. The products of the input with its weights
-//! do not wait for the state: they are one product for all steps. What is left for a step is one product with the
-//! state and one run of elementwise operations, and the steps are put together once, at the end.
+//! Input and outputs have the shape `(…, steps, features)`. The products of the input with its weights do not depend on
+//! the state: they are one product for all steps. Each step then takes one product with the state and one run of
+//! elementwise operations. The steps are stacked once, at the end.
 
 use crate::layers::{Layer, drawn};
 use covector_core::ops::{self, Index};
@@ -103,7 +103,7 @@ impl Steps {
         hidden.map(|h| ops::try_matmul(h, &self.weight)).transpose()
     }
 
-    /// What a gate gets: the input's part, and the state's if there is a state.
+    /// The argument of a gate: the input's part, plus the state's if there is a state.
     fn sum(&self, part: &Array, product: Option<&Array>, k: usize) -> Result<Array> {
         let part = self.gate(part, k)?;
         match product {
@@ -115,7 +115,7 @@ impl Steps {
 
 /// Long short-term memory (Hochreiter and Schmidhuber, 1997): the hidden states and the cells of all steps.
 ///
-/// The gates stand one below the other in the weights: input, forget, candidate, output. Without a first state it is
+/// The rows of the weights are those of the gates in order: input, forget, candidate, output. Without a first state it is
 /// zero.
 ///
 /// # Errors
@@ -149,7 +149,7 @@ pub fn try_lstm(
 
 /// A gated recurrent unit (Cho et al., 2014): the hidden states of all steps.
 ///
-/// The gates stand one below the other in the weights: reset, update, candidate. `state_bias` is added to the state's
+/// The rows of the weights are those of the gates in order: reset, update, candidate. `state_bias` is added to the state's
 /// part in the candidate before the reset gate acts on it. Without a first state it is zero.
 ///
 /// # Errors

@@ -48,9 +48,9 @@ kinds!(f64: Number, [f64; 2]: Pair, bool: Flag, isize: Axis);
 pub struct Setting {
     /// Its name, the same in Rust and in Python.
     pub name: &'static str,
-    /// What it does.
+    /// The documentation.
     pub doc: &'static str,
-    /// The value it has if none is given.
+    /// The value if none is given.
     pub default: fn() -> Value,
     /// Refuses values that cannot work, given the name of the owner and of the setting.
     pub check: Check,

@@ -151,8 +151,10 @@ fn initialisers_refuse_shapes_that_do_not_fit() {
     assert!(
         said(init::identity(&[2, 3], Dtype::F32)).contains("shape (2, 3) is not that of a square matrix")
     );
-    assert!(said(init::glorot_uniform(&[3], 1.0, Dtype::F32, None)).contains("shape (3,) has not two"));
-    assert!(said(init::he_normal(&[], Fan::In, 1.0, Dtype::F32, None)).contains("shape () has not two"));
+    assert!(said(init::glorot_uniform(&[3], 1.0, Dtype::F32, None)).contains("shape (3,) does not have two"));
+    assert!(
+        said(init::he_normal(&[], Fan::In, 1.0, Dtype::F32, None)).contains("shape () does not have two")
+    );
     assert!(init::normal(&[2], 0.0, 1.0, Dtype::I32, None).is_err());
 }
 

@@ -1,58 +1,12 @@
-//! Recurrent layers and attention: MLX's numbers, derivatives, cost in the number of steps, and refusals.
+//! Recurrent layers and attention: derivatives, cost in the number of steps, and refusals.
 
 mod common;
 
-use common::{Fixtures, numbers};
+use common::numbers;
 use covector_core::ops::Mask;
 use covector_core::transforms::{grad, jvp, vmap};
 use covector_core::{Array, Dtype, Error, Tree, graph_text, ops, random};
 use covector_nn::{Gru, Layer, Lstm, MultiHeadAttention, Rnn, attention, positions, recurrent};
-
-/// Parameters, output, and gradients of the sum of the squared output, all of a layer made after `seed(3)`.
-fn check_layer<L: Layer + Tree>(fixtures: &Fixtures, name: &str, names: &[&str], make: impl Fn() -> L) -> L {
-    random::seed(3);
-    let layer = make();
-    let x = fixtures.get(&format!("{name}.x"));
-    let parameters = layer.leaves();
-    assert_eq!(parameters.len(), names.len(), "parameters of {name}");
-    for (parameter, field) in parameters.iter().zip(names) {
-        fixtures.check(&format!("{name}.{field}"), parameter, 0.0);
-    }
-    fixtures.check(&format!("{name}.y"), &layer.forward(&x), 3e-6);
-    let grads = grad(|layer: &L| layer.forward(&x).square().sum())(&layer).unwrap();
-    for (gradient, field) in grads.leaves().iter().zip(names) {
-        fixtures.check(&format!("{name}.grad.{field}"), gradient, 1e-5);
-    }
-    layer
-}
-
-#[test]
-fn agrees_with_mlx() {
-    let fixtures = Fixtures::of("sequence");
-    let get = |name: &str| fixtures.get(name);
-    let lstm = ["Wx", "Wh", "bias"];
-    check_layer(&fixtures, "lstm", &lstm, || Lstm::new(3, 2));
-    check_layer(&fixtures, "lstm_one", &lstm, || Lstm::new(3, 2));
-    let layer = check_layer(&fixtures, "lstm_state", &lstm, || Lstm::new(2, 2));
-    let [x, h, c] = ["x", "h", "c"].map(|n| get(&format!("lstm_state.{n}")));
-    let (hidden, cell) = layer.try_run(&x, Some(&h), Some(&c)).unwrap();
-    fixtures.check("lstm_state.hidden", &hidden, 3e-6);
-    fixtures.check("lstm_state.cell", &cell, 3e-6);
-
-    let gru = ["Wx", "Wh", "b", "bhn"];
-    check_layer(&fixtures, "gru", &gru, || Gru::new(3, 2));
-    let layer = check_layer(&fixtures, "gru_state", &gru, || Gru::new(2, 2));
-    let [x, h] = ["x", "h"].map(|n| get(&format!("gru_state.{n}")));
-    fixtures.check("gru_state.hidden", &layer.try_run(&x, Some(&h)).unwrap(), 3e-6);
-
-    check_layer(&fixtures, "rnn", &["Wxh", "Whh", "bias"], || Rnn::new(3, 2));
-
-    let names = ["query_proj.weight", "key_proj.weight", "value_proj.weight", "out_proj.weight"];
-    let layer = check_layer(&fixtures, "attention", &names, || MultiHeadAttention::new(4, 2).unwrap());
-    let x = get("attention.x");
-    fixtures.check("attention.causal", &layer.try_attend(&x, &x, &x, Mask::Causal).unwrap(), 3e-6);
-    fixtures.all_used();
-}
 
 fn in_f64<T: Tree>(tree: &T) -> T {
     tree.map(|x| x.astype(Dtype::F64))

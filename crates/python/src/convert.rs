@@ -569,18 +569,6 @@ impl Ints {
     }
 }
 
-/// The axes an argument `axis=` means: all of them for `None`.
-pub(crate) fn axes(x: &Array, axis: &Option<Ints>) -> SmallVec<[isize; 4]> {
-    match axis {
-        Some(axes) => axes.values.clone(),
-        None => {
-            let mut all = SmallVec::new();
-            (0..x.ndim() as isize).for_each(|k| all.push(k));
-            all
-        }
-    }
-}
-
 /// MLX's `stream=`: accepted, checked for nothing, and ignored, for there is one device.
 pub(crate) struct Stream;
 

@@ -1,14 +1,13 @@
 //! The Python binding: MLX's names and conventions over `covector-core`.
 //!
-//! A thin skin: arguments are taken apart here and everything else is the core's. Elementwise functions are made
-//! from the core's table ([`elementwise`]); the rest is one Rust function each, grouped as the core groups them.
+//! A thin skin: arguments are read here and everything else is the core's. Most functions are made from the core's registry
+//! ([`ops`]). Those whose arguments take several forms are one Rust function each (`ops_*`).
 
 mod activations;
 mod array;
 mod convert;
 mod dlpack;
 mod dtype;
-mod elementwise;
 mod errors;
 mod export;
 mod foreign;
@@ -17,11 +16,10 @@ mod indexing;
 mod nn;
 mod numpy;
 mod operators;
-mod ops_conv;
+mod ops;
 mod ops_create;
 mod ops_fast;
-mod ops_math;
-mod ops_reduce;
+mod ops_products;
 mod ops_shape;
 mod optim;
 mod random;
@@ -49,21 +47,18 @@ fn _covector(m: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(m)?;
     dtype::register(m)?;
     array::register(m)?;
-    elementwise::register(m)?;
-    ops_math::register(m)?;
-    ops_reduce::register(m)?;
+    let (fast, random) = (ops_fast::module(m.py())?, random::module(m.py())?);
+    ops::register(m, &fast, &random)?;
+    m.add("_fast", fast)?;
+    m.add("_random", random)?;
+    ops_products::register(m)?;
+    ops_products::register_convolution(m)?;
     ops_shape::register(m)?;
-    ops_conv::register(m)?;
     ops_create::register(m)?;
     system::register(m)?;
     seeing::register(m)?;
     transforms::register(m)?;
     nn::register(m)?;
-    ops_fast::register_module(m)?;
-    random::register_module(m)?;
-    for (name, alias) in [("cumsum", "cumulative_sum"), ("cumprod", "cumulative_prod")] {
-        m.add(alias, m.getattr(name)?)?;
-    }
     // `from covector._covector import *` gives the public names; submodules have Python modules in front of them.
     let names = m.index()?;
     for name in names.iter().collect::<Vec<_>>() {

@@ -358,7 +358,7 @@ pub(crate) fn register(parent: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(dropout, &m)?)?;
     m.add_function(wrap_pyfunction!(cross_entropy, &m)?)?;
     m.add_function(wrap_pyfunction!(binary_cross_entropy, &m)?)?;
-    crate::ops_conv::register_pooling(&m)?;
+    crate::ops_products::register_pooling(&m)?;
     crate::optim::register(&m)?;
     // Not `add_submodule`, which would list it among the names of `covector.core`.
     parent.setattr("nn", m)

@@ -81,42 +81,10 @@ fn side(op: &str, name: &str, n: isize) -> PyResult<usize> {
         .map_err(|_| PyValueError::new_err(format!("[{op}] {name} is {n}; it must not be negative")))
 }
 
-/// A window of `M` points from the cosines of its angle's multiples.
-fn window(m: isize, f: impl Fn(f64, f64) -> f64) -> PyResult<PyArray> {
-    let n = m.max(0) as usize;
-    let last = n.saturating_sub(1).max(1) as f64;
-    let values: Vec<f32> = (0..n).map(|i| if n == 1 { 1.0 } else { f(i as f64, last) as f32 }).collect();
-    wrap(Array::from_slice(&values, &[n]))
-}
-
-fn cosine(i: f64, last: f64, times: f64) -> f64 {
-    (std::f64::consts::TAU * times * i / last).cos()
-}
-
 functions! {
-    /// An array of zeros.
-    fn zeros ["zeros": shape, dtype = None] (shape: Ints, dtype: Option<DtypeArg>) -> PyArray {
-        filled("zeros", &shape, 0.0, dtype)
-    }
-
-    /// An array of ones.
-    fn ones ["ones": shape, dtype = None] (shape: Ints, dtype: Option<DtypeArg>) -> PyArray {
-        filled("ones", &shape, 1.0, dtype)
-    }
-
     /// An array whose values do not matter; they are zeros.
     fn empty ["empty": shape, dtype = None] (shape: Ints, dtype: Option<DtypeArg>) -> PyArray {
         filled("empty", &shape, 0.0, dtype)
-    }
-
-    /// Zeros of another array's shape and type.
-    fn zeros_like ["zeros_like": a, /, dtype = None] (a: Arr, dtype: Option<DtypeArg>) -> PyArray {
-        filled_like(&a, 0.0, dtype)
-    }
-
-    /// Ones of another array's shape and type.
-    fn ones_like ["ones_like": a, /, dtype = None] (a: Arr, dtype: Option<DtypeArg>) -> PyArray {
-        filled_like(&a, 1.0, dtype)
     }
 
     /// An array of another's shape and type whose values do not matter; they are zeros.
@@ -178,22 +146,6 @@ functions! {
         wrap(points.try_index(&[ops::Index::Slice(Some(0), Some(count as isize), 1)]))
     }
 
-    /// Ones on the `k`-th diagonal (above the main one for positive `k`), zeros elsewhere.
-    fn eye ["eye": n, m = None, k = 0, dtype = None] (n: isize, m: Option<isize>, k: isize, dtype: Option<DtypeArg>) -> PyArray {
-        wrap(ops::try_eye(side("eye", "n", n)?, side("eye", "m", m.unwrap_or(n))?, k, or_f32(dtype)))
-    }
-
-    /// The identity matrix.
-    fn identity ["identity": n, dtype = None] (n: isize, dtype: Option<DtypeArg>) -> PyArray {
-        let n = side("identity", "n", n)?;
-        wrap(ops::try_eye(n, n, 0, or_f32(dtype)))
-    }
-
-    /// Ones at and below the `k`-th diagonal, zeros above.
-    fn tri ["tri": n, m = None, k = 0, dtype = None] (n: isize, m: Option<isize>, k: isize, dtype: Option<DtypeArg>) -> PyArray {
-        wrap(ops::try_tri(side("tri", "n", n)?, side("tri", "m", m.unwrap_or(n))?, k, or_f32(dtype)))
-    }
-
     /// Coordinate arrays of a grid from the coordinates along each axis.
     fn meshgrid <py> ["meshgrid": *arrays, sparse = Some(false), indexing = Some("xy")]
         (arrays: Bound<'py, PyTuple>, sparse: Option<bool>, indexing: Option<&str>) -> Bound<'py, PyTuple>
@@ -220,30 +172,6 @@ functions! {
     /// The array with at least three axes; a list of them for several arrays.
     fn atleast_3d <py> ["atleast_3d": *arys] (arys: Bound<'py, PyTuple>) -> Bound<'py, PyAny> {
         at_least(py, &arys, ops::try_atleast_3d)
-    }
-
-    /// The Bartlett window: a triangle.
-    #[expect(non_snake_case, reason = "MLX's name of the argument")]
-    fn bartlett ["bartlett": M] (M: isize) -> PyArray {
-        window(M, |i, last| 1.0 - (2.0 * i / last - 1.0).abs())
-    }
-
-    /// The Hann window.
-    #[expect(non_snake_case, reason = "MLX's name of the argument")]
-    fn hanning ["hanning": M] (M: isize) -> PyArray {
-        window(M, |i, last| 0.5 - 0.5 * cosine(i, last, 1.0))
-    }
-
-    /// The Hamming window.
-    #[expect(non_snake_case, reason = "MLX's name of the argument")]
-    fn hamming ["hamming": M] (M: isize) -> PyArray {
-        window(M, |i, last| 0.54 - 0.46 * cosine(i, last, 1.0))
-    }
-
-    /// The Blackman window.
-    #[expect(non_snake_case, reason = "MLX's name of the argument")]
-    fn blackman ["blackman": M] (M: isize) -> PyArray {
-        window(M, |i, last| 0.42 - 0.5 * cosine(i, last, 1.0) + 0.08 * cosine(i, last, 2.0))
     }
 }
 

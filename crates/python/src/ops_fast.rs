@@ -66,18 +66,6 @@ impl FromPyObject<'_, '_> for OffsetArg {
 }
 
 functions! {
-    /// `(x - mean) / sqrt(variance + eps)` over the last axis, then times `weight` and plus `bias`; either may be `None`.
-    /// Half precision is normalised in `float32`.
-    fn layer_norm ["layer_norm": x, weight, bias, eps, *] (x: Arr, weight: Option<Arr>, bias: Option<Arr>, eps: f64) -> PyArray {
-        wrap(ops::try_layer_norm(&x, weight.as_deref(), bias.as_deref(), eps))
-    }
-
-    /// `x / sqrt(mean(x ** 2) + eps)` over the last axis, then times `weight`, which may be `None`. Half precision is
-    /// normalised in `float32`.
-    fn rms_norm ["rms_norm": x, weight, eps, *] (x: Arr, weight: Option<Arr>, eps: f64) -> PyArray {
-        wrap(ops::try_rms_norm(&x, weight.as_deref(), eps))
-    }
-
     /// Rotary positions: pairs of features turned by angles that grow with the position.
     ///
     /// Args:
@@ -146,13 +134,13 @@ functions! {
     }
 }
 
-/// Adds the submodule.
-pub(crate) fn register_module(parent: &Bound<'_, PyModule>) -> PyResult<()> {
-    let m = PyModule::new(parent.py(), "fast")?;
+/// The submodule.
+pub(crate) fn module(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    let m = PyModule::new(py, "fast")?;
     m.setattr(
         "__doc__",
         "What models are made of, each as one function: normalisation, rotary positions and attention.",
     )?;
     register(&m)?;
-    parent.add("_fast", m)
+    Ok(m)
 }

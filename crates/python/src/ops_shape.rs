@@ -1,4 +1,4 @@
-//! Operations that move elements, as functions and as methods, and indexed reading and writing as functions.
+//! Operations that move elements and whose arguments take several forms: they are read here.
 
 use crate::array::PyArray;
 use crate::convert::{Arr, Arrays, Ints, Stream, Value, describe};
@@ -19,13 +19,6 @@ fn flat(x: &Array) -> PyResult<Array> {
     x.try_reshape(&[x.size() as isize]).or_raise()
 }
 
-fn squeezed(x: &Array, axis: &Option<Ints>) -> PyResult<PyArray> {
-    wrap(match axis {
-        Some(axes) => x.try_squeeze(&axes.values),
-        None => x.try_squeeze_all(),
-    })
-}
-
 /// Sections of an axis: a number of equal ones, or the places of the cuts.
 fn cut<'py>(py: Python<'py>, x: &Array, sections: &Ints, axis: isize) -> PyResult<Bound<'py, PyList>> {
     let parts = if sections.single {
@@ -40,27 +33,6 @@ fn cut<'py>(py: Python<'py>, x: &Array, sections: &Ints, axis: isize) -> PyResul
         ops::try_split_at(x, &sections.values, axis)
     };
     PyList::new(py, parts.or_raise()?.into_iter().map(PyArray::new))
-}
-
-fn joined(arrays: &Arrays, axis: Option<isize>) -> PyResult<PyArray> {
-    match axis {
-        Some(axis) => wrap(ops::try_concatenate(&arrays.0, axis)),
-        None => {
-            let parts: Vec<Array> = arrays.0.iter().map(flat).collect::<PyResult<_>>()?;
-            wrap(ops::try_concatenate(&parts, 0))
-        }
-    }
-}
-
-/// Axes for `transpose`; an empty list of them is not the same as none.
-fn transposed(x: &Array, axes: Option<SmallVec<[isize; 4]>>) -> PyResult<PyArray> {
-    match axes {
-        Some(axes) if axes.is_empty() && x.ndim() > 0 => Err(PyValueError::new_err(format!(
-            "[transpose] 0 axes were given for an array with {}; leave them out to reverse all",
-            x.ndim()
-        ))),
-        axes => wrap(x.try_transpose(&axes.unwrap_or_default())),
-    }
 }
 
 /// The axes of `reshape` and `transpose` as methods: one sequence, or one argument each.
@@ -213,61 +185,6 @@ fn corner(
 }
 
 functions! {
-    /// The same elements in row-major order with another shape; one extent may be -1 and is worked out.
-    fn reshape ["reshape": a, /, shape] (a: Arr, shape: Ints) -> PyArray {
-        wrap(a.try_reshape(&shape.values))
-    }
-
-    /// Axes `start_axis` to `end_axis`, both included, made one.
-    fn flatten ["flatten": a, /, start_axis = 0, end_axis = -1] (a: Arr, start_axis: isize, end_axis: isize) -> PyArray {
-        wrap(a.try_flatten(start_axis, end_axis))
-    }
-
-    /// One axis split into several; one of their extents may be -1 and is worked out.
-    fn unflatten ["unflatten": a, /, axis, shape] (a: Arr, axis: isize, shape: Ints) -> PyArray {
-        wrap(a.try_unflatten(axis, &shape.values))
-    }
-
-    /// Axes of extent 1 removed: the given ones, or all of them.
-    fn squeeze ["squeeze": a, /, axis = None] (a: Arr, axis: Option<Ints>) -> PyArray {
-        squeezed(&a, &axis)
-    }
-
-    /// Axes of extent 1 inserted so that they stand at `axis` of the result.
-    fn expand_dims ["expand_dims": a, /, axis] (a: Arr, axis: Ints) -> PyArray {
-        wrap(a.try_expand_dims(&axis.values))
-    }
-
-    /// Axes in another order: axis `k` of the result is axis `axes[k]`; all reversed without `axes`.
-    fn transpose ["transpose": a, /, axes = None] (a: Arr, axes: Option<Ints>) -> PyArray {
-        transposed(&a, axes.map(|a| a.values))
-    }
-
-    /// Axes in another order: axis `k` of the result is axis `axes[k]`; all reversed without `axes`.
-    fn permute_dims ["permute_dims": a, /, axes = None] (a: Arr, axes: Option<Ints>) -> PyArray {
-        transposed(&a, axes.map(|a| a.values))
-    }
-
-    /// The array with its last two axes exchanged.
-    fn matrix_transpose ["matrix_transpose": a, /] (a: Arr) -> PyArray {
-        wrap(a.try_mt())
-    }
-
-    /// One axis moved to another place; the others keep their order.
-    fn moveaxis ["moveaxis": a, /, source, destination] (a: Arr, source: isize, destination: isize) -> PyArray {
-        wrap(a.try_moveaxis(source, destination))
-    }
-
-    /// Two axes exchanged.
-    fn swapaxes ["swapaxes": a, /, axis1, axis2] (a: Arr, axis1: isize, axis2: isize) -> PyArray {
-        wrap(a.try_swapaxes(axis1, axis2))
-    }
-
-    /// The array repeated to a shape: new axes in front, and axes of extent 1 stretched. Takes no memory.
-    fn broadcast_to ["broadcast_to": a, /, shape] (a: Value, shape: Ints) -> PyArray {
-        wrap(a.0.alone()?.try_broadcast_to(&shape.shape("broadcast_to")?))
-    }
-
     /// All the arrays broadcast to one shape.
     fn broadcast_arrays <py> ["broadcast_arrays": *arrays] (arrays: Bound<'py, PyTuple>) -> Bound<'py, PyList> {
         let arrays: Arrays = arrays.as_any().extract()?;
@@ -285,36 +202,9 @@ functions! {
         PyTuple::new(py, all)
     }
 
-    /// Arrays joined along an axis they have; flattened first for `axis=None`.
-    fn concatenate ["concatenate": arrays, axis = Some(0)] (arrays: Arrays, axis: Option<isize>) -> PyArray {
-        joined(&arrays, axis)
-    }
-
-    /// Arrays joined along an axis they have; flattened first for `axis=None`.
-    fn concat ["concat": arrays, axis = Some(0)] (arrays: Arrays, axis: Option<isize>) -> PyArray {
-        joined(&arrays, axis)
-    }
-
-    /// Arrays of one shape joined along a new axis, the first without another.
-    fn stack ["stack": arrays, axis = Some(0)] (arrays: Arrays, axis: Option<isize>) -> PyArray {
-        wrap(ops::try_stack(&arrays.0, axis.unwrap_or(0)))
-    }
-
-    /// The parts along an axis, without it.
-    fn unstack <py> ["unstack": x, /, *, axis = 0] (x: Arr, axis: isize) -> Bound<'py, PyTuple> {
-        let x = x.try_moveaxis(axis, 0).or_raise()?;
-        let part = |i: usize| wrap(x.try_index(&[Index::At(i as isize)]));
-        PyTuple::new(py, (0..x.shape()[0]).map(part).collect::<PyResult<Vec<_>>>()?)
-    }
-
     /// An axis cut into equal parts, or at the given places.
     fn split <py> ["split": a, /, indices_or_sections, axis = 0] (a: Arr, indices_or_sections: Ints, axis: isize) -> Bound<'py, PyList> {
         cut(py, &a, &indices_or_sections, axis)
-    }
-
-    /// The array with axes in the opposite direction: the given ones, or all.
-    fn flip ["flip": a, /, axis = None] (a: Arr, axis: Option<Ints>) -> PyArray {
-        wrap(a.try_flip(&crate::convert::axes(&a, &axis)))
     }
 
     /// Elements added around the array: a constant, the edge, or a reflection without or with (`symmetric`) it.
@@ -322,22 +212,6 @@ functions! {
         (a: Arr, pad_width: Bound<'py, PyAny>, mode: &str, constant_values: Option<Value>) -> PyArray
     {
         padded(&a, &pad_width, mode, constant_values).map(PyArray::new)
-    }
-
-    /// The whole array repeated `reps[k]` times along each axis.
-    fn tile ["tile": a, reps, /] (a: Arr, reps: Ints) -> PyArray {
-        wrap(a.try_tile(&reps.shape("tile")?))
-    }
-
-    /// Each element repeated along an axis; of the flattened array without one.
-    fn repeat ["repeat": array, repeats, axis = None] (array: Arr, repeats: isize, axis: Option<isize>) -> PyArray {
-        let Ok(count) = usize::try_from(repeats) else {
-            return Err(PyValueError::new_err(format!("[repeat] {repeats} repetitions cannot be made")));
-        };
-        match axis {
-            Some(axis) => wrap(array.try_repeat(count, axis)),
-            None => wrap(flat(&array)?.try_repeat(count, 0)),
-        }
     }
 
     /// The elements moved along axes, those that fall off coming in again; flattened meanwhile without an axis.
@@ -361,37 +235,6 @@ functions! {
         Ok(PyArray::new(out))
     }
 
-    /// The elements of the `offset`-th diagonal of two axes, which become one, the last.
-    fn diagonal ["diagonal": a, offset = 0, axis1 = 0, axis2 = 1] (a: Arr, offset: isize, axis1: isize, axis2: isize) -> PyArray {
-        wrap(a.try_diagonal(offset, axis1, axis2))
-    }
-
-    /// The `k`-th diagonal of a matrix, or a matrix with a vector on its `k`-th diagonal.
-    fn diag ["diag": a, /, k = 0] (a: Arr, k: isize) -> PyArray {
-        wrap(a.try_diag(k))
-    }
-
-    /// The sum along a diagonal of two axes.
-    fn trace ["trace": a, /, offset = 0, axis1 = 0, axis2 = 1, dtype = None]
-        (a: Arr, offset: isize, axis1: isize, axis2: isize, dtype: Option<crate::dtype::DtypeArg>) -> PyArray
-    {
-        let a = match dtype {
-            Some(dtype) => a.try_astype(dtype.0).or_raise()?,
-            None => a.0,
-        };
-        wrap(a.try_trace(offset, axis1, axis2))
-    }
-
-    /// The array with everything above the `k`-th diagonal of its last two axes zero.
-    fn tril ["tril": x, k = 0] (x: Arr, k: isize) -> PyArray {
-        wrap(x.try_tril(k))
-    }
-
-    /// The array with everything below the `k`-th diagonal of its last two axes zero.
-    fn triu ["triu": x, k = 0] (x: Arr, k: isize) -> PyArray {
-        wrap(x.try_triu(k))
-    }
-
     /// The array in memory without gaps; it always is, seen from Python.
     fn contiguous ["contiguous": a, /, allow_col_major = false] (a: Arr, allow_col_major: bool) -> PyArray {
         let _ = allow_col_major;
@@ -408,26 +251,6 @@ functions! {
             Some(axis) => wrap(a.try_take(&indices, axis)),
             None => wrap(flat(&a)?.try_take(&indices, 0)),
         }
-    }
-
-    /// One element along `axis` for each element of `indices`, whose other extents broadcast with the array's.
-    fn take_along_axis ["take_along_axis": a, /, indices, axis = Some(-1)] (a: Arr, indices: Arr, axis: Option<isize>) -> PyArray {
-        match axis {
-            Some(axis) => wrap(a.try_take_along_axis(&indices, axis)),
-            None => wrap(flat(&a)?.try_take_along_axis(&flat(&indices)?, 0)),
-        }
-    }
-
-    /// The array with elements along `axis` replaced at `indices`; the last of several for one place stays.
-    fn put_along_axis ["put_along_axis": a, /, indices, values, axis = None] (a: Arr, indices: Arr, values: Value, axis: Option<isize>) -> PyArray {
-        let values = values.0.beside(a.dtype())?;
-        let Some(axis) = axis else {
-            let values = if values.ndim() > 1 { flat(&values)? } else { values };
-            let out = flat(&a)?.try_put_along_axis(&flat(&indices)?, &values, 0).or_raise()?;
-            let shape: Vec<isize> = a.shape().iter().map(|&n| n as isize).collect();
-            return wrap(out.try_reshape(&shape));
-        };
-        wrap(a.try_put_along_axis(&indices, &values, axis))
     }
 
     /// A window of the array that starts, along `axes`, at the places an array holds.
@@ -464,35 +287,13 @@ impl PyArray {
     fn transpose(&self, axes: &Bound<'_, PyTuple>, stream: Option<Stream>) -> PyResult<PyArray> {
         let _ = stream;
         let none = axes.is_empty() || (axes.len() == 1 && axes.get_item(0)?.is_none());
-        transposed(&self.get(), if none { None } else { Some(unpack(axes)?) })
-    }
-
-    /// Axes `start_axis` to `end_axis`, both included, made one.
-    #[pyo3(signature = (start_axis = 0, end_axis = -1, *, stream = None))]
-    fn flatten(&self, start_axis: isize, end_axis: isize, stream: Option<Stream>) -> PyResult<PyArray> {
-        let _ = stream;
-        wrap(self.get().try_flatten(start_axis, end_axis))
-    }
-
-    /// Axes of extent 1 removed: the given ones, or all of them.
-    #[pyo3(signature = (axis = None, *, stream = None))]
-    fn squeeze(&self, axis: Option<Ints>, stream: Option<Stream>) -> PyResult<PyArray> {
-        let _ = stream;
-        squeezed(&self.get(), &axis)
-    }
-
-    /// One axis moved to another place; the others keep their order.
-    #[pyo3(signature = (source, destination, *, stream = None))]
-    fn moveaxis(&self, source: isize, destination: isize, stream: Option<Stream>) -> PyResult<PyArray> {
-        let _ = stream;
-        wrap(self.get().try_moveaxis(source, destination))
-    }
-
-    /// Two axes exchanged.
-    #[pyo3(signature = (axis1, axis2, *, stream = None))]
-    fn swapaxes(&self, axis1: isize, axis2: isize, stream: Option<Stream>) -> PyResult<PyArray> {
-        let _ = stream;
-        wrap(self.get().try_swapaxes(axis1, axis2))
+        let axes = if none { SmallVec::new() } else { unpack(axes)? };
+        if !none && axes.is_empty() && self.peek(Array::ndim) > 0 {
+            return Err(PyValueError::new_err(
+                "[transpose] an empty list of axes; leave it out to reverse all",
+            ));
+        }
+        wrap(self.get().try_transpose(&axes))
     }
 
     /// An axis cut into equal parts, or at the given places.
@@ -506,25 +307,5 @@ impl PyArray {
     ) -> PyResult<Bound<'py, PyList>> {
         let _ = stream;
         cut(py, &self.get(), &indices_or_sections, axis)
-    }
-
-    /// The elements of the `offset`-th diagonal of two axes, which become one, the last.
-    #[pyo3(signature = (offset = 0, axis1 = 0, axis2 = 1, *, stream = None))]
-    fn diagonal(
-        &self,
-        offset: isize,
-        axis1: isize,
-        axis2: isize,
-        stream: Option<Stream>,
-    ) -> PyResult<PyArray> {
-        let _ = stream;
-        wrap(self.get().try_diagonal(offset, axis1, axis2))
-    }
-
-    /// The `k`-th diagonal of a matrix, or a matrix with a vector on its `k`-th diagonal.
-    #[pyo3(signature = (k = 0, *, stream = None))]
-    fn diag(&self, k: isize, stream: Option<Stream>) -> PyResult<PyArray> {
-        let _ = stream;
-        wrap(self.get().try_diag(k))
     }
 }

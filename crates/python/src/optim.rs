@@ -46,7 +46,7 @@ impl OptimizerRow {
     /// The rule with the settings that are attributes of `optimizer`.
     fn rule(&self, optimizer: &Bound<'_, PyAny>) -> PyResult<Rule> {
         let values = rows::attributes(self.spec.name, self.spec.settings, optimizer)?;
-        Ok(Rule { optimizer: (self.spec.make)(&values).or_raise()?, names: self.spec.slots })
+        Ok(Rule { optimizer: (self.spec.make)(0.0.into(), &values).or_raise()?, names: self.spec.slots })
     }
 }
 

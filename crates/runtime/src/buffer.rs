@@ -8,7 +8,7 @@
 //! `COVECTOR_FILL_MEMORY=1` in the environment does the same, for all memory, the kernels' own included;
 //! `COVECTOR_FILL_MEMORY=0` turns it off. Off, it costs nothing.
 //!
-//! All memory that is as large as the data comes from here or from [`block`], and where there is none that is an
+//! All memory that is as large as the data comes from here or from [`memory`]; a request that cannot be met is an
 //! [`Error::Memory`].
 
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ struct Block {
     ptr: NonNull<u8>,
     bytes: usize,
 }
-// SAFETY: a block is plain memory that is owned by whoever holds the value.
+// SAFETY: a block is plain memory, and the value is its only owner.
 unsafe impl Send for Block {}
 
 static CACHE: Mutex<[Vec<Block>; CLASSES]> = Mutex::new([const { Vec::new() }; CLASSES]);
@@ -89,7 +89,7 @@ fn shrink_cache(keep: usize) {
             && let Some(block) = list.pop()
         {
             CACHED.fetch_sub(block.bytes, Relaxed);
-            // SAFETY: the block came from `allocate` with this size and left the cache, so nobody else frees it.
+            // SAFETY: the block came from `allocate` with this size and left the cache, so it is freed here only.
             unsafe { memory::release(block.ptr, block.bytes) };
         }
     }
@@ -153,7 +153,7 @@ enum Owner {
     /// The buffer is its own memory: literal numbers are as many as operations, and cost one allocation each, not two,
     /// and no lock.
     Own(UnsafeCell<[u64; SMALL / 8]>),
-    /// Memory of somebody else, alive as long as this value.
+    /// Foreign memory, alive as long as this value.
     #[expect(dead_code, reason = "held for its drop, which releases the memory")]
     Foreign(Box<dyn Any + Send + Sync>),
 }
@@ -321,7 +321,7 @@ impl Data {
         Ok(data)
     }
 
-    /// Memory of somebody else, kept alive by `owner`.
+    /// Foreign memory, kept alive by `owner`.
     ///
     /// # Safety
     /// Every element that `shape` and `strides` (in elements) reach from `ptr` stays valid, aligned,
@@ -368,14 +368,15 @@ impl Data {
         self.buffer.start().wrapping_add(self.offset)
     }
 
-    /// What a kernel reads.
+    /// The values as a kernel reads them.
     pub fn view(&self) -> View<'_> {
         // SAFETY: `Data` is only built over initialised memory (alloc + fill, from_slice, foreign, or a
         // restrided view that stays inside one of those), and shared buffers are never written.
         unsafe { View::new(self.ptr(), self.dtype, &self.shape, &self.strides) }
     }
 
-    /// What a kernel fills. Only for memory nobody else holds: fresh from [`Data::alloc`] or [`Data::is_unique`].
+    /// The memory as a kernel fills it. This value must be its only holder: it is fresh from [`Data::alloc`], or
+    /// [`Data::is_unique`].
     pub fn out(&mut self) -> Out<'_> {
         debug_assert!(self.is_unique(), "writing to shared memory");
         let ptr = self.buffer.start().wrapping_add(self.offset);
@@ -383,24 +384,24 @@ impl Data {
         unsafe { Out::new(ptr, self.dtype, &self.shape) }
     }
 
-    /// What a plan's instruction fills: memory that it allocated, or that of one of its own inputs, from [`Data::lend`],
-    /// which is read element by element before it is written.
+    /// The memory as an instruction of a plan fills it: memory that it allocated, or that of one of its own inputs, from
+    /// [`Data::lend`], of which it reads each element before it writes it.
     pub fn out_planned(&mut self) -> Out<'_> {
-        // By an output, by the input that lends it its memory, and by the product that makes that input.
+        // Held by an output, by the input whose memory it takes, and by the dot that makes that input.
         debug_assert!(Arc::strong_count(&self.buffer) <= 3, "writing to shared memory");
         let ptr = self.buffer.start().wrapping_add(self.offset);
-        // SAFETY: row-major memory of this shape and type; nobody but the instruction at hand, which reads an element
-        // for the last time before it writes it, uses it.
+        // SAFETY: row-major memory of this shape and type; only this instruction uses it, and reads an element for
+        // the last time before it writes it.
         unsafe { Out::new(ptr, self.dtype, &self.shape) }
     }
 
-    /// What a plan's instruction fills of memory that others fill, too: a part that nobody has read or written before, in
-    /// rows that may have gaps between them.
+    /// A part of memory that several instructions fill, before any other reads or writes the part. Its rows may have gaps
+    /// between them.
     pub fn out_part(&mut self) -> Out<'_> {
         let ptr = self.buffer.start().wrapping_add(self.offset);
         let rows = Out::rows_of(&self.shape, &self.strides).expect("parts are made of rows");
-        // SAFETY: rows of memory that the plan allocated for its instructions; of these, the one at hand alone uses this part
-        // as yet (`plan::parts`).
+        // SAFETY: rows of memory that the plan allocated for its instructions; so far only this one uses the part (see
+        // `memory::placement`).
         unsafe {
             match rows {
                 Some(rows) => Out::in_rows(ptr, self.dtype, &self.shape, rows),
@@ -432,7 +433,7 @@ impl Data {
         }
     }
 
-    /// What a kernel reads of the same memory seen as [`Data::restrided`] sees it.
+    /// The memory as a kernel reads it, seen as [`Data::restrided`] sees it.
     pub fn view_as<'a>(&'a self, shape: &'a [usize], strides: &'a [isize], shift: isize) -> View<'a> {
         let ptr = self.ptr().wrapping_offset(shift * self.dtype.size() as isize);
         // SAFETY: as for `view`; layouts come from view primitives, which stay inside the memory they are given.
@@ -447,7 +448,7 @@ impl Data {
         self
     }
 
-    /// The bytes of row-major memory as elements of another type; copied where they do not lie as that type needs.
+    /// The bytes of row-major memory as elements of another type; copied where they are not aligned as that type needs.
     pub fn reinterpreted(self, op: &'static str, dtype: Dtype, shape: &[usize]) -> Result<Self> {
         debug_assert_eq!(self.size() * self.dtype.size(), shape.iter().product::<usize>() * dtype.size());
         // Any bytes are numbers, but only 0 and 1 are truth values.

@@ -162,6 +162,7 @@ pub fn named<T>(function: &'static str, operation: impl FnOnce() -> Result<T>) -
         error.named(match function {
             "argmax_axis" => "argmax",
             "argmin_axis" => "argmin",
+            "split_at" => "split",
             "squeeze_all" => "squeeze",
             name => name.strip_suffix("_axes").unwrap_or(name).trim_end_matches('_'),
         })

@@ -131,7 +131,7 @@ fn running() -> MutexGuard<'static, Vec<Running>> {
     RUNNING.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// Whether anybody wants events.
+/// Whether a profiler collects events.
 pub fn is_recording() -> bool {
     ALIVE.load(Relaxed) != 0
 }
@@ -179,7 +179,7 @@ pub struct Span {
     start: Instant,
 }
 
-/// A span, if anybody wants it.
+/// A span, if a profiler collects events.
 pub fn span(kind: EventKind, name: &'static str) -> Option<Span> {
     is_recording().then(|| Span { name, kind, start: Instant::now() })
 }

@@ -87,6 +87,14 @@ impl Builder {
         self.map("tanh", TileFn::One(tile1!(f32 => f32, |x| x.tanh())), None, &[x])
     }
 
+    pub(crate) fn negative(&mut self, x: &Operand) -> Operand {
+        self.map("negative", TileFn::One(tile1!(f32 => f32, |x| -x)), Some(Code::Negative), &[x])
+    }
+
+    pub(crate) fn square(&mut self, x: &Operand) -> Operand {
+        self.map("square", TileFn::One(tile1!(f32 => f32, |x| x * x)), Some(Code::Square), &[x])
+    }
+
     pub(crate) fn add(&mut self, x: &Operand, y: &Operand) -> Operand {
         let tile = TileFn::Two(tile2!(f32, f32 => f32, |x, y| x + y));
         self.map("add", tile, Some(Code::Add), &[x, y])

@@ -47,7 +47,7 @@ def value_and_grad(model: Module, fn: Callable[..., Any]) -> Callable[..., Any]:
 def checkpoint(module: Module, fn: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Returns a function that computes ``fn`` and keeps nothing of it for the backward pass but its inputs.
 
-    What the derivative needs is computed again then: less memory for more time.
+    The values that the derivative needs are computed again then: less memory for more time.
 
     Args:
         module: The module whose parameters the gradient reaches.
@@ -71,7 +71,7 @@ def _check(op: str, model: object, fn: object) -> None:
         raise TypeError(f"[{op}] the first argument must be a Module, not a value of type {kind}")
     if not callable(fn):
         kind = type(fn).__name__
-        raise TypeError(f"[{op}] what is to be run must be a function, but {kind} has no __call__")
+        raise TypeError(f"[{op}] the second argument must be a function, but {kind} has no __call__")
 
 
 def _with_parameters(model: Module, fn: Callable[..., Any]) -> Callable[..., Any]:

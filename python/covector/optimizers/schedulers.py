@@ -1,7 +1,7 @@
 """Schedules: learning rates as functions of the number of steps taken.
 
-Any function from the step, a ``uint64`` scalar array, to a number or a scalar array will do as a learning
-rate; these are the usual ones.
+A schedule is any function from the step, a ``uint64`` scalar array, to a number or a scalar array; these are
+the usual ones.
 """
 
 from covector._covector import nn as native

@@ -1,9 +1,11 @@
 //! Elementwise operations that are not rows of the tables: choices, conversions, comparisons with a tolerance,
 //! and compositions.
 
+use super::block::op;
 use crate::array::Array;
-use crate::error::{Error, Result, named};
+use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::spec::{Beside, Paired, Value};
 use crate::prim::basic::{ALIAS, AS_TYPE, STOP_GRADIENT};
 use crate::prim::complex::{COMPLEX_ABS, COMPLEX_SIGN, CONJUGATE, IMAG, MAKE_COMPLEX, REAL, apply1};
 use crate::prim::elementwise::select;
@@ -30,36 +32,82 @@ pub(crate) fn to_inexact(x: &Array) -> Array {
     if x.dtype().is_inexact() { x.clone() } else { to_dtype(x, Dtype::F32) }
 }
 
-pub(crate) fn complex_abs(z: &Array) -> Result<Array> {
-    apply1(&COMPLEX_ABS, z)
-}
-
-/// `z/|z|`, 0 for 0.
-pub(crate) fn complex_sign(z: &Array) -> Result<Array> {
-    apply1(&COMPLEX_SIGN, z)
-}
-
 pub(crate) fn make_complex(re: &Array, im: &Array) -> Result<Array> {
     Array::apply(Op::Static(&MAKE_COMPLEX), smallvec![to_dtype(re, Dtype::F32), to_dtype(im, Dtype::F32)])
 }
 
 op! {
-    /// Elements of `a` where the condition is true (not zero), of `b` elsewhere.
+    /// The absolute value; for complex arrays the modulus, a `float32` array. The derivative at 0 is 0.
+    pub fn abs / try_abs(x: &Array)
+    python abs(a: Value, /, *) + method
+    samples {
+        [positive([2, 3])] |x| try_abs(x);
+    }
+    {
+        if x.dtype().is_complex() { apply1(&COMPLEX_ABS, x) } else { ops::try_real_abs(x) }
+    }
+
+    /// The sign: −1, 0 or 1; for complex arrays `z/|z|`, and 0 for 0.
+    pub fn sign / try_sign(x: &Array)
+    python sign(a: Value, /, *)
+    samples {
+        flat [positive([2, 3])] |x| try_sign(x);
+    }
+    {
+        if x.dtype().is_complex() { apply1(&COMPLEX_SIGN, x) } else { ops::try_real_sign(x) }
+    }
+
+    /// The array itself: the operator `+x`.
+    pub fn positive / try_positive(x: &Array)
+    python positive(a: Value, /, *)
+    samples {
+        [real([3])] |x| try_positive(x);
+    }
+    {
+        Ok(x.clone())
+    }
+
+    /// Quotient, rounded down, and remainder: [`floor_divide`](crate::ops::floor_divide) and
+    /// [`remainder`](crate::ops::remainder) together.
+    pub fn divmod / try_divmod(a: &Array, b: &Array) -> ((Array, Array))
+    python divmod(a: Paired, b: Paired) -> List
+    samples {
+        [input([2, 3], Kind::Real(0.2, 0.8)), input([3], Kind::Real(1.0, 2.0))] |x, y| try_divmod(x, y);
+    }
+    {
+        Ok((ops::try_floor_divide(a, b)?, ops::try_remainder(a, b)?))
+    }
+
+    /// Elements of `x` where the condition is true (not zero), of `y` elsewhere.
     ///
     /// The gradient of the branch that was not chosen is zero, but a NaN in *its* derivative still spreads
     /// (0 · NaN): make the argument of that branch harmless first, then choose.
-    pub fn where_ / try_where_(condition: &Array, a: &Array, b: &Array) {
-        let dtype = crate::dtype::promote(a.dtype(), b.dtype());
-        select(to_dtype(condition, Dtype::Bool), to_dtype(a, dtype), to_dtype(b, dtype))
+    pub fn where_ / try_where_(condition: &Array, x: &Array, y: &Array)
+    python where(condition: Value, x: Paired, y: Paired, /, *)
+    samples {
+        [input([2, 1], Kind::Bool), real([3]), real([2, 3])] |x, y, z| try_where_(x, y, z);
+    }
+    {
+        let dtype = crate::dtype::promote(x.dtype(), y.dtype());
+        select(to_dtype(condition, Dtype::Bool), to_dtype(x, dtype), to_dtype(y, dtype))
     }
 
     /// The array in another element type. Between inexact types the gradient passes; others have none.
-    pub fn astype / try_astype(x: &Array, dtype: Dtype) {
+    pub fn astype / try_astype(x: &Array, dtype: Dtype)
+    python astype(a: Value, dtype: Dtype, /) + method
+    samples {
+        [real([3])] |x| try_astype(&try_astype(x, Dtype::F64)?, x.dtype());
+    }
+    {
         Ok(to_dtype(x, dtype))
     }
 
     /// The value, through which no derivative passes.
-    pub fn stop_gradient / try_stop_gradient(x: &Array) {
+    pub fn stop_gradient / try_stop_gradient(x: &Array)
+    samples {
+        flat [real([3])] |x| try_stop_gradient(x);
+    }
+    {
         if !x.is_tracer() {
             // Nothing is being traced, so there is nothing to stop.
             return Ok(x.clone());
@@ -67,38 +115,63 @@ op! {
         Array::apply(Op::Static(&STOP_GRADIENT), smallvec![x.clone()])
     }
 
-    /// Each element limited to the range from `low` to `high`; either may be missing.
-    pub fn clip / try_clip(x: &Array, low: Option<&Array>, high: Option<&Array>) {
-        if low.is_none() && high.is_none() {
+    /// Each element limited to the range from `a_min` to `a_max`; either may be missing.
+    pub fn clip / try_clip(x: &Array, a_min: Option<&Array>, a_max: Option<&Array>)
+    python clip(a: Value, /, a_min: Option<Beside> = None, a_max: Option<Beside> = None, *)
+    samples {
+        [distinct([2, 3]), input([], Kind::Real(-0.7, -0.6)), input([3], Kind::Real(0.6, 0.7))] |x, y, z| try_clip(x, Some(y), Some(z));
+    }
+    {
+        if a_min.is_none() && a_max.is_none() {
             return Err(Error::value("clip", "neither a lower nor an upper limit was given; give at least one"));
         }
-        let x = match low {
+        let x = match a_min {
             Some(low) => ops::try_maximum(x, low)?,
             None => x.clone(),
         };
-        match high {
+        match a_max {
             Some(high) => ops::try_minimum(&x, high),
             None => Ok(x),
         }
     }
 
     /// The real part.
-    pub fn real / try_real(x: &Array) {
+    pub fn real / try_real(x: &Array)
+    python real(a: Array, /, *)
+    samples {
+        [real([3])] |x| try_real(x);
+    }
+    {
         if x.dtype().is_complex() { apply1(&REAL, x) } else { Ok(x.clone()) }
     }
 
     /// The imaginary part; zeros for a real array.
-    pub fn imag / try_imag(x: &Array) {
+    pub fn imag / try_imag(x: &Array)
+    python imag(a: Array, /, *)
+    samples {
+        flat [real([3])] |x| try_imag(x);
+    }
+    {
         if x.dtype().is_complex() { apply1(&IMAG, x) } else { Ok(ops::zeros_like(x)) }
     }
 
     /// The complex conjugate.
-    pub fn conjugate / try_conjugate(x: &Array) {
+    pub fn conjugate / try_conjugate(x: &Array)
+    python conj | conjugate(a: Value, /, *) + method
+    samples {
+        [real([3])] |x| try_conjugate(x);
+    }
+    {
         if x.dtype().is_complex() { apply1(&CONJUGATE, x) } else { Ok(x.clone()) }
     }
 
     /// Each element rounded to `decimals` places, halves to even; negative places round to tens, hundreds, ….
-    pub fn round / try_round(x: &Array, decimals: i32) once(x) {
+    pub fn round / try_round(x: &Array, decimals: i32) once(x)
+    python round(a: Value, /, decimals: i32 = 0) + method
+    samples {
+        flat [input([2, 3], Kind::Real(0.2, 0.8))] |x| try_round(x, 1);
+    }
+    {
         if decimals == 0 || x.dtype() == Dtype::Bool || (decimals > 0 && x.dtype().is_integer()) {
             return ops::try_rint(x);
         }
@@ -135,7 +208,12 @@ op! {
 
     /// NaN and infinities replaced: NaN by `nan`, infinities by the given numbers or the type's extremes; in complex
     /// arrays part by part.
-    pub fn nan_to_num / try_nan_to_num(x: &Array, nan: f64, posinf: Option<f64>, neginf: Option<f64>) {
+    pub fn nan_to_num / try_nan_to_num(x: &Array, nan: f64, posinf: Option<f64>, neginf: Option<f64>)
+    python nan_to_num(a: Value, nan: f64 = 0.0, posinf: Option<f64> = None, neginf: Option<f64> = None, *)
+    samples {
+        [real([3])] |x| try_nan_to_num(x, 0.0, None, None);
+    }
+    {
         if !x.dtype().is_float() {
             if !x.dtype().is_complex() {
                 return Ok(x.clone());
@@ -156,7 +234,12 @@ op! {
     }
 
     /// Whether `|a − b| ≤ atol + rtol·|b|`, elementwise; equal infinities are close, NaNs only if `equal_nan`.
-    pub fn isclose / try_isclose(a: &Array, b: &Array, rtol: f64, atol: f64, equal_nan: bool) {
+    pub fn isclose / try_isclose(a: &Array, b: &Array, rtol: f64, atol: f64, equal_nan: bool)
+    python isclose(a: Paired, b: Paired, /, rtol: f64 = 1e-5, atol: f64 = 1e-8, *, equal_nan: bool = false)
+    samples {
+        flat [real([3]), real([2, 3])] |x, y| try_isclose(x, y, 1e-5, 1e-8, true);
+    }
+    {
         let dtype = crate::dtype::promote(a.dtype(), b.dtype());
         let dtype = if dtype.is_inexact() { wide::of(dtype) } else { Dtype::F32 };
         let (a, b) = (to_dtype(a, dtype), to_dtype(b, dtype));
@@ -174,12 +257,22 @@ op! {
     }
 
     /// Whether all elements are close; see [`isclose`].
-    pub fn allclose / try_allclose(a: &Array, b: &Array, rtol: f64, atol: f64, equal_nan: bool) {
+    pub fn allclose / try_allclose(a: &Array, b: &Array, rtol: f64, atol: f64, equal_nan: bool)
+    python allclose(a: Paired, b: Paired, /, rtol: f64 = 1e-5, atol: f64 = 1e-8, *, equal_nan: bool = false)
+    samples {
+        flat [real([3]), real([2, 3])] |x, y| try_allclose(x, y, 1e-5, 1e-8, true);
+    }
+    {
         ops::try_all(&try_isclose(a, b, rtol, atol, equal_nan)?)
     }
 
     /// Whether shapes and all elements are equal; NaNs only if `equal_nan`.
-    pub fn array_equal / try_array_equal(a: &Array, b: &Array, equal_nan: bool) {
+    pub fn array_equal / try_array_equal(a: &Array, b: &Array, equal_nan: bool)
+    python array_equal(a: Paired, b: Paired, equal_nan: bool = false)
+    samples {
+        flat [real([3]), real([3])] |x, y| try_array_equal(x, y, true);
+    }
+    {
         if a.shape() != b.shape() {
             return Ok(Array::scalar(false));
         }
@@ -192,12 +285,21 @@ op! {
     }
 
     /// Whether exactly one of the two is true (not zero).
-    pub fn logical_xor / try_logical_xor(a: &Array, b: &Array) {
+    pub fn logical_xor / try_logical_xor(a: &Array, b: &Array)
+    python logical_xor(a: Value, b: Value, /, *)
+    samples {
+        flat [input([3], Kind::Bool), input([2, 1], Kind::Bool)] |x, y| try_logical_xor(x, y);
+    }
+    {
         ops::try_not_equal(&to_dtype(a, Dtype::Bool), &to_dtype(b, Dtype::Bool))
     }
 
     /// The array itself, as a node of its own.
-    pub fn copy / try_copy(x: &Array) {
+    pub fn copy / try_copy(x: &Array)
+    samples {
+        [real([3])] |x| try_copy(x);
+    }
+    {
         Array::apply(Op::Static(&ALIAS), smallvec![x.clone()])
     }
 }
@@ -226,21 +328,4 @@ fn round_integers(x: &Array, places: u32) -> Result<Array> {
     let up = ops::try_logical_or(&ops::try_greater(&rest, &half)?, &tie)?;
     let down = ops::try_subtract(x, &rest)?;
     ops::try_add(&down, &ops::try_where_(&up, &scale, &ops::zero_of(x.dtype()))?)
-}
-
-/// [`floor_divide`](crate::ops::floor_divide) and [`remainder`](crate::ops::remainder) together.
-///
-/// # Errors
-/// When the shapes do not broadcast or the element type is not supported.
-pub fn try_divmod(a: &Array, b: &Array) -> Result<(Array, Array)> {
-    named("divmod", || Ok((ops::try_floor_divide(a, b)?, ops::try_remainder(a, b)?)))
-}
-
-/// [`floor_divide`](crate::ops::floor_divide) and [`remainder`](crate::ops::remainder) together.
-///
-/// # Panics
-/// When the shapes do not broadcast or the element type is not supported.
-#[track_caller]
-pub fn divmod(a: &Array, b: &Array) -> (Array, Array) {
-    crate::error::expect(try_divmod(a, b))
 }

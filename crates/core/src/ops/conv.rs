@@ -1,11 +1,14 @@
 //! Convolution and pooling. Channels are the last axis: inputs are `[n, spatial.., c]` with one to three spatial axes.
 
+use super::block::op;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::spec::Positive;
 use crate::prim::conv::convolve;
 use crate::prim::pooling::{Kind, Pool};
 use crate::shape::{Shape, ShapeText};
+use crate::transforms::{jvp_flat, vjp_flat};
 use covector_kernels::conv::pooling::Windows;
 use covector_kernels::conv::{Axis, Conv};
 use smallvec::smallvec;
@@ -245,40 +248,83 @@ fn transposed(
 }
 
 op! {
-    /// The convolution (without flipping: the cross-correlation) of `[n, l, c]` with `[d, k, c / groups]`.
-    pub fn conv1d / try_conv1d(x: &Array, weight: &Array, stride: usize, padding: isize, dilation: usize, groups: usize) {
+    /// The 1-D convolution of `input`, `(N, L, C_in)`, with `weight`, `(C_out, K, C_in / groups)`.
+    ///
+    /// The kernel is not flipped, as usual in machine learning: it is a cross-correlation. `stride` is the step of the
+    /// kernel over the input, `padding` the number of zeros added on both sides, `dilation` the step from one element of
+    /// the kernel to the next. Channels of different `groups` do not see each other.
+    pub fn conv1d / try_conv1d(x: &Array, weight: &Array, stride: usize, padding: isize, dilation: usize, groups: usize)
+    python conv1d(input: Array, weight: Array, /, stride: Positive = 1, padding: isize = 0, dilation: Positive = 1, groups: Positive = 1, *)
+    samples {
+        [real([2, 5, 2]), real([3, 2, 2])] |x, y| try_conv1d(x, y, 2, 1, 1, 1);
+    }
+    {
         spatial("conv1d", x, 1)?;
         general("conv1d", x, weight, &plain(&[stride], &[padding], &[dilation], groups))
     }
 
-    /// The convolution (without flipping: the cross-correlation) of `[n, h, w, c]` with `[d, kh, kw, c / groups]`.
-    pub fn conv2d / try_conv2d(x: &Array, weight: &Array, stride: [usize; 2], padding: [isize; 2], dilation: [usize; 2], groups: usize) {
+    /// The 2-D convolution of `input`, `(N, H, W, C_in)`, with `weight`, `(C_out, KH, KW, C_in / groups)`; see [`conv1d`].
+    /// Stride, padding and dilation are one number for each spatial axis.
+    pub fn conv2d / try_conv2d(x: &Array, weight: &Array, stride: [usize; 2], padding: [isize; 2], dilation: [usize; 2], groups: usize)
+    python conv2d(input: Array, weight: Array, /, stride: [usize; 2] = 1, padding: [isize; 2] = 0, dilation: [usize; 2] = 1, groups: Positive = 1, *)
+    samples {
+        [real([2, 4, 3, 2]), real([3, 2, 3, 2])] |x, y| try_conv2d(x, y, [1, 1], [1, 1], [1, 1], 1);
+        [real([1, 5, 4, 4]), real([4, 2, 2, 2])] |x, y| try_conv2d(x, y, [2, 1], [0, -1], [1, 1], 2);
+    }
+    {
         spatial("conv2d", x, 2)?;
         general("conv2d", x, weight, &plain(&stride, &padding, &dilation, groups))
     }
 
-    /// The convolution (without flipping: the cross-correlation) of `[n, d, h, w, c]` with three spatial axes.
-    pub fn conv3d / try_conv3d(x: &Array, weight: &Array, stride: [usize; 3], padding: [isize; 3], dilation: [usize; 3], groups: usize) {
+    /// The 3-D convolution of `input`, `(N, D, H, W, C_in)`, with `weight`, `(C_out, KD, KH, KW, C_in / groups)`; see
+    /// [`conv2d`].
+    pub fn conv3d / try_conv3d(x: &Array, weight: &Array, stride: [usize; 3], padding: [isize; 3], dilation: [usize; 3], groups: usize)
+    python conv3d(input: Array, weight: Array, /, stride: [usize; 3] = 1, padding: [isize; 3] = 0, dilation: [usize; 3] = 1, groups: Positive = 1, *)
+    samples {
+        [real([1, 3, 2, 2, 2]), real([2, 2, 1, 2, 2])] |x, y| try_conv3d(x, y, [1, 1, 2], [0, 0, 1], [2, 1, 1], 1);
+    }
+    {
         spatial("conv3d", x, 3)?;
         general("conv3d", x, weight, &plain(&stride, &padding, &dilation, groups))
     }
 
-    /// The transpose of a strided [`conv1d`]: it spreads `[n, l, c]` out, with a weight of shape `[d, k, c / groups]`.
-    pub fn conv_transpose1d / try_conv_transpose1d(x: &Array, weight: &Array, stride: usize, padding: isize, dilation: usize, output_padding: isize, groups: usize) {
+    /// The transposed 1-D convolution: it does with `input`, `(N, L, C_in)`, and `weight`, `(C_out, K, C_in / groups)`, what
+    /// the gradient of a strided [`conv1d`] does.
+    ///
+    /// `stride` is the step of the output from one element of the input to the next, `padding` the number of elements cut
+    /// off the output on both sides, `output_padding` the number added behind it.
+    pub fn conv_transpose1d / try_conv_transpose1d(x: &Array, weight: &Array, stride: usize, padding: isize, dilation: usize, output_padding: isize, groups: usize)
+    python conv_transpose1d(input: Array, weight: Array, /, stride: Positive = 1, padding: isize = 0, dilation: Positive = 1, output_padding: isize = 0, groups: Positive = 1, *)
+    samples {
+        [real([1, 3, 2]), real([2, 3, 1])] |x, y| try_conv_transpose1d(x, y, 2, 1, 1, 1, 2);
+    }
+    {
         spatial("conv_transpose1d", x, 1)?;
         let forward = plain(std::slice::from_ref(&stride), std::slice::from_ref(&padding), std::slice::from_ref(&dilation), groups);
         transposed("conv_transpose1d", x, weight, &forward, &[output_padding])
     }
 
-    /// The transpose of a strided [`conv2d`]: it spreads `[n, h, w, c]` out, with a weight of shape
-    /// `[d, kh, kw, c / groups]`.
-    pub fn conv_transpose2d / try_conv_transpose2d(x: &Array, weight: &Array, stride: [usize; 2], padding: [isize; 2], dilation: [usize; 2], output_padding: [isize; 2], groups: usize) {
+    /// The transposed 2-D convolution of `input`, `(N, H, W, C_in)`, with `weight`, `(C_out, KH, KW, C_in / groups)`; see
+    /// [`conv_transpose1d`].
+    pub fn conv_transpose2d / try_conv_transpose2d(x: &Array, weight: &Array, stride: [usize; 2], padding: [isize; 2], dilation: [usize; 2], output_padding: [isize; 2], groups: usize)
+    python conv_transpose2d(input: Array, weight: Array, /, stride: [usize; 2] = 1, padding: [isize; 2] = 0, dilation: [usize; 2] = 1, output_padding: [isize; 2] = 0, groups: Positive = 1, *)
+    samples {
+        [real([1, 2, 2, 2]), real([1, 2, 3, 2])] |x, y| try_conv_transpose2d(x, y, [2, 3], [0, 1], [1, 1], [1, 0], 1);
+    }
+    {
         spatial("conv_transpose2d", x, 2)?;
         transposed("conv_transpose2d", x, weight, &plain(&stride, &padding, &dilation, groups), &output_padding)
     }
 
-    /// The transpose of a strided [`conv3d`].
-    pub fn conv_transpose3d / try_conv_transpose3d(x: &Array, weight: &Array, stride: [usize; 3], padding: [isize; 3], dilation: [usize; 3], output_padding: [isize; 3], groups: usize) {
+    /// The transposed 3-D convolution of `input`, `(N, D, H, W, C_in)`; see [`conv_transpose1d`].
+    pub fn conv_transpose3d / try_conv_transpose3d(x: &Array, weight: &Array, stride: [usize; 3], padding: [isize; 3], dilation: [usize; 3], output_padding: [isize; 3], groups: usize)
+    python conv_transpose3d(input: Array, weight: Array, /, stride: [usize; 3] = 1, padding: [isize; 3] = 0, dilation: [usize; 3] = 1, output_padding: [isize; 3] = 0, groups: Positive = 1, *)
+    samples {
+        [real([1, 1, 2, 2, 1]), real([1, 2, 1, 2, 1])] |x, y| {
+            try_conv_transpose3d(x, y, [1, 1, 2], [0; 3], [1, 1, 2], [0; 3], 1)
+        };
+    }
+    {
         spatial("conv_transpose3d", x, 3)?;
         transposed("conv_transpose3d", x, weight, &plain(&stride, &padding, &dilation, groups), &output_padding)
     }
@@ -292,19 +338,64 @@ op! {
     /// let same = ConvOptions { padding_high: &[1], ..ConvOptions::default() };
     /// assert_eq!(conv_general(&x, &w, &same).to_vec::<f32>(), [21.0, 32.0, 3.0]);
     /// ```
-    pub fn conv_general / try_conv_general(x: &Array, weight: &Array, options: &ConvOptions<'_>) {
+    pub fn conv_general / try_conv_general(x: &Array, weight: &Array, options: &ConvOptions<'_>)
+    samples {
+        [real([2, 4, 4]), real([2, 2, 2])] |x, y| {
+            let options = ConvOptions {
+                stride: &[2],
+                padding_low: &[3],
+                padding_high: &[1],
+                kernel_dilation: &[2],
+                input_dilation: &[3],
+                groups: 2,
+                flip: true,
+            };
+            try_conv_general(x, y, &options)
+        };
+    }
+    {
         general("conv_general", x, weight, options)
     }
 
     /// The greatest element of each window of `[n, spatial.., c]`. Windows have an extent per spatial axis, are `stride`
     /// apart, and may cover `padding` places in front of and behind the input, which hold nothing. Elements that tie
     /// share the gradient equally.
-    pub fn max_pool / try_max_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize]) {
+    pub fn max_pool / try_max_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize])
+    samples {
+        [distinct([1, 5, 4, 2])] |x| try_max_pool(x, &[2, 3], &[2, 1], &[1, 1]);
+        // Its tangent, which reverse mode alone does not make.
+        [distinct([1, 5, 2]), real([1, 5, 2])] all |x| {
+            let pool = |x: &[Array]| Ok(vec![try_max_pool(&x[0], &[3], &[2], &[1])?]);
+            Ok(jvp_flat(&x[..1], &x[1..], pool)?.1.remove(0))
+        };
+        // Windows side by side, where the transposes write elements instead of adding to them.
+        [distinct([2, 6, 1])] |x| try_max_pool(x, &[2], &[2], &[0]);
+        [distinct([1, 6, 3])] |x| try_max_pool(x, &[3], &[3], &[0]);
+        [distinct([1, 4, 4, 2])] |x| try_max_pool(x, &[2, 2], &[2, 2], &[1, 1]);
+        [distinct([1, 3, 4, 1])] |x| try_max_pool(x, &[3, 2], &[3, 2], &[0, 0]);
+        [distinct([1, 2, 4, 2, 1])] |x| try_max_pool(x, &[1, 2, 2], &[1, 2, 2], &[0, 0, 0]);
+        // The transpose as an operation of its own.
+        [distinct([1, 6, 2]), real([1, 3, 2])] all |x| {
+            let pool = |x: &[Array]| Ok(vec![try_max_pool(&x[0], &[2], &[2], &[0])?]);
+            Ok(vjp_flat(&x[..1], pool)?.pullback(&x[1..])?.remove(0))
+        };
+        [distinct([1, 6, 2]), real([1, 6, 2])] all |x| {
+            let pool = |x: &[Array]| Ok(vec![try_max_pool(&x[0], &[2], &[2], &[0])?]);
+            Ok(jvp_flat(&x[..1], &x[1..], pool)?.1.remove(0))
+        };
+    }
+    {
         pooled("max_pool", Kind::Max, x, window, stride, padding)
     }
 
     /// The mean of each window; see [`max_pool`]. Places outside of the input count as zeros. Integers become `float32`.
-    pub fn avg_pool / try_avg_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize]) once(x) {
+    pub fn avg_pool / try_avg_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize]) once(x)
+    samples {
+        [real([2, 5, 2])] |x| try_avg_pool(x, &[3], &[1], &[1]);
+        [real([2, 6, 1])] |x| try_avg_pool(x, &[2], &[2], &[0]);
+        [real([1, 4, 4, 1])] |x| try_avg_pool(x, &[2, 2], &[2, 2], &[1, 1]);
+    }
+    {
         let sums = pooled("avg_pool", Kind::Sum, &ops::to_inexact(x), window, stride, padding)?;
         let size: f64 = window.iter().map(|&n| n as f64).product();
         ops::try_multiply(&sums, &ops::constant_like(&sums, 1.0 / size))

@@ -1,8 +1,10 @@
 //! Arrays from nothing: constants, ranges, masks.
 
+use super::block::op;
 use crate::array::Array;
 use crate::error::{Error, Result, named};
 use crate::ops;
+use crate::ops::spec::Extents;
 use crate::prim::range::Range;
 use crate::prim::shape::Broadcast;
 use crate::shape::{Shape, checked_size};
@@ -66,26 +68,6 @@ pub fn full(shape: &[usize], value: f64, dtype: Dtype) -> Array {
 
 pub(crate) fn full_i64(shape: &[usize], value: i64) -> Array {
     crate::error::expect(try_full(shape, &Array::scalar(value)))
-}
-
-/// An array of zeros.
-pub fn zeros(shape: &[usize], dtype: Dtype) -> Array {
-    full(shape, 0.0, dtype)
-}
-
-/// An array of ones.
-pub fn ones(shape: &[usize], dtype: Dtype) -> Array {
-    full(shape, 1.0, dtype)
-}
-
-/// Zeros of another array's shape and type.
-pub fn zeros_like(x: &Array) -> Array {
-    zeros(x.shape(), x.dtype())
-}
-
-/// Ones of another array's shape and type.
-pub fn ones_like(x: &Array) -> Array {
-    ones(x.shape(), x.dtype())
 }
 
 /// A bound or the step of a range. Integers stay integers: they reach 64-bit element types without passing through
@@ -176,55 +158,6 @@ fn range_of(start: Bound, stop: Bound, step: Bound) -> Result<(Spaced, usize)> {
     Ok((Spaced::Real { start: from, step: by }, count as usize))
 }
 
-/// `start, start + step, …` as far as `stop`, which is not included: element `i` is `start + i·step`, rounded once to the
-/// element type. Of integers the count and the elements are computed in integers; of other numbers there are
-/// `ceil((stop − start) / step)`. In an integer type those count in integers, too, from the first element and the second,
-/// both cut off.
-///
-/// ```
-/// use covector_core::{Dtype, ops};
-/// let start = 1i64 << 60;
-/// let x = ops::arange(start, start + 3, 1, Dtype::I64);
-/// assert_eq!(x.to_vec::<i64>(), [start, start + 1, start + 2]);
-/// assert_eq!(ops::arange(0.0, 1.0, 0.25, Dtype::F32).to_vec::<f32>(), [0.0, 0.25, 0.5, 0.75]);
-/// ```
-///
-/// # Errors
-/// When `step` is zero or NaN, `start` or `stop` is not finite, the numbers do not fit in memory, or the element type is
-/// `bool`.
-pub fn try_arange(
-    start: impl Into<Bound>,
-    stop: impl Into<Bound>,
-    step: impl Into<Bound>,
-    dtype: Dtype,
-) -> Result<Array> {
-    if dtype == Dtype::Bool {
-        return Err(Error::dtype("arange", "bool is not supported; make an integer range and compare"));
-    }
-    let (mut numbers, count) = range_of(start.into(), stop.into(), step.into())?;
-    if let (Spaced::Real { start, step }, true) = (numbers, dtype.is_integer()) {
-        // An integer from each to the next, as NumPy and MLX have it.
-        let first = start as i128;
-        numbers = Spaced::Whole { start: first, step: (start + step) as i128 - first };
-    }
-    Array::apply(Range { numbers, count, dtype }, smallvec![])
-}
-
-/// `start, start + step, …` as far as `stop`, which is not included; see [`try_arange`].
-///
-/// # Panics
-/// When `step` is zero or NaN, `start` or `stop` is not finite, the numbers do not fit in memory, or the element type is
-/// `bool`.
-#[track_caller]
-pub fn arange(
-    start: impl Into<Bound>,
-    stop: impl Into<Bound>,
-    step: impl Into<Bound>,
-    dtype: Dtype,
-) -> Array {
-    crate::error::expect(try_arange(start, stop, step, dtype))
-}
-
 /// `0, 1, …, count − 1`.
 pub(crate) fn iota(count: usize, dtype: Dtype) -> Result<Array> {
     Array::apply(Range { numbers: Spaced::Whole { start: 0, step: 1 }, count, dtype }, smallvec![])
@@ -242,53 +175,186 @@ pub(crate) fn iota_of(shape: &[usize], dtype: Dtype) -> Result<Array> {
     ops::reshape_to(&iota(shape.iter().product(), dtype)?, shape)
 }
 
-/// `count` evenly spaced numbers from `start` to `stop`, both included and exact. Each is computed in `float64` and rounded
-/// once; in an integer type it is cut off.
-///
-/// # Errors
-/// When the numbers do not fit in memory.
-pub fn try_linspace(start: f64, stop: f64, count: usize, dtype: Dtype) -> Result<Array> {
-    if count > isize::MAX as usize / 16 {
-        return Err(Error::value("linspace", format!("{count} numbers do not fit in memory")));
+op! {
+    /// An array of zeros.
+    pub fn zeros / try_zeros(shape: &[usize], dtype: Dtype)
+    python zeros(shape: Extents, dtype: Option<Dtype> = None, *) => { try_zeros(shape, dtype.unwrap_or(Dtype::F32)) }
+    samples {
+        [real([2, 3])] |x| ops::try_multiply(x, &zeros(&[2, 3], x.dtype()));
     }
-    Array::apply(Range { numbers: Spaced::Ends { start, stop }, count, dtype }, smallvec![])
+    {
+        try_full(shape, &constant(0.0, dtype))
+    }
+
+    /// An array of ones.
+    pub fn ones / try_ones(shape: &[usize], dtype: Dtype)
+    python ones(shape: Extents, dtype: Option<Dtype> = None, *) => { try_ones(shape, dtype.unwrap_or(Dtype::F32)) }
+    samples {
+        [real([2, 3])] |x| ops::try_multiply(x, &ones(&[3], x.dtype()));
+    }
+    {
+        try_full(shape, &constant(1.0, dtype))
+    }
+
+    /// Zeros of another array's shape and type.
+    pub fn zeros_like / try_zeros_like(x: &Array)
+    python zeros_like(a: Array, /, dtype: Option<Dtype> = None, *)
+    => { try_zeros(a.shape(), dtype.unwrap_or(a.dtype())) }
+    samples {
+        [real([2])] |x| ops::try_add(x, &zeros_like(x));
+    }
+    {
+        try_zeros(x.shape(), x.dtype())
+    }
+
+    /// Ones of another array's shape and type.
+    pub fn ones_like / try_ones_like(x: &Array)
+    python ones_like(a: Array, /, dtype: Option<Dtype> = None, *)
+    => { try_ones(a.shape(), dtype.unwrap_or(a.dtype())) }
+    samples {
+        [real([2])] |x| ops::try_multiply(x, &ones_like(x));
+    }
+    {
+        try_ones(x.shape(), x.dtype())
+    }
+
+    /// `start, start + step, …` as far as `stop`, which is not included: element `i` is `start + i·step`, rounded once to the
+    /// element type. Of integers the count and the elements are computed in integers; of other numbers there are
+    /// `ceil((stop − start) / step)`. In an integer type those count in integers, too, from the first element and the second,
+    /// both cut off.
+    ///
+    /// ```
+    /// use covector_core::{Dtype, ops};
+    /// let start = 1i64 << 60;
+    /// let x = ops::arange(start, start + 3, 1, Dtype::I64);
+    /// assert_eq!(x.to_vec::<i64>(), [start, start + 1, start + 2]);
+    /// assert_eq!(ops::arange(0.0, 1.0, 0.25, Dtype::F32).to_vec::<f32>(), [0.0, 0.25, 0.5, 0.75]);
+    /// ```
+    pub fn arange / try_arange(start: impl Into<Bound>, stop: impl Into<Bound>, step: impl Into<Bound>, dtype: Dtype)
+    samples {
+        [real([2, 3])] |x| ops::try_multiply(x, &ops::try_astype(&try_arange(0.0, 3.0, 1.0, Dtype::F32)?, x.dtype())?);
+    }
+    {
+        if dtype == Dtype::Bool {
+            return Err(Error::dtype("arange", "bool is not supported; make an integer range and compare"));
+        }
+        let (mut numbers, count) = range_of(start.into(), stop.into(), step.into())?;
+        if let (Spaced::Real { start, step }, true) = (numbers, dtype.is_integer()) {
+            // An integer from each to the next, as NumPy and MLX have it.
+            let first = start as i128;
+            numbers = Spaced::Whole { start: first, step: (start + step) as i128 - first };
+        }
+        Array::apply(Range { numbers, count, dtype }, smallvec![])
+    }
+
+    /// `count` evenly spaced numbers from `start` to `stop`, both included and exact. Each is computed in `float64` and
+    /// rounded once; in an integer type it is cut off.
+    pub fn linspace / try_linspace(start: f64, stop: f64, count: usize, dtype: Dtype)
+    samples {
+        [real([2, 3])] |x| ops::try_multiply(x, &ops::try_astype(&try_linspace(0.0, 1.0, 3, Dtype::F32)?, x.dtype())?);
+    }
+    {
+        if count > isize::MAX as usize / 16 {
+            return Err(Error::value("linspace", format!("{count} numbers do not fit in memory")));
+        }
+        Array::apply(Range { numbers: Spaced::Ends { start, stop }, count, dtype }, smallvec![])
+    }
+
+    /// Ones on the `k`-th diagonal (above the main one for positive `k`), zeros elsewhere.
+    pub fn eye / try_eye(rows: usize, columns: usize, k: isize, dtype: Dtype)
+    python eye(n: usize, m: Option<usize> = None, k: isize = 0, dtype: Option<Dtype> = None, *)
+    => { try_eye(n, m.unwrap_or(n), k, dtype.unwrap_or(Dtype::F32)) }
+    samples {
+        [real([2, 3])] |x| ops::try_multiply(x, &try_eye(2, 3, 1, x.dtype())?);
+    }
+    {
+        let (i, j) = grid("eye", rows, columns)?;
+        Ok(ops::to_dtype(&ops::try_equal(&ops::try_add(&i, &Array::scalar(k as i64))?, &j)?, dtype))
+    }
+
+    /// The identity matrix.
+    pub fn identity / try_identity(n: usize, dtype: Dtype)
+    python identity(n: usize, dtype: Option<Dtype> = None, *) => { try_identity(n, dtype.unwrap_or(Dtype::F32)) }
+    samples {
+        [real([2, 2])] |x| ops::try_multiply(x, &try_identity(2, x.dtype())?);
+    }
+    {
+        try_eye(n, n, 0, dtype)
+    }
+
+    /// Ones at and below the `k`-th diagonal, zeros above.
+    pub fn tri / try_tri(rows: usize, columns: usize, k: isize, dtype: Dtype)
+    python tri(n: usize, m: Option<usize> = None, k: isize = 0, dtype: Option<Dtype> = None, *)
+    => { try_tri(n, m.unwrap_or(n), k, dtype.unwrap_or(Dtype::F32)) }
+    samples {
+        [real([2, 3])] |x| ops::try_multiply(x, &try_tri(2, 3, 0, x.dtype())?);
+    }
+    {
+        let (i, j) = grid("tri", rows, columns)?;
+        Ok(ops::to_dtype(&ops::try_greater_equal(&ops::try_add(&i, &Array::scalar(k as i64))?, &j)?, dtype))
+    }
+
+    /// The Bartlett window of `m` points: a triangle.
+    pub fn bartlett / try_bartlett(m: usize)
+    python bartlett(M: isize, *) => { try_bartlett(M.max(0) as usize) }
+    samples {
+        flat [input([5], Kind::Bool)] |x| ops::try_where_(x, &try_bartlett(5)?, &Array::scalar(0.0f32));
+    }
+    {
+        window(m, |i, last| 1.0 - (2.0 * i / last - 1.0).abs())
+    }
+
+    /// The Hann window of `m` points.
+    pub fn hanning / try_hanning(m: usize)
+    python hanning(M: isize, *) => { try_hanning(M.max(0) as usize) }
+    samples {
+        flat [input([5], Kind::Bool)] |x| ops::try_where_(x, &try_hanning(5)?, &Array::scalar(0.0f32));
+    }
+    {
+        window(m, |i, last| 0.5 - 0.5 * cosine(i, last, 1.0))
+    }
+
+    /// The Hamming window of `m` points.
+    pub fn hamming / try_hamming(m: usize)
+    python hamming(M: isize, *) => { try_hamming(M.max(0) as usize) }
+    samples {
+        flat [input([5], Kind::Bool)] |x| ops::try_where_(x, &try_hamming(5)?, &Array::scalar(0.0f32));
+    }
+    {
+        window(m, |i, last| 0.54 - 0.46 * cosine(i, last, 1.0))
+    }
+
+    /// The Blackman window of `m` points.
+    pub fn blackman / try_blackman(m: usize)
+    python blackman(M: isize, *) => { try_blackman(M.max(0) as usize) }
+    samples {
+        flat [input([5], Kind::Bool)] |x| ops::try_where_(x, &try_blackman(5)?, &Array::scalar(0.0f32));
+    }
+    {
+        window(m, |i, last| 0.42 - 0.5 * cosine(i, last, 1.0) + 0.08 * cosine(i, last, 2.0))
+    }
+
+    also full samples {
+        [real([3])] |x| try_full(&[2, 3], x);
+    }
+    also constant samples {
+        [real([2, 3])] |x| ops::try_multiply(x, &constant(2.0, x.dtype()));
+    }
+    also constant_like samples {
+        [real([2])] |x| ops::try_multiply(x, &constant_like(x, 3.0));
+    }
 }
 
-/// `count` evenly spaced numbers from `start` to `stop`, both included and exact; see [`try_linspace`].
-///
-/// # Panics
-/// When the numbers do not fit in memory.
-#[track_caller]
-pub fn linspace(start: f64, stop: f64, count: usize, dtype: Dtype) -> Array {
-    crate::error::expect(try_linspace(start, stop, count, dtype))
+/// The points of a window, from the number of each and the number of the last.
+fn window(m: usize, f: impl Fn(f64, f64) -> f64) -> Result<Array> {
+    let last = m.saturating_sub(1).max(1) as f64;
+    let values: Vec<f32> = (0..m).map(|i| if m == 1 { 1.0 } else { f(i as f64, last) as f32 }).collect();
+    Array::from_slice(&values, &[m])
 }
 
-/// Ones on the `k`-th diagonal (above the main one for positive `k`), zeros elsewhere.
-///
-/// # Errors
-/// When the shape is too large to address.
-pub fn try_eye(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Result<Array> {
-    let (i, j) = grid("eye", rows, columns)?;
-    Ok(ops::to_dtype(&ops::try_equal(&ops::try_add(&i, &Array::scalar(k as i64))?, &j)?, dtype))
-}
-
-/// Ones on the `k`-th diagonal, zeros elsewhere.
-pub fn eye(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Array {
-    crate::error::expect(try_eye(rows, columns, k, dtype))
-}
-
-/// Ones at and below the `k`-th diagonal, zeros above.
-///
-/// # Errors
-/// When the shape is too large to address.
-pub fn try_tri(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Result<Array> {
-    let (i, j) = grid("tri", rows, columns)?;
-    Ok(ops::to_dtype(&ops::try_greater_equal(&ops::try_add(&i, &Array::scalar(k as i64))?, &j)?, dtype))
-}
-
-/// Ones at and below the `k`-th diagonal, zeros above.
-pub fn tri(rows: usize, columns: usize, k: isize, dtype: Dtype) -> Array {
-    crate::error::expect(try_tri(rows, columns, k, dtype))
+/// The cosine of `times` turns at point `i` of `last`.
+fn cosine(i: f64, last: f64, times: f64) -> f64 {
+    (std::f64::consts::TAU * times * i / last).cos()
 }
 
 /// Row numbers as a column and column numbers as a row.

@@ -4,9 +4,10 @@
 //! over the letters that both have and the result keeps, on transposed and reshaped views; where nothing is
 //! summed, or where it is only read once, an elementwise product. The product over all letters is never formed.
 
+use super::block::op;
 use crate::array::Array;
 use crate::dtype::promote;
-use crate::error::{Error, Result, named};
+use crate::error::{Error, Result};
 use crate::ops;
 use crate::shape::ShapeText;
 use crate::wide;
@@ -471,26 +472,6 @@ fn product(a: &Labelled, b: &Labelled, batch: Set, summed: Set) -> Result<Labell
     Ok(Labelled { array: ops::reshape_to(&made, &shape)?, labels })
 }
 
-/// The sum of products that the subscripts describe: a letter names an axis of each operand, and letters that are
-/// not in the output are summed over.
-///
-/// `"ij,jk->ik"` is the matrix product, `"ii->i"` the diagonal, `"bi,bj->bij"` an outer product for each `b`. A letter
-/// that stands twice in an operand takes the diagonal. `...` stands for further axes, aligned on the right.
-/// Without `->` the output has the ellipsis and then, in alphabetical order, the letters that stand once. Extents of
-/// 1 stretch. Several operands are contracted in pairs, in the order that [`einsum_path`] tells.
-///
-/// ```
-/// use covector_core::{Array, ops};
-/// let (a, b) = (Array::new([[1.0f32, 2.0], [3.0, 4.0]]), Array::new([1.0f32, 10.0]));
-/// assert_eq!(ops::einsum("ij,j->i", &[a, b]).to_vec::<f32>(), [21.0, 43.0]);
-/// ```
-///
-/// # Errors
-/// When the subscripts are malformed or do not fit the operands, or integers make a matrix product.
-pub fn try_einsum(subscripts: &str, operands: &[Array]) -> Result<Array> {
-    named("einsum", || evaluated(subscripts, operands))
-}
-
 fn evaluated(subscripts: &str, operands: &[Array]) -> Result<Array> {
     let equation = Equation::parse(subscripts, operands)?;
     if !equation.sums_sums(operands) || !operands.iter().any(|x| wide::is_half(x.dtype())) {
@@ -518,15 +499,6 @@ fn contracted(equation: &Equation, operands: &[Array]) -> Result<Array> {
     }
     let Some(last) = terms.pop() else { unreachable!("parsing refuses an empty list of operands") };
     last.reduced(set(output))?.ordered(output)
-}
-
-/// The sum of products that the subscripts describe; see [`try_einsum`].
-///
-/// # Panics
-/// When the subscripts are malformed or do not fit the operands, or integers make a matrix product.
-#[track_caller]
-pub fn einsum(subscripts: &str, operands: &[Array]) -> Array {
-    crate::error::expect(try_einsum(subscripts, operands))
 }
 
 /// The order in which [`einsum`] contracts its operands, and what it saves. Displays as a short report.
@@ -557,44 +529,66 @@ impl fmt::Display for EinsumPath {
     }
 }
 
-/// The order in which [`einsum`] contracts operands like these: the cheapest one up to five operands, for more the
-/// one that takes the pair that leaves least behind each time.
-///
-/// # Errors
-/// When the subscripts are malformed or do not fit the operands.
-pub fn try_einsum_path(subscripts: &str, operands: &[Array]) -> Result<EinsumPath> {
-    let equation = named("einsum_path", || Equation::parse(subscripts, operands))?;
-    let output = set(&equation.output);
-    let mut terms: Vec<Set> = equation.inputs.iter().map(|labels| set(labels)).collect();
-    let all = terms.iter().fold(0, |s, t| s | t);
-    let naive_flops = equation.flops(all, output, terms.len());
-    let (mut contractions, mut flops, mut scaling) = (Vec::new(), 0.0, 0);
-    for (i, j) in equation.order() {
-        let (rest, made) = joined(&terms, i, j, output);
-        flops += equation.flops(terms[i] | terms[j], made, 2);
-        scaling = scaling.max((terms[i] | terms[j]).count_ones() as usize);
-        contractions.push(vec![i, j]);
-        terms = rest;
+op! {
+    /// The sum of products that the subscripts describe: a letter names an axis of each operand, and letters that are
+    /// not in the output are summed over.
+    ///
+    /// `"ij,jk->ik"` is the matrix product, `"ii->i"` the diagonal, `"bi,bj->bij"` an outer product for each `b`. A letter
+    /// that stands twice in an operand takes the diagonal. `...` stands for further axes, aligned on the right.
+    /// Without `->` the output has the ellipsis and then, in alphabetical order, the letters that stand once. Extents of
+    /// 1 stretch. Several operands are contracted in pairs, in the order that [`einsum_path`] tells.
+    ///
+    /// ```
+    /// use covector_core::{Array, ops};
+    /// let (a, b) = (Array::new([[1.0f32, 2.0], [3.0, 4.0]]), Array::new([1.0f32, 10.0]));
+    /// assert_eq!(ops::einsum("ij,j->i", &[a, b]).to_vec::<f32>(), [21.0, 43.0]);
+    /// ```
+    pub fn einsum / try_einsum(subscripts: &str, operands: &[Array])
+    samples {
+        [real([2, 2, 3]), real([3, 2])] all |x| try_einsum("...ij,jk->k...i", x);
+        [real([2, 2, 3]), real([3, 2]), real([2, 2])] all |x| try_einsum("iij,jk,bk->bi", x);
+        [real([3, 2]), real([1, 2])] all |x| try_einsum("ij,ij->j", x);
+        [real([2]), real([3])] all |x| try_einsum("i,j->ji", x);
+        [real([2, 1, 2, 3]), real([2, 2, 1, 3])] all |x| try_einsum("bhqd,bkhd->bhqk", x);
     }
-    let naive_scaling = all.count_ones() as usize;
-    if contractions.is_empty() {
-        (contractions, flops, scaling) = (vec![vec![0]], naive_flops, naive_scaling);
+    {
+        evaluated(subscripts, operands)
     }
-    Ok(EinsumPath {
-        contractions,
-        subscripts: subscripts.to_owned(),
-        scaling,
-        naive_scaling,
-        flops,
-        naive_flops,
-    })
-}
 
-/// The order in which [`einsum`] contracts operands like these; see [`try_einsum_path`].
-///
-/// # Panics
-/// When the subscripts are malformed or do not fit the operands.
-#[track_caller]
-pub fn einsum_path(subscripts: &str, operands: &[Array]) -> EinsumPath {
-    crate::error::expect(try_einsum_path(subscripts, operands))
+    /// The order in which [`einsum`] contracts operands like these: the cheapest one up to five operands, for more the
+    /// one that takes the pair that leaves least behind each time.
+    pub fn einsum_path / try_einsum_path(subscripts: &str, operands: &[Array]) -> (EinsumPath)
+    samples {
+        flat [real([2, 3]), real([3])] all |x| {
+            let path = try_einsum_path("ij,j", x)?;
+            Ok(Array::scalar(path.contractions.len() as i32))
+        };
+    }
+    {
+        let equation = Equation::parse(subscripts, operands)?;
+        let output = set(&equation.output);
+        let mut terms: Vec<Set> = equation.inputs.iter().map(|labels| set(labels)).collect();
+        let all = terms.iter().fold(0, |s, t| s | t);
+        let naive_flops = equation.flops(all, output, terms.len());
+        let (mut contractions, mut flops, mut scaling) = (Vec::new(), 0.0, 0);
+        for (i, j) in equation.order() {
+            let (rest, made) = joined(&terms, i, j, output);
+            flops += equation.flops(terms[i] | terms[j], made, 2);
+            scaling = scaling.max((terms[i] | terms[j]).count_ones() as usize);
+            contractions.push(vec![i, j]);
+            terms = rest;
+        }
+        let naive_scaling = all.count_ones() as usize;
+        if contractions.is_empty() {
+            (contractions, flops, scaling) = (vec![vec![0]], naive_flops, naive_scaling);
+        }
+        Ok(EinsumPath {
+            contractions,
+            subscripts: subscripts.to_owned(),
+            scaling,
+            naive_scaling,
+            flops,
+            naive_flops,
+        })
+    }
 }

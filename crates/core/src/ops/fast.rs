@@ -1,6 +1,7 @@
 //! What models are made of, in compositions that the planner runs in few passes: normalisation, rotary positions
 //! and attention. Half precision is computed in `float32` where sums are formed, and converted at the end.
 
+use super::block::op;
 use crate::array::Array;
 use crate::dtype::promote;
 use crate::error::{Error, Result};
@@ -339,9 +340,17 @@ fn check_eps(op: &'static str, eps: f64) -> Result<()> {
 }
 
 op! {
+    in Fast;
+
     /// `(x − mean) / √(variance + eps)` over the last axis, then times `weight` and plus `bias` where they are
     /// given. 16-bit input is normalised in `float32`.
-    pub fn layer_norm / try_layer_norm(x: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: f64) {
+    pub fn layer_norm / try_layer_norm(x: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: f64)
+    python layer_norm(x: Array, weight: Option<Array>, bias: Option<Array>, eps: f64, *)
+    samples {
+        [real([2, 4]), real([4]), real([4])] |x, y, z| try_layer_norm(x, Some(y), Some(z), 1e-3);
+        [real([3, 2, 3])] |x| try_layer_norm(x, None, None, 1e-2);
+    }
+    {
         check_eps("layer_norm", eps)?;
         let dtype = normalized_dtype("layer_norm", x, [("weight", weight), ("bias", bias)])?;
         let x = ops::to_dtype(x, wide::of(dtype));
@@ -353,7 +362,12 @@ op! {
 
     /// `x / √(mean(x²) + eps)` over the last axis, then times `weight` where it is given. 16-bit input is
     /// normalised in `float32`.
-    pub fn rms_norm / try_rms_norm(x: &Array, weight: Option<&Array>, eps: f64) {
+    pub fn rms_norm / try_rms_norm(x: &Array, weight: Option<&Array>, eps: f64)
+    python rms_norm(x: Array, weight: Option<Array>, eps: f64, *)
+    samples {
+        [real([2, 4]), real([4])] |x, y| try_rms_norm(x, Some(y), 1e-3);
+    }
+    {
         check_eps("rms_norm", eps)?;
         let dtype = normalized_dtype("rms_norm", x, [("weight", weight), ("bias", None)])?;
         let x = ops::to_dtype(x, wide::of(dtype));
@@ -364,7 +378,20 @@ op! {
 
     /// Rotary positions (Su et al., 2021): pairs of features turned by angles that grow with the position. `x` has
     /// the shape `(batch, …, positions, features)`; the product of two rows then depends on how far apart they are.
-    pub fn rope / try_rope(x: &Array, rope: &Rope<'_>) {
+    pub fn rope / try_rope(x: &Array, rope: &Rope<'_>)
+    samples {
+        [real([1, 2, 3, 4])] |x| try_rope(x, &Rope { offset: Offset::All(2), scale: 0.5, ..Rope::new(4) });
+        [real([2, 3, 5]), positive([2]), input([2], Kind::Index(9))] |x, y, z| {
+            let options = Rope {
+                traditional: true,
+                frequencies: Frequencies::Periods(y),
+                offset: Offset::Each(z),
+                ..Rope::new(4)
+            };
+            try_rope(x, &options)
+        };
+    }
+    {
         rope.check(x)?;
         let angles = rope.angles(x)?;
         let (cos, sin) = (ops::try_cos(&angles)?, ops::try_sin(&angles)?);
@@ -399,7 +426,20 @@ op! {
     ///
     /// A query all of whose scores are −∞, by a mask that is added, gets zeros, and no gradient flows from it. One that a
     /// mask of truth values or the causal mask shows no key gets the mean of all values.
-    pub fn scaled_dot_product_attention / try_scaled_dot_product_attention(q: &Array, k: &Array, v: &Array, options: &Attention<'_>) {
+    pub fn scaled_dot_product_attention / try_scaled_dot_product_attention(q: &Array, k: &Array, v: &Array, options: &Attention<'_>)
+    samples {
+        [real([2, 4, 3, 2]), real([2, 2, 3, 2]), real([2, 2, 3, 3])] |q, k, v|
+            try_scaled_dot_product_attention(q, k, v, &Attention::new(0.7));
+        [real([2, 4, 3, 2]), real([2, 2, 3, 2]), real([2, 2, 3, 3])] |q, k, v|
+            try_scaled_dot_product_attention(q, k, v, &Attention { mask: Mask::Causal, ..Attention::new(0.7) });
+        [real([2, 4, 3, 2]), real([2, 2, 3, 2]), real([2, 2, 3, 3]), real([3, 3]), real([4])] |q, k, v, mask, sinks| {
+            let options = Attention { mask: Mask::Array(mask), sinks: Some(sinks), ..Attention::new(0.7) };
+            try_scaled_dot_product_attention(q, k, v, &options)
+        };
+        [real([2, 4, 3, 2]), real([2, 2, 3, 2]), real([2, 2, 3, 3]), input([2, 1, 3, 3], Kind::Bool)] |q, k, v, mask|
+            try_scaled_dot_product_attention(q, k, v, &Attention { mask: Mask::Array(mask), ..Attention::new(0.7) });
+    }
+    {
         let dtype = options.check(q, k, v)?;
         let [q, k, v] = [q, k, v].map(|x| ops::to_dtype(x, wide::of(dtype)));
         let (&[batch, heads, queries, dims], &[_, shared, keys, _]) = (q.shape(), k.shape()) else {

@@ -1,8 +1,11 @@
 //! Reading and writing parts of arrays: typed indices, slices, `take` and its relatives.
 
+use super::block::op;
 use crate::array::Array;
+use crate::catalog::{Entry, Input, sample};
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::spec::Beside;
 use crate::prim::index::{Gather, Scatter, ScatterAlong, TakeAlong};
 use crate::prim::shape::{Dims, Window};
 use crate::shape::{Shape, ShapeText, broadcast_shapes, normalize_axis};
@@ -91,27 +94,63 @@ fn check_indices(op: &'static str, indices: &Array) -> Result<()> {
 op! {
     /// Elements of an axis by number; the axis gives way to the axes of `indices`. Negative numbers count from
     /// the end; one outside the axis is an error when the values are computed.
-    pub fn take / try_take(x: &Array, indices: &Array, axis: isize) {
+    pub fn take / try_take(x: &Array, indices: &Array, axis: isize)
+    samples {
+        [real([2, 4, 3]), input([2, 2], Kind::Index(4))] |x, y| try_take(x, y, 1);
+    }
+    {
         take_for("take", x, indices, axis)
     }
 
     /// One element along `axis` for each element of `indices`, whose other extents broadcast with `x`'s.
-    pub fn take_along_axis / try_take_along_axis(x: &Array, indices: &Array, axis: isize) {
+    pub fn take_along_axis / try_take_along_axis(x: &Array, indices: &Array, axis: isize)
+    python take_along_axis(a: Array, /, indices: Array, axis: Option<isize> = -1, *) => {
+        match axis {
+            Some(axis) => try_take_along_axis(a, indices, axis),
+            None => try_take_along_axis(&ops::flat(a)?, &ops::flat(indices)?, 0),
+        }
+    }
+    samples {
+        [real([2, 4]), input([2, 3], Kind::Index(4))] |x, y| try_take_along_axis(x, y, 1);
+    }
+    {
         take_along_axis_for("take_along_axis", x, indices, axis)
     }
 
     /// The array with elements along `axis` replaced at `indices`; the last of several for one place stays.
-    pub fn put_along_axis / try_put_along_axis(x: &Array, indices: &Array, values: &Array, axis: isize) {
+    pub fn put_along_axis / try_put_along_axis(x: &Array, indices: &Array, values: &Array, axis: isize)
+    python put_along_axis(a: Array, /, indices: Array, values: Beside, axis: Option<isize> = None, *) => {
+        match axis {
+            Some(axis) => try_put_along_axis(a, indices, values, axis),
+            None => {
+                let values = if values.ndim() > 1 { ops::flat(values)? } else { values.clone() };
+                ops::reshape_to(&try_put_along_axis(&ops::flat(a)?, &ops::flat(indices)?, &values, 0)?, a.shape())
+            }
+        }
+    }
+    samples {
+        [real([2, 4]), input([2, 6], Kind::Index(4)), real([2, 6])] |x, y, z| try_put_along_axis(x, y, z, 1);
+    }
+    {
         scatter_along_axis("put_along_axis", Kind::Set, x, indices, values, axis)
     }
 
     /// The array with values added along `axis` at `indices`.
-    pub fn scatter_add_axis / try_scatter_add_axis(x: &Array, indices: &Array, values: &Array, axis: isize) {
+    pub fn scatter_add_axis / try_scatter_add_axis(x: &Array, indices: &Array, values: &Array, axis: isize)
+    samples {
+        [real([2, 4]), input([2, 6], Kind::Index(4)), real([2, 6])] |x, y, z| try_scatter_add_axis(x, y, z, 1);
+    }
+    {
         scatter_along_axis("scatter_add_axis", Kind::Add, x, indices, values, axis)
     }
 
     /// The part of the array that the indices describe; see [`Index`].
-    pub fn index / try_index(x: &Array, indices: &[Index]) {
+    pub fn index / try_index(x: &Array, indices: &[Index])
+    samples {
+        [real([3, 2, 4])] |x| try_index(x, &window());
+        [real([3, 2, 4]), input([5], Kind::Index(3)), input([2, 1], Kind::Index(4))] |x, y, z| try_index(x, &[Index::from(y), Index::from(..), Index::from(z)]);
+    }
+    {
         match simple("index", x, indices)? {
             Some((window, shape)) => ops::slice_dropping(x, window, &shape),
             None => Plan::new("index", x, indices)?.read(x),
@@ -119,15 +158,60 @@ op! {
     }
 
     /// The array with the part that the indices describe replaced by `value`, which broadcasts to it.
-    pub fn index_set / try_index_set(x: &Array, indices: &[Index], value: &Array) {
+    pub fn index_set / try_index_set(x: &Array, indices: &[Index], value: &Array)
+    samples {
+        [real([3, 2, 4]), real([2, 1, 2, 3])] |x, y| try_index_set(x, &window(), y);
+        [real([3, 4]), input([7], Kind::Index(3)), real([7, 4])] |x, y, z| try_index_set(x, &[Index::from(y)], z);
+    }
+    {
         Plan::new("index_set", x, indices)?.write("index_set", x, value, None)
     }
 
     /// The array with `value` combined into the part that the indices describe. Unlike reading, changing and
     /// writing back, every one of several indices for the same place counts.
-    pub fn index_update / try_index_update(x: &Array, indices: &[Index], value: &Array, how: Update) {
+    pub fn index_update / try_index_update(x: &Array, indices: &[Index], value: &Array, how: Update)
+    samples {
+        from updates();
+    }
+    {
         Plan::new("index_update", x, indices)?.write("index_update", x, value, Some(how))
     }
+
+    also pick_class samples {
+        [real([2, 4]), input([2], Kind::Index(4))] |x, y| pick_class("pick_class", x, y, 1);
+    }
+}
+
+/// A subscript of integers alone, for entries of the catalogue.
+fn window() -> [Index; 4] {
+    [Index::Slice(Some(-1), None, -2), Index::NewAxis, Index::Ellipsis, Index::Slice(None, Some(-1), 1)]
+}
+
+/// Entries of [`index_update`]: each way to combine, with indices that repeat and with different ones.
+fn updates() -> Vec<Entry> {
+    let entry = |how: Update, inputs: Vec<Input>| {
+        sample::entry("index_update", true, inputs, move |x: &[Array]| {
+            Ok(vec![try_index_update(&x[0], &[Index::from(&x[1])], &x[2], how)?])
+        })
+    };
+    let all =
+        [Update::Add, Update::Subtract, Update::Multiply, Update::Divide, Update::Maximum, Update::Minimum];
+    all.into_iter()
+        .flat_map(|how| {
+            let (target, values) = match how {
+                Update::Maximum | Update::Minimum => {
+                    (sample::input([4, 2], sample::Kind::Real(-0.2, 0.2)), sample::distinct([5, 2]))
+                }
+                _ => (sample::positive([4, 2]), sample::positive([5, 2])),
+            };
+            let once = sample::input([2], sample::Kind::Permuted(4));
+            let far = sample::input([2, 2], sample::Kind::Real(2.5, 3.0));
+            [
+                entry(how, vec![target, sample::input([5], sample::Kind::Index(4)), values]),
+                entry(how, vec![sample::positive([4, 2]), once, far]),
+            ]
+        })
+        .collect()
 }
 
 /// The element along `axis` that the class in its place chooses, for the loss `op`; `classes` has the shape of `x` without

@@ -1,8 +1,10 @@
 //! More operations that move elements or see them differently.
 
+use super::block::op;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::spec::{Axes, Value};
 use crate::prim::shape::{Dims, Window};
 use crate::prim::view::View;
 use crate::shape::{Shape, ShapeText, Strides, normalize_axes, normalize_axis};
@@ -21,7 +23,12 @@ fn with_rank(x: &Array, rank: usize, front: usize) -> Result<Array> {
 
 op! {
     /// The elements of the given axes in reverse order.
-    pub fn flip / try_flip(x: &Array, axes: &[isize]) {
+    pub fn flip / try_flip(x: &Array, axes: &[isize])
+    python flip(a: Array, /, axis: Axes = None, *)
+    samples {
+        [real([2, 3, 1])] |x| try_flip(x, &[0, -1, 1]);
+    }
+    {
         let axes = normalize_axes("flip", axes, x.ndim())?;
         let mut starts: Dims = smallvec![0; x.ndim()];
         let mut strides: Strides = smallvec![1; x.ndim()];
@@ -32,23 +39,40 @@ op! {
     }
 
     /// The array with at least one axis.
-    pub fn atleast_1d / try_atleast_1d(x: &Array) {
+    pub fn atleast_1d / try_atleast_1d(x: &Array)
+    samples {
+        [real([])] |x| try_atleast_1d(x);
+    }
+    {
         with_rank(x, 1, 0)
     }
 
     /// The array with at least two axes: a vector becomes a row.
-    pub fn atleast_2d / try_atleast_2d(x: &Array) {
+    pub fn atleast_2d / try_atleast_2d(x: &Array)
+    samples {
+        [real([3])] |x| try_atleast_2d(x);
+    }
+    {
         with_rank(x, 2, 1)
     }
 
     /// The array with at least three axes: a vector becomes shape `(1, n, 1)`, a matrix `(m, n, 1)`, as in NumPy.
-    pub fn atleast_3d / try_atleast_3d(x: &Array) {
+    pub fn atleast_3d / try_atleast_3d(x: &Array)
+    samples {
+        [real([3, 2])] |x| try_atleast_3d(x);
+    }
+    {
         with_rank(x, 3, if x.ndim() == 2 { 0 } else { 1 })
     }
 
     /// The bits of the elements seen as another element type. The last axis shrinks or grows with the size of the
     /// elements; seen as truth values, what is not zero is true. There is no derivative.
-    pub fn view / try_view(x: &Array, dtype: Dtype) {
+    pub fn view / try_view(x: &Array, dtype: Dtype)
+    python view(a: Value, dtype: Dtype) + method
+    samples {
+        flat [input([3, 2], Kind::Index(9))] |x| try_view(x, Dtype::U8);
+    }
+    {
         if x.dtype() == dtype {
             return Ok(x.clone());
         }
@@ -60,58 +84,45 @@ op! {
     }
 
     /// The sum of the `k`-th diagonal of two axes. Small integers are counted in 32 bits.
-    pub fn trace / try_trace(x: &Array, k: isize, axis1: isize, axis2: isize) {
+    pub fn trace / try_trace(x: &Array, k: isize, axis1: isize, axis2: isize)
+    python trace(a: Array, /, offset: isize = 0, axis1: isize = 0, axis2: isize = 1, dtype: Option<Dtype> = None, *)
+    => { try_trace(&ops::in_dtype(a, dtype), offset, axis1, axis2) }
+    samples {
+        [real([3, 2, 4])] |x| try_trace(x, 1, 0, 2);
+    }
+    {
         ops::try_sum_axes(&ops::try_diagonal(x, k, axis1, axis2)?, &[-1], false)
     }
-}
 
-/// The parts of an array along an axis, which goes.
-///
-/// # Errors
-/// When the axis is out of range.
-pub fn try_unstack(x: &Array, axis: isize) -> Result<Vec<Array>> {
-    let axis = normalize_axis("unstack", axis, x.ndim())?;
-    (0..x.shape()[axis])
-        .map(|i| ops::try_squeeze(&ops::slice_axis(x, axis, i, i + 1)?, &[axis as isize]))
-        .collect()
-}
-
-/// The parts of an array along an axis, which goes.
-///
-/// # Panics
-/// When the axis is out of range.
-#[track_caller]
-pub fn unstack(x: &Array, axis: isize) -> Vec<Array> {
-    crate::error::expect(try_unstack(x, axis))
-}
-
-/// Coordinate arrays of a grid: the `i`-th array varies along axis `i` only, or, with `swap`, the first along axis 1 and
-/// the second along axis 0 (the `xy` order of plots). If `sparse`, other axes have extent 1 instead of repeats.
-///
-/// # Errors
-/// When an array has more than one axis with several elements.
-pub fn try_meshgrid(arrays: &[Array], sparse: bool, swap: bool) -> Result<Vec<Array>> {
-    let mut lines = Vec::with_capacity(arrays.len());
-    for (i, x) in arrays.iter().enumerate() {
-        if x.shape().iter().filter(|&&n| n != 1).count() > 1 {
-            return Err(Error::shape(
-                "meshgrid",
-                format!("array {i} has the shape {}; coordinates are vectors", ShapeText(x.shape())),
-            ));
-        }
-        let axis = if swap && i < 2 && arrays.len() > 1 { 1 - i } else { i };
-        let mut shape: Shape = smallvec![1; arrays.len()];
-        shape[axis] = x.size();
-        lines.push(ops::reshape_to(x, &shape)?);
+    /// The parts of an array along an axis, which goes.
+    pub fn unstack / try_unstack(x: &Array, axis: isize) -> (Vec<Array>)
+    python unstack(x: Array, /, *, axis: isize = 0) -> Tuple
+    samples {
+        [real([2, 3])] |x| try_unstack(x, 1);
     }
-    if sparse { Ok(lines) } else { ops::try_broadcast_arrays(&lines) }
-}
+    {
+        let axis = normalize_axis("unstack", axis, x.ndim())?;
+        let part = |i: usize| ops::try_squeeze(&ops::slice_axis(x, axis, i, i + 1)?, &[axis as isize]);
+        (0..x.shape()[axis]).map(part).collect()
+    }
 
-/// Coordinate arrays of a grid; see [`try_meshgrid`].
-///
-/// # Panics
-/// When an array has more than one axis with several elements.
-#[track_caller]
-pub fn meshgrid(arrays: &[Array], sparse: bool, swap: bool) -> Vec<Array> {
-    crate::error::expect(try_meshgrid(arrays, sparse, swap))
+    /// Coordinate arrays of a grid: the `i`-th array varies along axis `i` only, or, with `swap`, the first along axis 1
+    /// and the second along axis 0 (the `xy` order of plots). If `sparse`, other axes have extent 1 instead of repeats.
+    pub fn meshgrid / try_meshgrid(arrays: &[Array], sparse: bool, swap: bool) -> (Vec<Array>)
+    samples {
+        [real([2]), real([3])] all |x| try_meshgrid(x, false, true);
+    }
+    {
+        let mut lines = Vec::with_capacity(arrays.len());
+        for (i, x) in arrays.iter().enumerate() {
+            if x.shape().iter().filter(|&&n| n != 1).count() > 1 {
+                return Err(Error::shape("meshgrid", format!("array {i} has the shape {}; coordinates are vectors", ShapeText(x.shape()))));
+            }
+            let axis = if swap && i < 2 && arrays.len() > 1 { 1 - i } else { i };
+            let mut shape: Shape = smallvec![1; arrays.len()];
+            shape[axis] = x.size();
+            lines.push(ops::reshape_to(x, &shape)?);
+        }
+        if sparse { Ok(lines) } else { ops::try_broadcast_arrays(&lines) }
+    }
 }

@@ -1,5 +1,6 @@
 //! Products of vectors and matrices.
 
+use super::block::op;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
@@ -10,7 +11,15 @@ use smallvec::smallvec;
 op! {
     /// The matrix product over the last two axes; axes in front broadcast, and a vector counts as one row on the
     /// left and one column on the right.
-    pub fn matmul / try_matmul(a: &Array, b: &Array) {
+    pub fn matmul / try_matmul(a: &Array, b: &Array)
+    python matmul(a: Array, b: Array, /, *)
+    samples {
+        [real([2, 3]), real([3, 4])] |x, y| try_matmul(x, y);
+        [real([3]), real([2, 3, 4])] |x, y| try_matmul(x, y);
+        [real([2, 1, 2, 3]), real([4, 3, 2])] |x, y| try_matmul(x, y);
+        [real([2, 2, 3]), real([3, 2])] |x, y| try_matmul(x, y);
+    }
+    {
         let dtype = crate::dtype::promote(a.dtype(), b.dtype());
         if !dtype.is_inexact() {
             return Err(Error::dtype(
@@ -34,7 +43,12 @@ op! {
     }
 
     /// The matrix product of two arrays, plus a third: `alpha · (a b) + beta · c`.
-    pub fn addmm / try_addmm(c: &Array, a: &Array, b: &Array, alpha: f64, beta: f64) once(c, a, b) {
+    pub fn addmm / try_addmm(c: &Array, a: &Array, b: &Array, alpha: f64, beta: f64) once(c, a, b)
+    python addmm(c: Array, a: Array, b: Array, /, alpha: f64 = 1.0, beta: f64 = 1.0, *)
+    samples {
+        [real([3]), real([2, 4]), real([4, 3])] |x, y, z| try_addmm(x, y, z, 2.0, 0.5);
+    }
+    {
         let product = try_matmul(a, b)?;
         let product = if alpha == 1.0 { product } else { ops::try_multiply(&product, &ops::constant_like(&product, alpha))? };
         let c = if beta == 1.0 { c.clone() } else { ops::try_multiply(c, &ops::constant_like(c, beta))? };
@@ -42,7 +56,12 @@ op! {
     }
 
     /// The sum of products over the last axes of both.
-    pub fn inner / try_inner(a: &Array, b: &Array) {
+    pub fn inner / try_inner(a: &Array, b: &Array)
+    python inner(a: Array, b: Array, /, *)
+    samples {
+        [real([2, 3]), real([4, 3])] |x, y| try_inner(x, y);
+    }
+    {
         if a.ndim() == 0 || b.ndim() == 0 {
             return ops::try_multiply(a, b);
         }
@@ -50,13 +69,23 @@ op! {
     }
 
     /// Every element of one times every element of the other, both flattened.
-    pub fn outer / try_outer(a: &Array, b: &Array) {
+    pub fn outer / try_outer(a: &Array, b: &Array)
+    python outer(a: Array, b: Array, /, *)
+    samples {
+        [real([2]), real([3])] |x, y| try_outer(x, y);
+    }
+    {
         let (column, row) = (ops::reshape_to(a, &[a.size(), 1])?, ops::reshape_to(b, &[1, b.size()])?);
         ops::try_multiply(&column, &row)
     }
 
     /// The Kronecker product: every element of `a` replaced by itself times the whole of `b`.
-    pub fn kron / try_kron(a: &Array, b: &Array) {
+    pub fn kron / try_kron(a: &Array, b: &Array)
+    python kron(a: Array, b: Array, *)
+    samples {
+        [real([2, 3]), real([2])] |x, y| try_kron(x, y);
+    }
+    {
         let rank = a.ndim().max(b.ndim());
         let extent = |x: &Array, k: usize| (k + x.ndim()).checked_sub(rank).map_or(1, |k| x.shape()[k]);
         let spread = |x: &Array, first: bool| {
@@ -68,7 +97,12 @@ op! {
     }
 
     /// The sum of products along one axis of both; the first is conjugated.
-    pub fn vecdot / try_vecdot(a: &Array, b: &Array, axis: isize) once(a, b) {
+    pub fn vecdot / try_vecdot(a: &Array, b: &Array, axis: isize) once(a, b)
+    python vecdot(a: Array, b: Array, /, *, axis: isize = -1)
+    samples {
+        [real([2, 3]), real([3])] |x, y| try_vecdot(x, y, -1);
+    }
+    {
         for x in [a, b] {
             crate::shape::normalize_axis("vecdot", axis, x.ndim())?;
         }
@@ -76,7 +110,11 @@ op! {
     }
 
     /// The vector product of three-dimensional vectors along an axis; a missing third component is zero.
-    pub fn cross / try_cross(a: &Array, b: &Array, axis: isize) once(a, b) {
+    pub fn cross / try_cross(a: &Array, b: &Array, axis: isize) once(a, b)
+    samples {
+        [real([3, 2]), real([2, 2])] |x, y| try_cross(x, y, 0);
+    }
+    {
         let components = |x: &Array| -> Result<[Array; 3]> {
             let k = crate::shape::normalize_axis("cross", axis, x.ndim())?;
             let mut parts = ops::try_unstack(x, axis)?;
@@ -93,7 +131,11 @@ op! {
     }
 
     /// The sum of products over pairs of axes: `a_axes[k]` of `a` with `b_axes[k]` of `b`.
-    pub fn tensordot / try_tensordot(a: &Array, b: &Array, a_axes: &[isize], b_axes: &[isize]) {
+    pub fn tensordot / try_tensordot(a: &Array, b: &Array, a_axes: &[isize], b_axes: &[isize])
+    samples {
+        [real([2, 3, 4]), real([4, 2, 3])] |x, y| try_tensordot(x, y, &[2, 0], &[0, 1]);
+    }
+    {
         if a_axes.len() != b_axes.len() {
             return Err(Error::value("tensordot", format!("{} axes of the first and {} of the second; give pairs", a_axes.len(), b_axes.len())));
         }

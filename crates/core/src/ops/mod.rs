@@ -5,58 +5,8 @@
 //! operations. Derivative rules are written in these functions too, which is why they differentiate to any
 //! order.
 
-/// Defines an operation once: the `try_` function, the panicking function, and both as methods of the first argument.
-/// What fails inside, fails in the name of the operation that was called. `once(x, y)` behind the arguments: computed in
-/// the type of their sums, and the result rounded once; see [`wide`](crate::wide).
-macro_rules! op {
-    ($(
-        $(#[$meta:meta])*
-        pub fn $name:ident / $try_name:ident($x:ident: &Array $(, $arg:ident: $ty:ty)* $(,)?)
-        $(once($($wide:ident),+))? $body:block
-    )*) => {
-        $(
-            $(#[$meta])*
-            ///
-            /// # Errors
-            /// When shapes, axes, element types or values do not fit.
-            pub fn $try_name($x: &Array $(, $arg: $ty)*) -> Result<Array> {
-                crate::error::named(stringify!($name), || op!(@body $($($wide),+;)? $body))
-            }
-
-            $(#[$meta])*
-            ///
-            /// # Panics
-            /// When shapes, axes, element types or values do not fit.
-            #[track_caller]
-            pub fn $name($x: &Array $(, $arg: $ty)*) -> Array {
-                crate::error::expect($try_name($x $(, $arg)*))
-            }
-        )*
-        #[allow(clippy::same_name_method, reason = "the methods forward to the functions of the same name")]
-        impl Array {$(
-            $(#[$meta])*
-            ///
-            /// # Panics
-            /// When shapes, axes, element types or values do not fit.
-            #[track_caller]
-            pub fn $name(&self $(, $arg: $ty)*) -> Array {
-                crate::error::expect($try_name(self $(, $arg)*))
-            }
-
-            $(#[$meta])*
-            ///
-            /// # Errors
-            /// When shapes, axes, element types or values do not fit.
-            pub fn $try_name(&self $(, $arg: $ty)*) -> Result<Array> {
-                $try_name(self $(, $arg)*)
-            }
-        )*}
-    };
-    (@body $($wide:ident),+; $body:block) => {
-        $crate::wide::rounded_once([$($wide),+], |[$($wide),+]| $body)
-    };
-    (@body $body:block) => { $body };
-}
+pub(crate) mod block;
+pub mod spec;
 
 mod arith;
 mod composite;
@@ -86,3 +36,19 @@ pub use linalg::*;
 pub use reduce::*;
 pub use select::*;
 pub use shape::*;
+
+/// Visits the operations that are not rows of primitives.
+pub(crate) fn visit(visitor: &mut impl spec::Visitor) {
+    arith::visit(visitor);
+    composite::visit(visitor);
+    conv::visit(visitor);
+    create::visit(visitor);
+    einsum::visit(visitor);
+    fast::visit(visitor);
+    index::visit(visitor);
+    layout::visit(visitor);
+    linalg::visit(visitor);
+    reduce::visit(visitor);
+    select::visit(visitor);
+    shape::visit(visitor);
+}

@@ -1,8 +1,10 @@
 //! Order statistics and searching, made of [`sort`](crate::ops::sort), slices and comparisons.
 
+use super::block::op;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::spec::{Axes, Beside, Text};
 use crate::prim::shape::Dims;
 use crate::shape::{Shape, ShapeText, normalize_axes, normalize_axis, reduced_shape};
 use crate::wide;
@@ -20,19 +22,34 @@ fn place(op: &'static str, x: &Array, kth: isize, axis: isize) -> Result<usize> 
 op! {
     /// An axis rearranged so that the element at `kth` is the one that sorting puts there, with nothing greater in
     /// front of it and nothing less behind.
-    pub fn partition / try_partition(x: &Array, kth: isize, axis: isize) {
+    pub fn partition / try_partition(x: &Array, kth: isize, axis: isize)
+    python partition(a: Array, /, kth: isize, axis: Option<isize> = -1, *) => { ops::along(a, axis, |x, axis| try_partition(x, kth, axis)) }
+    samples {
+        [distinct([3, 4])] |x| try_partition(x, 1, 1);
+    }
+    {
         place("partition", x, kth, axis)?;
         ops::try_sort(x, axis)
     }
 
     /// The `uint32` indices that partition an axis at `kth`.
-    pub fn argpartition / try_argpartition(x: &Array, kth: isize, axis: isize) {
+    pub fn argpartition / try_argpartition(x: &Array, kth: isize, axis: isize)
+    python argpartition(a: Array, /, kth: isize, axis: Option<isize> = -1, *) => { ops::along(a, axis, |x, axis| try_argpartition(x, kth, axis)) }
+    samples {
+        flat [distinct([3, 4])] |x| try_argpartition(x, -2, 0);
+    }
+    {
         place("argpartition", x, kth, axis)?;
         ops::try_argsort(x, axis)
     }
 
     /// The `k` largest elements of an axis, in ascending order; NaN counts as the largest.
-    pub fn topk / try_topk(x: &Array, k: usize, axis: isize) {
+    pub fn topk / try_topk(x: &Array, k: usize, axis: isize)
+    python topk(a: Array, /, k: usize, axis: Option<isize> = -1, *) => { ops::along(a, axis, |x, axis| try_topk(x, k, axis)) }
+    samples {
+        [distinct([3, 4])] |x| try_topk(x, 2, -1);
+    }
+    {
         let axis = normalize_axis("topk", axis, x.ndim())?;
         let n = x.shape()[axis];
         if k > n {
@@ -43,7 +60,12 @@ op! {
 
     /// The median over the given axes: the middle of the sorted elements, or the mean of the two in the middle; NaN if
     /// there is one.
-    pub fn median_axes / try_median_axes(x: &Array, axes: &[isize], keepdims: bool) {
+    pub fn median_axes / try_median_axes(x: &Array, axes: &[isize], keepdims: bool)
+    python median(a: Array, /, axis: Axes = None, keepdims: bool = false, *)
+    samples {
+        [distinct([3, 2, 3])] |x| try_median_axes(x, &[0, 2], true);
+    }
+    {
         let axes = normalize_axes("median", axes, x.ndim())?;
         let shape = reduced_shape(x.shape(), &axes, keepdims);
         let kept: Dims = (0..x.ndim()).filter(|k| !axes.contains(k)).collect();
@@ -74,13 +96,29 @@ op! {
     }
 
     /// The median of all elements.
-    pub fn median / try_median(x: &Array) {
+    pub fn median / try_median(x: &Array)
+    samples {
+        [distinct([2, 3])] |x| try_median(x);
+    }
+    {
         try_median_axes(&ops::reshape_to(x, &[x.size()])?, &[0], false)
     }
 
     /// Where `values` belong in a sorted vector, as `uint32`: in front of the elements that equal them, or behind them if
     /// `right`.
-    pub fn searchsorted / try_searchsorted(sorted: &Array, values: &Array, right: bool) {
+    pub fn searchsorted / try_searchsorted(sorted: &Array, values: &Array, right: bool)
+    python searchsorted(sorted_sequence: Array, values: Beside, /, side: Text = "left", *) => {
+        let right = match side {
+            "left" => false,
+            "right" => true,
+            _ => return Err(Error::value("searchsorted", format!("side is {side:?}; it must be 'left' or 'right'"))),
+        };
+        try_searchsorted(sorted_sequence, values, right)
+    }
+    samples {
+        flat [distinct([7]), distinct([2, 3])] |x, y| try_searchsorted(&ops::try_sort(x, 0)?, y, false);
+    }
+    {
         if sorted.ndim() != 1 {
             return Err(Error::shape("searchsorted", format!("the sorted sequence has the shape {}; a vector is needed", ShapeText(sorted.shape()))));
         }
@@ -108,17 +146,31 @@ op! {
     }
 
     /// How many elements are not zero, over the given axes, as `int32` (`int64` of 2³¹ elements and more).
-    pub fn count_nonzero_axes / try_count_nonzero_axes(x: &Array, axes: &[isize], keepdims: bool) {
+    pub fn count_nonzero_axes / try_count_nonzero_axes(x: &Array, axes: &[isize], keepdims: bool)
+    python count_nonzero(a: Array, /, *, axis: Axes = None, keepdims: bool = false)
+    samples {
+        flat [input([2, 3], Kind::Index(2))] |x| try_count_nonzero_axes(x, &[1], true);
+    }
+    {
         ops::try_sum_axes(&ops::to_dtype(x, Dtype::Bool), axes, keepdims)
     }
 
     /// How many elements are not zero, as `int32` (`int64` of 2³¹ elements and more).
-    pub fn count_nonzero / try_count_nonzero(x: &Array) {
+    pub fn count_nonzero / try_count_nonzero(x: &Array)
+    samples {
+        flat [input([2, 3], Kind::Index(2))] |x| try_count_nonzero(x);
+    }
+    {
         ops::try_sum(&ops::to_dtype(x, Dtype::Bool))
     }
 
     /// The differences of neighbours along an axis, taken `n` times; of truth values whether they differ.
-    pub fn diff / try_diff(x: &Array, n: usize, axis: isize) once(x) {
+    pub fn diff / try_diff(x: &Array, n: usize, axis: isize) once(x)
+    python diff(a: Array, /, n: usize = 1, axis: isize = -1, *)
+    samples {
+        [real([2, 4])] |x| try_diff(x, 2, 1);
+    }
+    {
         let axis = normalize_axis("diff", axis, x.ndim())?;
         let mut x = x.clone();
         for _ in 0..n.min(x.shape()[axis]) {

@@ -1,8 +1,10 @@
 //! Operations that move elements.
 
+use super::block::op;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::spec::{Arrays, Extents, Ints, Value};
 use crate::prim::shape::{Broadcast, Concatenate, Pad, Reshape, Slice, SliceUpdate, Transpose};
 use crate::primitive::Batch;
 use crate::shape::{Dims, Shape, ShapeText, Window, broadcast_shapes, normalize_axes, normalize_axis};
@@ -114,13 +116,28 @@ fn full_shape(op: &'static str, size: usize, shape: &[isize]) -> Result<Shape> {
 
 op! {
     /// The same elements in row-major order with another shape; one extent may be −1 and is worked out.
-    pub fn reshape / try_reshape(x: &Array, shape: &[isize]) {
+    pub fn reshape / try_reshape(x: &Array, shape: &[isize])
+    python reshape(a: Array, /, shape: Ints, *)
+    samples {
+        [real([2, 3, 2])] |x| try_reshape(x, &[3, -1]);
+    }
+    {
         let full = full_shape("reshape", x.size(), shape)?;
         reshape_to(x, &full)
     }
 
     /// Axes in another order: axis `k` of the result is axis `axes[k]`. No axes: all of them reversed.
-    pub fn transpose / try_transpose(x: &Array, axes: &[isize]) {
+    pub fn transpose / try_transpose(x: &Array, axes: &[isize])
+    python transpose | permute_dims(a: Array, /, axes: Option<Ints> = None, *) => {
+        if axes.is_some_and(<[isize]>::is_empty) && a.ndim() > 0 {
+            return Err(Error::value("transpose", format!("0 axes were given for an array with {}; leave them out to reverse all", a.ndim())));
+        }
+        try_transpose(a, axes.unwrap_or_default())
+    }
+    samples {
+        [real([2, 3, 4])] |x| try_transpose(x, &[2, 0, 1]);
+    }
+    {
         if axes.is_empty() {
             return permute(x, (0..x.ndim()).rev().collect());
         }
@@ -132,7 +149,12 @@ op! {
     }
 
     /// One axis moved to another place; the others keep their order.
-    pub fn moveaxis / try_moveaxis(x: &Array, from: isize, to: isize) {
+    pub fn moveaxis / try_moveaxis(x: &Array, from: isize, to: isize)
+    python moveaxis(a: Array, /, source: isize, destination: isize, *) + method
+    samples {
+        [real([2, 3, 4])] |x| try_moveaxis(x, 0, -1);
+    }
+    {
         let (from, to) = (normalize_axis("moveaxis", from, x.ndim())?, normalize_axis("moveaxis", to, x.ndim())?);
         let mut axes: Dims = (0..x.ndim()).filter(|&a| a != from).collect();
         axes.insert(to, from);
@@ -140,7 +162,12 @@ op! {
     }
 
     /// Two axes exchanged.
-    pub fn swapaxes / try_swapaxes(x: &Array, a: isize, b: isize) {
+    pub fn swapaxes / try_swapaxes(x: &Array, a: isize, b: isize)
+    python swapaxes(a: Array, /, axis1: isize, axis2: isize, *) + method
+    samples {
+        [real([2, 3, 4])] |x| try_swapaxes(x, 0, -1);
+    }
+    {
         let (a, b) = (normalize_axis("swapaxes", a, x.ndim())?, normalize_axis("swapaxes", b, x.ndim())?);
         let mut axes: Dims = (0..x.ndim()).collect();
         axes.swap(a, b);
@@ -148,7 +175,12 @@ op! {
     }
 
     /// Axes of extent 1 inserted so that they stand at `axes` of the result.
-    pub fn expand_dims / try_expand_dims(x: &Array, axes: &[isize]) {
+    pub fn expand_dims / try_expand_dims(x: &Array, axes: &[isize])
+    python expand_dims(a: Array, /, axis: Ints, *)
+    samples {
+        [real([2, 3])] |x| try_expand_dims(x, &[0, -1]);
+    }
+    {
         let axes = normalize_axes("expand_dims", axes, x.ndim() + axes.len())?;
         let mut shape = Shape::from_slice(x.shape());
         for &axis in &axes {
@@ -158,7 +190,17 @@ op! {
     }
 
     /// The given axes, which must have extent 1, removed.
-    pub fn squeeze / try_squeeze(x: &Array, axes: &[isize]) {
+    pub fn squeeze / try_squeeze(x: &Array, axes: &[isize])
+    python squeeze(a: Array, /, axis: Option<Ints> = None, *) + method => {
+        match axis {
+            Some(axes) => try_squeeze(a, axes),
+            None => try_squeeze_all(a),
+        }
+    }
+    samples {
+        [real([1, 3, 1])] |x| try_squeeze(x, &[0]);
+    }
+    {
         let axes = normalize_axes("squeeze", axes, x.ndim())?;
         if let Some(&axis) = axes.iter().find(|&&a| x.shape()[a] != 1) {
             return Err(Error::shape("squeeze", format!("axis {axis} of shape {} has extent {}, not 1", ShapeText(x.shape()), x.shape()[axis])));
@@ -167,12 +209,21 @@ op! {
     }
 
     /// All axes of extent 1 removed.
-    pub fn squeeze_all / try_squeeze_all(x: &Array) {
+    pub fn squeeze_all / try_squeeze_all(x: &Array)
+    samples {
+        [real([1, 3, 1])] |x| try_squeeze_all(x);
+    }
+    {
         reshape_to(x, &x.shape().iter().copied().filter(|&n| n != 1).collect::<Shape>())
     }
 
     /// Axes `start` to `end`, both included, made one.
-    pub fn flatten / try_flatten(x: &Array, start: isize, end: isize) {
+    pub fn flatten / try_flatten(x: &Array, start: isize, end: isize)
+    python flatten(a: Array, /, start_axis: isize = 0, end_axis: isize = -1, *) + method
+    samples {
+        [real([2, 3, 2])] |x| try_flatten(x, 1, -1);
+    }
+    {
         if x.ndim() == 0 {
             return reshape_to(x, &[1]);
         }
@@ -188,7 +239,12 @@ op! {
     }
 
     /// One axis split into several; one of their extents may be −1 and is worked out.
-    pub fn unflatten / try_unflatten(x: &Array, axis: isize, shape: &[isize]) {
+    pub fn unflatten / try_unflatten(x: &Array, axis: isize, shape: &[isize])
+    python unflatten(a: Array, /, axis: isize, shape: Ints, *)
+    samples {
+        [real([2, 6])] |x| try_unflatten(x, -1, &[2, -1]);
+    }
+    {
         let axis = normalize_axis("unflatten", axis, x.ndim())?;
         // Worked out for this axis alone: the others may be empty and say nothing.
         let parts = full_shape("unflatten", x.shape()[axis], shape)?;
@@ -200,7 +256,12 @@ op! {
     }
 
     /// The array repeated to a shape: new axes in front, and axes of extent 1 stretched. Takes no memory.
-    pub fn broadcast_to / try_broadcast_to(x: &Array, shape: &[usize]) {
+    pub fn broadcast_to / try_broadcast_to(x: &Array, shape: &[usize])
+    python broadcast_to(a: Value, /, shape: Extents, *)
+    samples {
+        [real([3, 1])] |x| try_broadcast_to(x, &[2, 3, 4]);
+    }
+    {
         if x.shape() == shape {
             return Ok(x.clone());
         }
@@ -208,12 +269,21 @@ op! {
     }
 
     /// The array with its last two axes exchanged.
-    pub fn mt / try_mt(x: &Array) {
+    pub fn mt / try_mt(x: &Array)
+    python matrix_transpose(a: Array, /, *)
+    samples {
+        [real([2, 3])] |x| try_mt(x);
+    }
+    {
         try_swapaxes(x, -1, -2)
     }
 
     /// `low[k]` and `high[k]` elements of `value` added in front of and behind axis `k`.
-    pub fn pad / try_pad(x: &Array, low: &[usize], high: &[usize], value: &Array) {
+    pub fn pad / try_pad(x: &Array, low: &[usize], high: &[usize], value: &Array)
+    samples {
+        [real([2, 3]), real([])] |x, y| try_pad(x, &[1, 0], &[2, 1], y);
+    }
+    {
         if low.len() != x.ndim() || high.len() != x.ndim() {
             return Err(Error::value("pad", format!("{} and {} widths were given for an array with {} axes; give one each", low.len(), high.len(), x.ndim())));
         }
@@ -227,7 +297,12 @@ op! {
     }
 
     /// The elements of the `k`-th diagonal of two axes, which go; the diagonal becomes the last axis.
-    pub fn diagonal / try_diagonal(x: &Array, k: isize, axis1: isize, axis2: isize) {
+    pub fn diagonal / try_diagonal(x: &Array, k: isize, axis1: isize, axis2: isize)
+    python diagonal(a: Array, offset: isize = 0, axis1: isize = 0, axis2: isize = 1) + method
+    samples {
+        [real([3, 2, 4])] |x| try_diagonal(x, 1, 0, 2);
+    }
+    {
         if x.ndim() < 2 {
             return Err(Error::shape("diagonal", format!("an array of shape {} has no two axes", ShapeText(x.shape()))));
         }
@@ -254,7 +329,13 @@ op! {
     }
 
     /// The `k`-th diagonal of a matrix, or a matrix with a vector on its `k`-th diagonal.
-    pub fn diag / try_diag(x: &Array, k: isize) {
+    pub fn diag / try_diag(x: &Array, k: isize)
+    python diag(a: Array, /, k: isize = 0, *) + method
+    samples {
+        [real([3])] |x| try_diag(x, -1);
+        [real([3, 4])] |x| try_diag(x, 1);
+    }
+    {
         match x.ndim() {
             2 => try_diagonal(x, k, 0, 1),
             1 => {
@@ -269,17 +350,32 @@ op! {
     }
 
     /// The array with everything above the `k`-th diagonal of its last two axes zero.
-    pub fn tril / try_tril(x: &Array, k: isize) {
+    pub fn tril / try_tril(x: &Array, k: isize)
+    python tril(x: Array, k: isize = 0, *)
+    samples {
+        [real([3, 4])] |x| try_tril(x, 1);
+    }
+    {
         triangle("tril", x, k, true)
     }
 
     /// The array with everything below the `k`-th diagonal of its last two axes zero.
-    pub fn triu / try_triu(x: &Array, k: isize) {
+    pub fn triu / try_triu(x: &Array, k: isize)
+    python triu(x: Array, k: isize = 0, *)
+    samples {
+        [real([2, 3, 3])] |x| try_triu(x, 0);
+    }
+    {
         triangle("triu", x, k - 1, false)
     }
 
     /// The whole array repeated `reps[k]` times along each axis.
-    pub fn tile / try_tile(x: &Array, reps: &[usize]) {
+    pub fn tile / try_tile(x: &Array, reps: &[usize])
+    python tile(a: Array, reps: Extents, /, *)
+    samples {
+        [real([2, 3])] |x| try_tile(x, &[2, 1, 2]);
+    }
+    {
         let rank = x.ndim().max(reps.len());
         let pad = |v: &[usize]| std::iter::repeat_n(1, rank - v.len()).chain(v.iter().copied()).collect::<Shape>();
         let (shape, reps) = (pad(x.shape()), pad(reps));
@@ -293,7 +389,12 @@ op! {
     }
 
     /// Each element repeated `count` times along an axis.
-    pub fn repeat / try_repeat(x: &Array, count: usize, axis: isize) {
+    pub fn repeat / try_repeat(x: &Array, count: usize, axis: isize)
+    python repeat(array: Array, repeats: usize, axis: Option<isize> = None, *) => { ops::along(array, axis, |x, axis| try_repeat(x, repeats, axis)) }
+    samples {
+        [real([2, 3])] |x| try_repeat(x, 2, 1);
+    }
+    {
         let axis = normalize_axis("repeat", axis, x.ndim())?;
         let mut one = Shape::from_slice(x.shape());
         one.insert(axis + 1, 1);
@@ -305,7 +406,11 @@ op! {
     }
 
     /// The elements moved `shift` places along an axis, those that fall off coming in again in front.
-    pub fn roll / try_roll(x: &Array, shift: isize, axis: isize) {
+    pub fn roll / try_roll(x: &Array, shift: isize, axis: isize)
+    samples {
+        [real([2, 3])] |x| try_roll(x, -1, 1);
+    }
+    {
         let axis = normalize_axis("roll", axis, x.ndim())?;
         let n = x.shape()[axis];
         if n == 0 {
@@ -313,6 +418,95 @@ op! {
         }
         let by = shift.rem_euclid(n as isize) as usize;
         try_concatenate(&[slice_axis(x, axis, n - by, n)?, slice_axis(x, axis, 0, n - by)?], axis as isize)
+    }
+
+    /// Arrays joined along an axis they have.
+    pub fn concatenate / try_concatenate(arrays: &[Array], axis: isize)
+    python concatenate | concat(arrays: Arrays, axis: Option<isize> = 0, *) => {
+        match axis {
+            Some(axis) => try_concatenate(arrays, axis),
+            None => try_concatenate(&arrays.iter().map(ops::flat).collect::<Result<Vec<_>>>()?, 0),
+        }
+    }
+    samples {
+        [real([2, 3]), real([1, 3]), real([2, 3])] all |x| try_concatenate(x, 0);
+    }
+    {
+        let Some(first) = arrays.first() else {
+            return Err(Error::value("concatenate", "no arrays were given; give at least one"));
+        };
+        if first.ndim() == 0 {
+            return Err(Error::shape("concatenate", "zero-dimensional arrays have no axis to join; use stack"));
+        }
+        let axis = normalize_axis("concatenate", axis, first.ndim())?;
+        let dtype = common_dtype(arrays);
+        if arrays.len() == 1 {
+            return Ok(first.clone());
+        }
+        Array::apply(Concatenate { axis }, arrays.iter().map(|x| ops::to_dtype(x, dtype)).collect())
+    }
+
+    /// Arrays of one shape joined along a new axis.
+    pub fn stack / try_stack(arrays: &[Array], axis: isize)
+    python stack(arrays: Arrays, axis: Option<isize> = 0, *) => { try_stack(arrays, axis.unwrap_or(0)) }
+    samples {
+        [real([2, 3]), real([2, 3])] all |x| try_stack(x, 1);
+    }
+    {
+        let Some(first) = arrays.first() else {
+            return Err(Error::value("stack", "no arrays were given; give at least one"));
+        };
+        if let Some(i) = arrays.iter().position(|x| x.shape() != first.shape()) {
+            return Err(Error::shape(
+                "stack",
+                format!("array {i} has shape {}, but array 0 has shape {}; all must have one shape", ShapeText(arrays[i].shape()), ShapeText(first.shape())),
+            ));
+        }
+        let axis = normalize_axis("stack", axis, first.ndim() + 1)? as isize;
+        let arrays: Vec<Array> = arrays.iter().map(|x| try_expand_dims(x, &[axis])).collect::<Result<_>>()?;
+        try_concatenate(&arrays, axis)
+    }
+
+    /// An axis cut at the given places.
+    pub fn split_at / try_split_at(x: &Array, places: &[isize], axis: isize) -> (Vec<Array>)
+    samples {
+        [real([2, 5])] |x| try_split_at(x, &[1, -1], -1);
+    }
+    {
+        let axis = normalize_axis("split", axis, x.ndim())?;
+        let n = x.shape()[axis];
+        let place = |p: isize| (if p < 0 { p + n as isize } else { p }).clamp(0, n as isize) as usize;
+        let mut cuts: Vec<usize> = std::iter::once(0).chain(places.iter().map(|&p| place(p))).collect();
+        cuts.push(n);
+        cuts.windows(2).map(|w| slice_axis(x, axis, w[0], w[1].max(w[0]))).collect()
+    }
+
+    /// An axis cut into equal parts.
+    pub fn split / try_split(x: &Array, parts: usize, axis: isize) -> (Vec<Array>)
+    samples {
+        [real([4, 3])] |x| try_split(x, 2, 0);
+    }
+    {
+        let k = normalize_axis("split", axis, x.ndim())?;
+        let n = x.shape()[k];
+        if parts == 0 || !n.is_multiple_of(parts) {
+            return Err(Error::value("split", format!("axis {k} with extent {n} cannot be cut into {parts} equal parts")));
+        }
+        let places: Vec<isize> = (1..parts).map(|i| (i * (n / parts)) as isize).collect();
+        try_split_at(x, &places, axis)
+    }
+
+    /// All the arrays broadcast to one shape.
+    pub fn broadcast_arrays / try_broadcast_arrays(arrays: &[Array]) -> (Vec<Array>)
+    samples {
+        [real([2, 1]), real([3])] all |x| try_broadcast_arrays(x);
+    }
+    {
+        let mut shape = Shape::new();
+        for x in arrays {
+            shape = broadcast_shapes("broadcast_arrays", &shape, x.shape())?;
+        }
+        arrays.iter().map(|x| try_broadcast_to(x, &shape)).collect()
     }
 }
 
@@ -323,117 +517,6 @@ fn triangle(op: &'static str, x: &Array, k: isize, lower: bool) -> Result<Array>
     let mask = ops::try_tri(rows, columns, k, Dtype::Bool)?;
     let zero = ops::zero_of(x.dtype());
     if lower { ops::try_where_(&mask, x, &zero) } else { ops::try_where_(&mask, &zero, x) }
-}
-
-/// Arrays joined along an axis they have.
-///
-/// # Errors
-/// When there is none, or the other extents differ.
-pub fn try_concatenate(arrays: &[Array], axis: isize) -> Result<Array> {
-    let Some(first) = arrays.first() else {
-        return Err(Error::value("concatenate", "no arrays were given; give at least one"));
-    };
-    if first.ndim() == 0 {
-        return Err(Error::shape("concatenate", "zero-dimensional arrays have no axis to join; use stack"));
-    }
-    let axis = normalize_axis("concatenate", axis, first.ndim())?;
-    let dtype = common_dtype(arrays);
-    if arrays.len() == 1 {
-        return Ok(first.clone());
-    }
-    Array::apply(Concatenate { axis }, arrays.iter().map(|x| ops::to_dtype(x, dtype)).collect())
-}
-
-/// Arrays joined along an axis they have.
-///
-/// # Panics
-/// When there is none, or the other extents differ.
-#[track_caller]
-pub fn concatenate(arrays: &[Array], axis: isize) -> Array {
-    crate::error::expect(try_concatenate(arrays, axis))
-}
-
-/// Arrays of one shape joined along a new axis.
-///
-/// # Errors
-/// When there is none, or the shapes differ.
-pub fn try_stack(arrays: &[Array], axis: isize) -> Result<Array> {
-    let Some(first) = arrays.first() else {
-        return Err(Error::value("stack", "no arrays were given; give at least one"));
-    };
-    if let Some(i) = arrays.iter().position(|x| x.shape() != first.shape()) {
-        return Err(Error::shape(
-            "stack",
-            format!(
-                "array {i} has shape {}, but array 0 has shape {}; all must have one shape",
-                ShapeText(arrays[i].shape()),
-                ShapeText(first.shape())
-            ),
-        ));
-    }
-    let axis = normalize_axis("stack", axis, first.ndim() + 1)? as isize;
-    let arrays: Vec<Array> = arrays.iter().map(|x| try_expand_dims(x, &[axis])).collect::<Result<_>>()?;
-    try_concatenate(&arrays, axis)
-}
-
-/// Arrays of one shape joined along a new axis.
-///
-/// # Panics
-/// When there is none, or the shapes differ.
-#[track_caller]
-pub fn stack(arrays: &[Array], axis: isize) -> Array {
-    crate::error::expect(try_stack(arrays, axis))
-}
-
-/// An axis cut at the given places.
-///
-/// # Errors
-/// When the axis is out of range.
-pub fn try_split_at(x: &Array, places: &[isize], axis: isize) -> Result<Vec<Array>> {
-    let axis = normalize_axis("split", axis, x.ndim())?;
-    let n = x.shape()[axis];
-    let place = |p: isize| (if p < 0 { p + n as isize } else { p }).clamp(0, n as isize) as usize;
-    let mut cuts: Vec<usize> = std::iter::once(0).chain(places.iter().map(|&p| place(p))).collect();
-    cuts.push(n);
-    cuts.windows(2).map(|w| slice_axis(x, axis, w[0], w[1].max(w[0]))).collect()
-}
-
-/// An axis cut into equal parts.
-///
-/// # Errors
-/// When the axis is out of range or its extent is not divisible.
-pub fn try_split(x: &Array, parts: usize, axis: isize) -> Result<Vec<Array>> {
-    let k = normalize_axis("split", axis, x.ndim())?;
-    let n = x.shape()[k];
-    if parts == 0 || !n.is_multiple_of(parts) {
-        return Err(Error::value(
-            "split",
-            format!("axis {k} with extent {n} cannot be cut into {parts} equal parts"),
-        ));
-    }
-    let places: Vec<isize> = (1..parts).map(|i| (i * (n / parts)) as isize).collect();
-    try_split_at(x, &places, axis)
-}
-
-/// An axis cut into equal parts.
-///
-/// # Panics
-/// When the axis is out of range or its extent is not divisible.
-#[track_caller]
-pub fn split(x: &Array, parts: usize, axis: isize) -> Vec<Array> {
-    crate::error::expect(try_split(x, parts, axis))
-}
-
-/// All the arrays broadcast to one shape.
-///
-/// # Errors
-/// When the shapes do not broadcast.
-pub fn try_broadcast_arrays(arrays: &[Array]) -> Result<Vec<Array>> {
-    let mut shape = Shape::new();
-    for x in arrays {
-        shape = broadcast_shapes("broadcast_arrays", &shape, x.shape())?;
-    }
-    arrays.iter().map(|x| try_broadcast_to(x, &shape)).collect()
 }
 
 /// The element type that all the arrays share.

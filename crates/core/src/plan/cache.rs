@@ -1,5 +1,4 @@
-//! Plans that were made, by the structure of their graphs. They are bounded by the bytes that they hold; the plan that
-//! was not used for the longest time goes first.
+//! Executables by the structure of their graphs, bounded by the bytes that they hold; the least recently used goes first.
 
 use crate::buffer::memory_limit;
 use crate::primitive::Op;
@@ -12,7 +11,7 @@ use std::sync::{Arc, Mutex};
 /// for each. On small machines it is an eighth of the memory limit.
 const MAX_BYTES: usize = 1 << 29;
 
-/// A plan, and what it is found by.
+/// A plan with its key.
 pub(crate) struct Cached {
     pub(crate) key: Box<[u64]>,
     pub(crate) plan: Arc<Executable>,
@@ -66,7 +65,7 @@ impl Cache {
             Some(last) if last.0 == hash => last.1 = self.now,
             _ => self.uses.push_back((hash, self.now)),
         }
-        // Each turn through the list is paid for by as many uses.
+        // Compacting the list takes as many steps as uses were noted since.
         if self.uses.len() > 2 * self.plans.len() + 64 {
             let plans = &self.plans;
             self.uses.retain(|(hash, used)| plans.get(hash).is_some_and(|entry| entry.used == *used));
@@ -142,7 +141,7 @@ pub(crate) fn forget(identity: usize) {
     drop(gone);
 }
 
-/// Says that nothing has this identity any more, so that it may be another's.
+/// Notes that the identity is free: another object may get it.
 pub(crate) fn forgotten(identity: usize) {
     with(|cache| cache.forgotten.remove(&identity));
 }

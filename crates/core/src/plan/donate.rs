@@ -1,5 +1,5 @@
-//! Arrays that only the graph holds lend their memory to what is made from them: new parameters are written over the
-//! old ones, where the old ones were let go before the new ones are computed.
+//! Donation: an array that only the graph holds gives its memory to a result that is computed from it. New parameters are
+//! written over the old ones, where the program has dropped the old ones before the new ones are computed.
 //!
 //! For that an evaluation takes the recipes out of the nodes before it runs, so that what they hold is its own. Another
 //! thread that asks for the same arrays meanwhile finds neither values nor a recipe, and waits for its [`Turn`]. A node
@@ -46,7 +46,7 @@ pub(crate) fn wait() {
     }
 }
 
-/// The values of an array that is used no more, by themselves if nobody else holds them.
+/// The values of an array that is not used any more, as their only holder if the array was.
 pub(crate) fn own(x: Array) -> Result<Data> {
     let index = x.index as usize;
     match Arc::try_unwrap(x.node) {
@@ -63,7 +63,7 @@ pub(crate) fn fail(node: &Node, error: &Error) {
     }
 }
 
-/// What could not be computed.
+/// A result that could not be computed.
 struct Failed(Error);
 
 impl Primitive for Failed {

@@ -66,19 +66,20 @@ impl Linear {
     }
 }
 
-/// The place of a node whose inputs are being listed, or that turned out to have values.
+/// Marker of a node: its inputs are being listed, or it was found already evaluated.
 const OPEN: u32 = u32::MAX;
 
 /// Values for nodes that have neither values nor a recipe: the abstract arguments of a traced function.
 pub(crate) type Bound = FxHashMap<graph::NodeId, Data>;
 
 impl Listing {
-    /// Lists what the arrays that have no values yet are made from.
+    /// Lists the pending nodes behind the arrays.
     pub(crate) fn new(arrays: &[Array]) -> Result<Self> {
         Self::over(arrays, None)
     }
 
-    /// The same over abstract arguments with these values. Only the arrays themselves are kept, whoever holds others.
+    /// The same over abstract arguments with these values. Only `arrays` are outputs, even if other nodes are referenced
+    /// elsewhere.
     pub(crate) fn over(arrays: &[Array], bound: Option<&Bound>) -> Result<Self> {
         // As in `graph::walk`, whose order this is.
         let least = arrays.iter().map(|a| a.node.pending.depth as usize).max().unwrap_or(0).min(1 << 16);
@@ -234,7 +235,7 @@ pub(crate) fn identities(linear: &Linear) -> (Vec<usize>, Vec<Op>) {
     (found, holders)
 }
 
-/// Writes what tells a primitive from others.
+/// Writes the identity of a primitive.
 pub(crate) fn write_op(op: &Op, inputs: &[Array], key: &mut Vec<u64>) {
     if let Op::Static(primitive) = op {
         key.push(std::ptr::from_ref(*primitive).cast::<()>() as u64);
@@ -243,7 +244,7 @@ pub(crate) fn write_op(op: &Op, inputs: &[Array], key: &mut Vec<u64>) {
         return;
     }
     if let Lower::Identity { first } = op.lower(inputs) {
-        // It computes nothing, whatever its parameters say to the transforms.
+        // It computes nothing; its parameters matter to transforms only.
         key.push(first as u64 | 1 << 60);
         return;
     }

@@ -2,7 +2,7 @@
 //!
 //! [`key`] lists the graph and computes its structural key; [`cache`] finds the executable of a known key; of a new one,
 //! [`lower`] makes the graph that the [`runtime`](covector_runtime) compiles; [`run`] gives the executable its leaves. An
-//! uncompiled loop thus pays for planning in its first turn only.
+//! uncompiled loop thus pays for planning in its first step only.
 
 mod cache;
 mod donate;
@@ -32,7 +32,7 @@ pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
     }
     let (listing, plan) = match planned(arrays) {
         Err(Error::NoValue { .. }) => {
-            // Or another thread is making the values.
+            // Another thread may be computing the values.
             donate::wait();
             planned(arrays)?
         }
@@ -41,7 +41,7 @@ pub(crate) fn evaluate(arrays: &[Array]) -> Result<()> {
     run::run(&plan, listing)
 }
 
-/// The list of what makes the arrays, and the plan for it.
+/// The list of the nodes behind the arrays, and its plan.
 fn planned(arrays: &[Array]) -> Result<(Listing, Arc<Executable>)> {
     loop {
         let listing = Listing::new(arrays)?;
@@ -110,7 +110,7 @@ fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
             array.node.fill(smallvec![outs[source.index as usize].clone()]);
         }
     }
-    // Only for those who hold the call itself: an output that is kept must not keep the others' values.
+    // Only if the call itself is held: one output that is kept must not keep the values of the others.
     if arrays.iter().any(|a| Arc::ptr_eq(&a.node, &call.node)) || Arc::strong_count(&call.node) > 1 {
         call.node.fill(outs.into_iter().collect());
     }
@@ -137,8 +137,8 @@ fn find(listing: &Listing) -> Option<Arc<Executable>> {
     Some(plan)
 }
 
-/// What evaluating the arrays would do, one instruction a line: which operations run as one chain, what is
-/// called, and what is only a view.
+/// The instructions of an evaluation of the arrays, one a line: operations that run as one map, maps and reductions that
+/// run as one region, and those that run alone. Views need no instruction.
 ///
 /// # Errors
 /// As evaluation: an argument of a traced function has no value.

@@ -1,4 +1,4 @@
-//! A graph planned for good: what a compiled function runs, without a list, a key or a search.
+//! The executable of a compiled function with its bindings: it runs without a list, a key or a search.
 
 use crate::array::Array;
 use crate::buffer::Data;
@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// A plan, with what is bound to its leaves and where the outputs are found.
+/// An executable, with the binding of each leaf and the place of each output.
 pub(crate) struct Prepared {
     plan: Executable,
     leaves: Vec<Leaf>,
@@ -31,9 +31,8 @@ enum Out {
 }
 
 impl Prepared {
-    /// Plans what makes `outputs` from `inputs`, the abstract arguments of a traced function, for values like these; all
-    /// others are constants. The traced graph itself is listed: to build it again over the values would take as much
-    /// memory as all the rest.
+    /// Plans the graph from `inputs`, the abstract arguments of a traced function, to `outputs`, for values like these. All
+    /// other leaves are constants. The traced graph itself is listed: a second graph over the values would double the memory.
     pub(crate) fn new(inputs: &[Array], values: &[Data], outputs: &[Array]) -> Result<Self> {
         let bound: Bound = inputs.iter().zip(values).map(|(x, v)| (graph::id(x), v.clone())).collect();
         let (listing, linear) = loop {
@@ -81,7 +80,7 @@ impl Prepared {
         };
         let handed: Vec<Data> = self.outs.iter().filter_map(handed).collect();
         let mut handed = handed.into_iter();
-        // By value: an input that nobody else holds lends its memory after its last use.
+        // By value: an input of which this call is the only holder is donated after its last use.
         let mut inputs: SmallVec<[Option<Data>; 8]> = inputs.into_iter().map(Some).collect();
         let leaves = self.leaves.iter().map(|leaf| match leaf {
             Leaf::Input(i) => inputs[*i as usize].take().expect("each input is one leaf at most"),

@@ -139,7 +139,7 @@ impl Structured for ComplexAbs {
     /// `Re(conj(z/|z|) · t)`, zero at zero.
     fn jvp(&self, tangents: &[Option<Array>], x: &[Array], _y: &[Array]) -> Result<MaybeArrays> {
         let Some(t) = &tangents[0] else { return Ok(vec![None]) };
-        let direction = ops::try_conjugate(&ops::complex_sign(&x[0])?)?;
+        let direction = ops::try_conjugate(&ops::try_sign(&x[0])?)?;
         Ok(vec![Some(ops::try_real(&ops::try_multiply(&direction, t)?)?)])
     }
 }
@@ -172,7 +172,7 @@ impl Structured for ComplexSign {
     /// The part of `t/|z|` at a right angle to the direction `u`: `i·u·Im(conj(u)·t)/|z|`, zero at zero.
     fn jvp(&self, tangents: &[Option<Array>], x: &[Array], y: &[Array]) -> Result<MaybeArrays> {
         let Some(t) = &tangents[0] else { return Ok(vec![None]) };
-        let modulus = ops::complex_abs(&x[0])?;
+        let modulus = ops::try_abs(&x[0])?;
         let zero = ops::zero_of(Dtype::F32);
         let safe =
             ops::try_where_(&ops::try_equal(&modulus, &zero)?, &ops::constant(1.0, Dtype::F32), &modulus)?;

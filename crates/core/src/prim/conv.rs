@@ -32,7 +32,8 @@ pub(crate) struct ConvolveWeights {
     pub(crate) kernel: Shape,
 }
 
-fn spatial(x: &Array) -> &[usize] {
+/// The spatial extents: those between the batch and the channels.
+pub(super) fn spatial(x: &Array) -> &[usize] {
     &x.shape()[1..x.ndim() - 1]
 }
 

@@ -345,6 +345,162 @@ macro_rules! tile_types {
 }
 pub(crate) use tile_types;
 
+/// Reads the rows of a table and makes of each the functions, the methods, the [`Row`], and what the
+/// [registry](crate::ops::spec) has of it.
+macro_rules! rows {
+    ($(
+        $(#[doc = $doc:literal])*
+        $name:ident / $try_name:ident ($x:ident $(, $y:ident)?) $(| $alias:ident)* $(@ $hidden:ident)?:
+        $takes:ident => $gives:ident, on $(($low:expr, $high:expr))+, d $d:tt, $tiles:tt
+        $(as $code:ident)? $(special $special:expr)?;
+    )*) => {
+        #[allow(non_camel_case_types, reason = "the variants are the rows' names")]
+        #[derive(Clone, Copy)]
+        enum Id { $($name),* }
+
+        /// The rows, in the order of the file.
+        pub(crate) static ROWS: &[Row] = &[$(
+            Row {
+                name: stringify!($name),
+                doc: concat!($($doc, "\n"),*),
+                takes: Takes::$takes,
+                gives_bool: matches!(stringify!($gives).as_bytes(), b"Bool"),
+                tiles: $crate::prim::elementwise::by_arity!(
+                    [$($y)?] Tiles::One(tiles!(tile1, $gives, $tiles)), Tiles::Two(tiles!(tile2, $gives, $tiles))
+                ),
+                code: $crate::prim::elementwise::code!($($code)?),
+                partials: $crate::prim::elementwise::partials!($d),
+                domain: &[$(($low, $high)),*],
+                function: $crate::prim::elementwise::by_arity!([$($y)?] RowFn::One($try_name), RowFn::Two($try_name)),
+            },
+        )*];
+
+        $(
+            $(#[doc = $doc])*
+            ///
+            /// # Errors
+            /// When the shapes do not broadcast or the element type is not supported.
+            pub fn $try_name($x: &Array $(, $y: &Array)?) -> Result<Array> {
+                $crate::prim::elementwise::by_arity!(
+                    [$($y)?] apply1(&ROWS[Id::$name as usize], $x), apply2(&ROWS[Id::$name as usize], $x $(, $y)?)
+                )
+            }
+
+            $(#[doc = $doc])*
+            ///
+            /// # Panics
+            /// When the shapes do not broadcast or the element type is not supported.
+            #[track_caller]
+            pub fn $name($x: &Array $(, $y: &Array)?) -> Array {
+                $crate::error::expect($try_name($x $(, $y)?))
+            }
+        )*
+
+        /// Elementwise operations as methods.
+        impl Array {$(
+            $(#[doc = $doc])*
+            ///
+            /// # Panics
+            /// When the shapes do not broadcast or the element type is not supported.
+            #[track_caller]
+            pub fn $name(&self $(, $y: &Array)?) -> Array {
+                $crate::error::expect($try_name(self $(, $y)?))
+            }
+        )*}
+
+        /// A type for each row.
+        #[allow(non_camel_case_types, reason = "the types have the rows' names")]
+        pub(crate) mod registered {$(
+            #[doc(hidden)]
+            pub(crate) enum $name {}
+        )*}
+
+        $(impl $crate::ops::spec::Registered for registered::$name {
+            fn spec() -> &'static $crate::ops::spec::OpSpec {
+                static SPEC: $crate::ops::spec::OpSpec = $crate::ops::spec::OpSpec {
+                    name: stringify!($name),
+                    doc: concat!($($doc, "\n"),*),
+                    elementwise: Some(
+                        $crate::prim::elementwise::by_arity!([$($y)?] RowFn::One($try_name), RowFn::Two($try_name))
+                    ),
+                    special: Some(|| $crate::prim::elementwise::special!($d $($special)?)),
+                    python: $crate::prim::elementwise::binding!(
+                        [$($hidden)?] [$($y)?] &[stringify!($name) $(, stringify!($alias))*]
+                    ),
+                    samples: || $crate::catalog::sample::row(&ROWS[Id::$name as usize]),
+                };
+                &SPEC
+            }
+        })*
+
+        /// Visits the rows.
+        pub(crate) fn visit(visitor: &mut impl $crate::ops::spec::Visitor) {
+            $(visitor.op::<registered::$name>();)*
+        }
+    };
+}
+pub(crate) use rows;
+
+/// The first expression for one input, the second for two.
+macro_rules! by_arity {
+    ([] $one:expr, $two:expr) => {
+        $one
+    };
+    ([$y:ident] $one:expr, $two:expr) => {
+        $two
+    };
+}
+pub(crate) use by_arity;
+
+/// The derivative of a row, as it is written.
+macro_rules! partials {
+    (zero) => {
+        $crate::prim::elementwise::Partials::Zero
+    };
+    ((|$t:ident, $x:ident, $y:ident| $e:expr)) => {
+        $crate::prim::elementwise::Partials::One(|$t: &Array, $x: &Array, $y: &Array| -> Array { $e })
+    };
+    (($(|$t:ident, $a:ident, $b:ident, $y:ident| $e:expr),*)) => {
+        $crate::prim::elementwise::Partials::Two([
+            $(|$t: &Array, $a: &Array, $b: &Array, $y: &Array| -> Array { $e }),*
+        ])
+    };
+}
+pub(crate) use partials;
+
+/// The special points of a row, which only one without a derivative may lack.
+macro_rules! special {
+    (zero) => {
+        $crate::catalog::special::Special::None($crate::catalog::special::STEP)
+    };
+    ($d:tt $special:expr) => {{
+        #[allow(unused_imports, reason = "each row uses some of these")]
+        use {std::f64::consts::*, $crate::catalog::special::*};
+        $special
+    }};
+}
+pub(crate) use special;
+
+/// The Python function of an elementwise operation, unless it is hidden.
+macro_rules! binding {
+    ([hidden] $($rest:tt)*) => {
+        None
+    };
+    ([] [$($y:ident)?] $names:expr) => {
+        Some($crate::ops::spec::Binding {
+            module: $crate::ops::spec::Module::Core,
+            names: $names,
+            signature: $crate::prim::elementwise::by_arity!(
+                [$($y)?] $crate::ops::spec::Signature::ONE, $crate::ops::spec::Signature::TWO
+            ),
+            method: $crate::prim::elementwise::by_arity!([$($y)?] true, false),
+            returns: $crate::ops::spec::Returns::Array,
+            call: None,
+        })
+    };
+}
+pub(crate) use binding;
+
 /// The instruction that a row names after its kernels, if it names one.
 macro_rules! code {
     () => {
@@ -355,13 +511,3 @@ macro_rules! code {
     };
 }
 pub(crate) use code;
-
-macro_rules! gives_bool {
-    (Same) => {
-        false
-    };
-    (Bool) => {
-        true
-    };
-}
-pub(crate) use gives_bool;

@@ -26,3 +26,9 @@ pub use elementwise::{Row, RowFn, Takes};
 pub fn rows() -> impl Iterator<Item = &'static Row> {
     unary::ROWS.iter().chain(binary::ROWS)
 }
+
+/// Visits the operations that are rows.
+pub(crate) fn visit(visitor: &mut impl crate::ops::spec::Visitor) {
+    unary::visit(visitor);
+    binary::visit(visitor);
+}

@@ -4,6 +4,7 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::Result;
 use crate::ops;
+use crate::prim::conv::spatial;
 use crate::prim::shape::Dims;
 use crate::primitive::{
     Avals, Batch, Derivative, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
@@ -42,10 +43,6 @@ impl Pool {
         let pool = Pool { kind, windows: self.windows.clone(), outputs: Shape::from_slice(outputs) };
         Array::apply(pool, inputs.iter().map(|&x| x.clone()).collect())
     }
-}
-
-fn spatial(x: &Array) -> &[usize] {
-    &x.shape()[1..x.ndim() - 1]
 }
 
 impl Primitive for Pool {

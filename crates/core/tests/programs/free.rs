@@ -55,6 +55,12 @@ pub(crate) enum Free {
     /// `a·x + b·y`, where shapes broadcast.
     Combine(f64, f64),
     Square,
+    /// A recurrence over axis 0 or 1: steps are slices of `x`, and are stacked or concatenated in the end.
+    Recur {
+        axis: isize,
+        transposed: bool,
+        stacked: bool,
+    },
 }
 
 fn indices(ranges: &[(isize, isize, isize)]) -> Vec<Index> {
@@ -106,6 +112,7 @@ impl Free {
             Free::Sort { axis } => ops::try_sort(a, *axis),
             Free::Combine(p, q) => ops::try_add(&(a * *p), &(&x[1] * *q)),
             Free::Square => ops::try_multiply(a, a),
+            Free::Recur { axis, transposed, stacked } => recur(a, &x[1], *axis, *transposed, *stacked),
         }?;
         Ok(vec![one])
     }
@@ -113,7 +120,7 @@ impl Free {
     /// How many values it takes.
     pub(crate) fn arguments(&self, rng: &mut Rng) -> usize {
         match self {
-            Free::Product { .. } | Free::Take { .. } | Free::Combine(..) => 2,
+            Free::Product { .. } | Free::Take { .. } | Free::Combine(..) | Free::Recur { .. } => 2,
             Free::Concatenate { .. } => 2 + rng.below(2),
             Free::Update { .. } => 1 + rng.below(2),
             _ => 1,
@@ -143,7 +150,7 @@ impl Free {
             };
             shape.iter().map(range).collect()
         };
-        match rng.below(20) {
+        match rng.below(22) {
             0..=2 => Free::Reduce { kind: rng.below(5) as u8, axes: axes(rng), keep: rng.chance(0.5) },
             3..=4 => Free::Centre { kind: rng.below(4) as u8, axes: axes(rng) },
             5 => {
@@ -181,9 +188,33 @@ impl Free {
                     Free::Sort { axis: axis(rng) }
                 }
             }
+            18..=19 if ndim > 1 => Free::Recur {
+                axis: rng.below(ndim - 1) as isize,
+                transposed: rng.chance(0.5),
+                stacked: rng.chance(0.5),
+            },
             _ => Free::Combine(rng.unit(), rng.unit() - 0.5),
         }
     }
+}
+
+/// `hₜ = tanh((xₜ w + hₜ₋₁ w) / 4 + hₜ₋₁)`, where `w` may be read transposed; the first step adds no `h`.
+fn recur(x: &Array, w: &Array, axis: isize, transposed: bool, stacked: bool) -> Result<Array> {
+    const MOST: usize = 6;
+    let steps = x.shape()[axis as usize].min(MOST);
+    let w = if transposed { ops::try_mt(w)? } else { w.clone() };
+    let before = vec![Index::from(..); axis as usize];
+    let mut made: Vec<Array> = Vec::with_capacity(steps);
+    for t in 0..steps {
+        let at: Vec<Index> = before.iter().cloned().chain([Index::At(t as isize)]).collect();
+        let x = ops::try_matmul(&ops::try_index(x, &at)?, &w)? * 0.25;
+        let sum = match made.last() {
+            Some(h) => ops::try_add(&(&x + &(ops::try_matmul(h, &w)? * 0.25)), h)?,
+            None => x,
+        };
+        made.push(ops::try_tanh(&sum)?);
+    }
+    if stacked { ops::try_stack(&made, axis) } else { ops::try_concatenate(&made, 0) }
 }
 
 /// Products of many numbers, kept in size.

@@ -180,6 +180,10 @@ impl Maker<'_> {
                     let kind = Kind::Index(bound);
                     Arg { value: self.pick(kind, None), fit: Fit { shape: None, kind, soft: false } }
                 }
+                Free::Recur { .. } => {
+                    let last = shape.last().copied().unwrap_or(1);
+                    Arg { value: self.pick(real, Some(&[last, last])), fit: Fit::plain() }
+                }
                 Free::Combine(..) if self.rng.chance(0.3) => {
                     Arg { value: self.pick(real, None), fit: Fit::plain() }
                 }

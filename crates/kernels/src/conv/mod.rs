@@ -116,7 +116,7 @@ thread_local! {
 
 /// Output channels that a tile computes at once: one or two registers of one group's channels.
 #[derive(Clone, Copy)]
-struct Block {
+struct ChannelBlock {
     group: usize,
     /// The first channel, counted over all groups.
     from: usize,
@@ -135,7 +135,7 @@ struct Unit {
 }
 
 /// A convolution, its extents, and its division into units and blocks.
-struct Plan {
+struct Convolution {
     flip: bool,
     extents: [Extents; 3],
     phases: [Vec<Phase>; 3],
@@ -149,12 +149,12 @@ struct Plan {
     /// Whether the input is read in place.
     direct: bool,
     x: Layout,
-    blocks: List<Block>,
+    blocks: List<ChannelBlock>,
     /// The number of elements of the packed weights.
     packed: usize,
 }
 
-impl Plan {
+impl Convolution {
     fn new(conv: &Conv, mut x: Layout, kernel: [usize; 3], mut out: [usize; 5], width: usize) -> Self {
         let mut axes = [Axis::PLAIN; 3];
         axes[3 - conv.axes.len()..].copy_from_slice(&conv.axes);
@@ -189,7 +189,7 @@ impl Plan {
             while from < end {
                 let registers = if end - from > width { 2 } else { 1 };
                 let channels = (end - from).min(registers * width);
-                blocks.push(Block { group, from, channels, registers, offset: packed });
+                blocks.push(ChannelBlock { group, from, channels, registers, offset: packed });
                 packed += taps * per_group * registers * width;
                 from += channels;
             }
@@ -219,7 +219,7 @@ impl Plan {
     }
 
     /// Calls `f` with each block, on several threads if there is enough work; `times` says how often `f` reads the weights.
-    fn each_block(&self, times: usize, f: impl Fn(&Block) + Sync) {
+    fn each_block(&self, times: usize, f: impl Fn(&ChannelBlock) + Sync) {
         let parts = (self.packed * times / (1 << 16)).clamp(1, 16).min(self.blocks.len().max(1));
         let step = self.blocks.len().div_ceil(parts).max(1);
         parallel(self.blocks.len().div_ceil(step), &|part| {
@@ -281,7 +281,7 @@ impl Plan {
     unsafe fn each<T: Tiles>(
         &self,
         unit: &Unit,
-        blocks: &[Block],
+        blocks: &[ChannelBlock],
         (x, y, w, scratch): (*const T, *mut T, *mut T, *mut T),
         rows: unsafe fn(&Rows<'_, T>),
     ) {
@@ -401,7 +401,7 @@ impl Plan {
     /// with these strides.
     fn each_weight(
         &self,
-        block: &Block,
+        block: &ChannelBlock,
         strides: &[isize; 5],
         width: usize,
         mut f: impl FnMut(usize, isize),
@@ -447,32 +447,32 @@ fn forward<T: Tiles>(conv: &Conv, x: View<'_>, w: View<'_>, out: Out<'_>) {
     let shape = Layout::new(out.shape(), &row_major_strides(out.shape())).shape;
     let [_, k0, k1, k2, _] = weights.shape;
     let width = T::width();
-    let plan = Plan::new(conv, Layout::new(x.shape(), x.strides()), [k0, k1, k2], shape, width);
+    let convolution = Convolution::new(conv, Layout::new(x.shape(), x.strides()), [k0, k1, k2], shape, width);
     if out.size() == 0 {
         return;
     }
     let (from, to) = (Shared::read(x.ptr().cast::<T>()), Shared::new(out.ptr().cast::<T>()));
-    let units = plan.units();
-    let slab = plan.slab(&units);
+    let units = convolution.units();
+    let slab = convolution.slab(&units);
     let source = Shared::read(w.ptr().cast::<T>());
-    scratch(&SHARED, plan.packed, |packed: *mut T| {
+    scratch(&SHARED, convolution.packed, |packed: *mut T| {
         let packed = Shared::new(packed);
-        plan.each_block(1, |block| {
+        convolution.each_block(1, |block| {
             // SAFETY: this block's part of the packed weights. Lanes beyond its channels stay zero.
-            unsafe { packed.at(block.offset).write_bytes(0, plan.lines() * block.registers * width) };
+            unsafe { packed.at(block.offset).write_bytes(0, convolution.lines() * block.registers * width) };
             // SAFETY: offsets are those of the view's elements, indices those of the packed weights.
-            plan.each_weight(block, &weights.strides, width, |index, offset| unsafe {
+            convolution.each_weight(block, &weights.strides, width, |index, offset| unsafe {
                 *packed.at(index) = *source.by(offset);
             });
         });
-        let parts = (plan.work() / PART).clamp(1, 64).min(units.len());
+        let parts = (convolution.work() / PART).clamp(1, 64).min(units.len());
         let step = units.len().div_ceil(parts);
         parallel(units.len().div_ceil(step), &|part| {
             scratch(&SCRATCH, slab, |scratch| {
                 for unit in &units[part * step..((part + 1) * step).min(units.len())] {
                     let memory = (from.at(0).cast_const(), to.at(0), packed.at(0), scratch);
                     // SAFETY: the views vouch for their elements; no other part writes the rows of this unit.
-                    unsafe { plan.each(unit, &plan.blocks, memory, T::forward) };
+                    unsafe { convolution.each(unit, &convolution.blocks, memory, T::forward) };
                 }
             });
         });
@@ -495,26 +495,27 @@ fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
     let y_ptr = copy.as_ref().map_or(y.ptr().cast::<T>(), |copy| copy.ptr().cast_const());
     let width = T::width();
     let y_shape = Layout::new(y.shape(), y.strides()).shape;
-    let plan = Plan::new(conv, Layout::new(x.shape(), x.strides()), [k0, k1, k2], y_shape, width);
-    let units = plan.units();
-    let slab = plan.slab(&units);
+    let convolution =
+        Convolution::new(conv, Layout::new(x.shape(), x.strides()), [k0, k1, k2], y_shape, width);
+    let units = convolution.units();
+    let slab = convolution.slab(&units);
     // Parts are ranges of units, each with sums of its own. If the sums are large, parts also divide the blocks of channels.
     const SUMS: usize = 1 << 20;
-    let wanted = (plan.work() / PART).clamp(1, 16);
-    let chunks = wanted.min(units.len()).min((SUMS / plan.packed.max(1)).max(1)).max(1);
-    let split = wanted.div_ceil(chunks).min(plan.blocks.len());
-    let (step, each) = (units.len().div_ceil(chunks).max(1), plan.blocks.len().div_ceil(split));
-    let (chunks, split) = (units.len().div_ceil(step), plan.blocks.len().div_ceil(each));
-    let room = lines::<T>(plan.packed) * 64 / size_of::<T>();
+    let wanted = (convolution.work() / PART).clamp(1, 16);
+    let chunks = wanted.min(units.len()).min((SUMS / convolution.packed.max(1)).max(1)).max(1);
+    let split = wanted.div_ceil(chunks).min(convolution.blocks.len());
+    let (step, each) = (units.len().div_ceil(chunks).max(1), convolution.blocks.len().div_ceil(split));
+    let (chunks, split) = (units.len().div_ceil(step), convolution.blocks.len().div_ceil(each));
+    let room = lines::<T>(convolution.packed) * 64 / size_of::<T>();
     let (from, cotangent) = (Shared::read(x.ptr().cast::<T>()), Shared::read(y_ptr));
     let to = Shared::new(out.ptr().cast::<T>());
     scratch(&SHARED, room * chunks, |sums: *mut T| {
         let sums = Shared::new(sums);
         parallel(chunks * split, &|part| {
             let (chunk, some) = (part / split, part % split);
-            let blocks = &plan.blocks[some * each..((some + 1) * each).min(plan.blocks.len())];
+            let blocks = &convolution.blocks[some * each..((some + 1) * each).min(convolution.blocks.len())];
             for block in blocks {
-                let n = plan.lines() * block.registers * width;
+                let n = convolution.lines() * block.registers * width;
                 // SAFETY: this part's blocks of its sums.
                 unsafe { sums.at(chunk * room + block.offset).write_bytes(0, n) };
             }
@@ -522,12 +523,12 @@ fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
                 for unit in &units[chunk * step..((chunk + 1) * step).min(units.len())] {
                     let memory = (from.at(0).cast_const(), cotangent.at(0), sums.at(chunk * room), scratch);
                     // SAFETY: the views vouch for their elements; this part alone adds to its blocks of its sums.
-                    unsafe { plan.each(unit, blocks, memory, T::weights) };
+                    unsafe { convolution.each(unit, blocks, memory, T::weights) };
                 }
             });
         });
-        plan.each_block(chunks, |block| {
-            let n = plan.lines() * block.registers * width;
+        convolution.each_block(chunks, |block| {
+            let n = convolution.lines() * block.registers * width;
             let of = |chunk: usize| sums.at(chunk * room + block.offset);
             for chunk in 1..chunks {
                 // SAFETY: the block's part of two different sums, which no other code uses now.
@@ -536,7 +537,7 @@ fn weights<T: Tiles>(conv: &Conv, x: View<'_>, y: View<'_>, out: Out<'_>) {
                 };
                 add_to(sum, more);
             }
-            plan.each_weight(block, &strides.strides, width, |index, offset| {
+            convolution.each_weight(block, &strides.strides, width, |index, offset| {
                 let sum = if chunks == 0 {
                     T::ZERO
                 } else {

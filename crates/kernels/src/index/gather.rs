@@ -55,7 +55,7 @@ pub(crate) fn wide<I: TryInto<i64>>(index: I) -> i64 {
 
 /// The position of `index` on an axis of extent `size`; an error if `room` elements from there on do not fit.
 #[inline(always)]
-pub(crate) fn place(index: i64, size: usize, room: usize, axis: usize) -> Result<usize, OutOfBounds> {
+pub(crate) fn position(index: i64, size: usize, room: usize, axis: usize) -> Result<usize, OutOfBounds> {
     let at = if index < 0 { index + size as i64 } else { index };
     if at < 0 || at as u64 + room as u64 > size as u64 {
         return Err(OutOfBounds { index, axis, size });
@@ -180,7 +180,7 @@ impl<'a> Starts<'a> {
                 read_index(view.ptr().offset(o.offset() * view.dtype().size() as isize), view.dtype())
             };
             o.step();
-            offset += place(index, shape[axis], slice[axis], axis)? as isize * strides[axis];
+            offset += position(index, shape[axis], slice[axis], axis)? as isize * strides[axis];
         }
         Ok(offset)
     }
@@ -261,8 +261,8 @@ fn gather_rows(
                     let next = p.src.wrapping_offset(i.try_into().unwrap_or(0) as isize * p.step);
                     (0..bytes.min(512)).step_by(64).for_each(|b| prefetch(next.wrapping_add(b)));
                 }
-                let at = place(i.try_into().unwrap_or(i64::MAX), p.extent, p.room, p.axis)?;
-                // SAFETY: `place` checked that the slice is within the source; the output has room for every slice.
+                let at = position(i.try_into().unwrap_or(i64::MAX), p.extent, p.room, p.axis)?;
+                // SAFETY: `position` checked that the slice is within the source; the output has room for every slice.
                 unsafe {
                     std::ptr::copy_nonoverlapping(p.src.offset(at as isize * p.step), dst, bytes);
                     dst = dst.add(bytes);
@@ -375,7 +375,7 @@ pub fn take_along_axis(src: View<'_>, idx: View<'_>, axis: usize, out: Out<'_>) 
                 let mut b = Odometer::at(base.outer.as_slice(), range.start);
                 let mut o = Odometer::at(index.outer.as_slice(), range.start);
                 for line in range {
-                    // SAFETY: the views vouch for their elements, `place` for the index; this part alone writes the line.
+                    // SAFETY: the views vouch for their elements, `position` for the index; this part alone writes the line.
                     unsafe {
                         let from = src.ptr().cast::<$t>().offset(b.offset());
                         let index_at = idx.ptr().cast::<I>().offset(o.offset());
@@ -383,7 +383,7 @@ pub fn take_along_axis(src: View<'_>, idx: View<'_>, axis: usize, out: Out<'_>) 
                         let (step, index_step) = (base.step, index.step);
                         for i in 0..len {
                             let k = index_at.offset(i as isize * index_step).read();
-                            let k = place(wide(k), extent, 1, axis)?;
+                            let k = position(wide(k), extent, 1, axis)?;
                             dst.add(i).write(from.offset(i as isize * step + k as isize * stride).read());
                         }
                     }

@@ -6,7 +6,7 @@
 use crate::combine::{Combine, Prod, Stored, Sum};
 use crate::dtype::{Dtype, Element};
 use crate::index::gather::{
-    LastAxis, OutOfBounds, PART, Starts, apart, in_parts, place, prefetch, wide, with_index,
+    LastAxis, OutOfBounds, PART, Starts, apart, in_parts, position, prefetch, wide, with_index,
 };
 use crate::memory::Memory;
 use crate::num::Num;
@@ -136,7 +136,7 @@ fn resolve(
         // SAFETY: the view is row-major and has as many elements; bool is read as the byte that it is.
         let index = unsafe { std::slice::from_raw_parts(index.ptr().cast::<I>().add(first), places.len()) };
         for (to, &i) in places.iter_mut().zip(index) {
-            *to = place(wide(i), extent, 1, axis)? as u32 * stride as u32;
+            *to = position(wide(i), extent, 1, axis)? as u32 * stride as u32;
         }
     });
     Ok(())
@@ -502,7 +502,7 @@ pub fn scatter_along_axis(
                 let mut o = Odometer::at(index.outer.as_slice(), first);
                 let mut u = Odometer::at(from.outer.as_slice(), first);
                 for _ in 0..lines {
-                    // SAFETY: the views vouch for their elements, and `place` for the index; this part alone
+                    // SAFETY: the views vouch for their elements, and `position` for the index; this part alone
                     // writes to these columns of the block.
                     unsafe {
                         let dst = to.ptr().cast::<T>().offset(b.offset());
@@ -512,7 +512,7 @@ pub fn scatter_along_axis(
                         for i in column * len / columns..(column + 1) * len / columns {
                             let i = i as isize;
                             let k = index_at.offset(i * index_step).read();
-                            let k = place(wide(k), extent, 1, axis)?;
+                            let k = position(wide(k), extent, 1, axis)?;
                             let d = dst.offset(i * step + k as isize * stride);
                             combine(op, source.offset(i * source_step), 1, d, 1, 1);
                         }

@@ -9,7 +9,7 @@ mod across;
 mod arg;
 mod fold;
 mod parts;
-mod plan;
+mod reduction;
 
 use crate::combine::{Combine, Max, Min, Prod, Sum};
 use crate::dtype::Dtype;
@@ -19,7 +19,7 @@ use crate::strided::{Out, View};
 pub use arg::arg_reduce;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use fold::{LANES, SHORT, sum_of_blocks};
-use plan::run;
+use reduction::run;
 use smallvec::SmallVec;
 
 /// The operation of a reduction.

@@ -17,4 +17,6 @@ mod region;
 mod stage;
 
 pub use region::Region;
+#[doc(hidden)]
+pub use region::divide_more;
 pub use stage::{ReducedOutput, Stage, StageInput, StageOutput, Storage};

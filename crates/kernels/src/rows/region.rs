@@ -40,6 +40,15 @@ pub struct Region {
 
 thread_local! {
     static SCRATCH: Kept = const { Cell::new(None) };
+    /// By how much the blocks and parts of new regions are smaller; see [`divide_more`].
+    static DIVISION: Cell<usize> = const { Cell::new(1) };
+}
+
+/// Makes the blocks and parts of regions that this thread makes from now on so many times smaller. Tests divide arrays of
+/// some elements like that, which otherwise are one block.
+#[doc(hidden)]
+pub fn divide_more(times: usize) {
+    DIVISION.set(times.max(1));
 }
 
 /// An even number of parts: of three equal parts one of two threads gets two, and the other waits for it.
@@ -87,8 +96,9 @@ impl Region {
         }
         let work: usize = stages.iter().map(|s| s.work(rows)).sum();
         // Without scratch memory any block is small enough; some thousand elements hide the cost of starting a block.
-        let block = (BLOCK_BYTES / bytes.max(4)).clamp(1, rows.max(1));
-        let parts = even(rows * work / PART_WORK).clamp(1, MAX_PARTS);
+        let division = DIVISION.get();
+        let block = (BLOCK_BYTES / division / bytes.max(4)).clamp(1, rows.max(1));
+        let parts = even(rows * work * division / PART_WORK).clamp(1, MAX_PARTS);
         let parts = parts.max(product.map_or(1, |bytes| rows * bytes / PRODUCT_BYTES).min(rows));
         let part = rows.div_ceil(parts).next_multiple_of(block.min(rows.div_ceil(parts)));
         let sums = (0..stages.len()).map(|i| find_sum(&stages, i)).collect();

@@ -1,4 +1,4 @@
-//! What a row of [`activations!`] expands to, and what the Python package makes its functions and classes from.
+//! The expansion of a row of `activations!`, and the description from which the Python package makes a function and a class.
 
 use crate::layers::Layer;
 use crate::settings::{Setting, Value};
@@ -11,7 +11,7 @@ pub struct ActivationSpec {
     pub function: &'static str,
     /// The name of the Python class, if there is one.
     pub class: Option<&'static str>,
-    /// What it computes.
+    /// The documentation of the function.
     pub doc: &'static str,
     /// Its settings, in the order of Python's arguments.
     pub settings: &'static [Setting],
@@ -28,9 +28,9 @@ pub trait Activation: Layer + 'static {
     const SPEC: &'static ActivationSpec;
 }
 
-/// Something that is done for each activation.
+/// An action on each activation.
 pub trait ActivationVisitor {
-    /// Does it for one.
+    /// Acts on one.
     fn activation<A: Activation>(&mut self);
 }
 

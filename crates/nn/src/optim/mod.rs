@@ -1,8 +1,8 @@
 //! Optimizers: from parameters and gradients to better parameters.
 //!
-//! An optimizer holds its settings and nothing else. What it remembers between steps is a [`State`], a tree like
-//! the parameters themselves, so it is saved, compiled over and inspected like any other; [`Optimizer::update`]
-//! changes neither and returns both anew.
+//! An optimizer holds its settings and nothing else. The values that it keeps between steps are a [`State`], a tree like
+//! the parameters themselves, which is saved, compiled over and inspected like any other. [`Optimizer::update`] changes
+//! neither parameters nor state, and returns new ones.
 //!
 //! ```
 //! use covector_core::{Array, transforms::grad};
@@ -33,7 +33,7 @@ use covector_derive::Tree;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// What an optimizer remembers between steps.
+/// The values that an optimizer keeps between steps.
 #[derive(Clone, Debug, Tree)]
 #[tree(crate = "covector_core")]
 pub struct State<P> {
@@ -165,9 +165,9 @@ pub trait Optimizer {
     ///
     /// Leaves that are [kept](covector_core::tree::Role) stay as they are: they are neither moved nor decayed.
     ///
-    /// Outside of transforms both are evaluated together, with whatever is evaluated next, at the latest in the next
-    /// update: by then the caller has let go of the old ones, and their memory serves the new ones. A loop that never
-    /// asks for a value holds no more than two steps' graphs.
+    /// Outside of transforms both are evaluated together, with the next evaluation or in the next update. By then the
+    /// caller has dropped the old ones, and their memory serves the new ones. A loop that never asks for a value holds
+    /// the graphs of two steps at most.
     ///
     /// # Errors
     /// When gradients or state do not have the structure and shapes of the parameters, or a setting is unusable.
@@ -223,6 +223,30 @@ pub trait Optimizer {
     }
 }
 
+impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
+    fn learning_rate(&self) -> &Schedule {
+        (**self).learning_rate()
+    }
+
+    fn slots(&self) -> &'static [&'static str] {
+        (**self).slots()
+    }
+
+    fn check(&self) -> Result<()> {
+        (**self).check()
+    }
+
+    fn step(
+        &self,
+        cx: &StepContext,
+        param: &Array,
+        grad: &Array,
+        slots: &[Array],
+    ) -> Result<(Array, Vec<Array>)> {
+        (**self).step(cx, param, grad, slots)
+    }
+}
+
 /// A slot of a parameter before the first step.
 pub fn zero_slot(param: &Array) -> Array {
     ops::zeros(param.shape(), wide::of(param.dtype()))
@@ -275,8 +299,8 @@ pub fn eval_soon<'a>(arrays: impl Iterator<Item = &'a Array>) -> Result<()> {
     covector_core::eval_soon(&arrays)
 }
 
-/// The gradients scaled down to the norm `max_norm` if all of them together, as one vector, are longer than it;
-/// and the norm that they had. Leaves that are [kept](covector_core::tree::Role) do not count and stay as they are.
+/// The gradients scaled down to the norm `max_norm` if all of them together, as one vector, are longer than it,
+/// and their norm before. Leaves that are [kept](covector_core::tree::Role) are neither counted nor scaled.
 ///
 /// ```
 /// use covector_core::Array;

@@ -85,8 +85,8 @@ optimizers! {
 
     /// Moving averages of the gradient and of its square (Kingma and Ba, 2015): `w − λ · m / (√v + eps)`.
     ///
-    /// `m = β₁ · m + (1 − β₁) · g` and `v = β₂ · v + (1 − β₂) · g²`. Both start at zero, so that they are too small at first;
-    /// bias correction divides them by `1 − βᵗ`.
+    /// `m = β₁ · m + (1 − β₁) · g` and `v = β₂ · v + (1 − β₂) · g²`. Both start at zero and are too small in the first
+    /// steps; bias correction divides them by `1 − βᵗ`.
     Adam "Adam" {
         /// β₁ and β₂.
         betas: [f64; 2] = [0.9, 0.999], decay;

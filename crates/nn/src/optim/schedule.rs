@@ -36,7 +36,7 @@ impl Schedule {
     /// The learning rate after `step` steps. A number stays as precise as it is, in `float64`.
     ///
     /// # Errors
-    /// What the function fails with, or when it does not give a scalar.
+    /// When the function fails, or does not give a scalar.
     pub fn at(&self, step: &Array) -> Result<Array> {
         match &self.0 {
             Kind::Constant(rate) => Ok(Array::scalar(*rate)),
@@ -87,8 +87,8 @@ fn float(rate: &Array) -> Array {
     rate.astype(Dtype::F32)
 }
 
-/// A number of steps for a formula. In `float64`, so that after millions of steps neither their number nor a decay to
-/// its power has lost digits; the rate that comes out is rounded once.
+/// A number of steps for a formula, in `float64`: after millions of steps neither the number nor a decay to its power
+/// loses digits. The resulting rate is rounded once.
 fn counted(steps: &Array) -> Array {
     steps.astype(Dtype::F64)
 }
@@ -152,7 +152,7 @@ pub fn linear_schedule(init: f64, end: f64, steps: u64) -> Result<Schedule> {
 /// ```
 ///
 /// # Errors
-/// When there are no schedules, or not one boundary fewer than schedules.
+/// When there are no schedules, or the number of boundaries is not one less than that of schedules.
 pub fn join_schedules(schedules: &[Schedule], boundaries: &[u64]) -> Result<Schedule> {
     let Some((first, rest)) = schedules.split_first() else {
         return Err(Error::value("join_schedules", "no schedules were given; give at least one"));
@@ -174,7 +174,7 @@ pub fn join_schedules(schedules: &[Schedule], boundaries: &[u64]) -> Result<Sche
         let mut rate = float(&first.at(step)?);
         for (schedule, &boundary) in rest.iter().zip(&boundaries) {
             let boundary = Array::scalar(boundary);
-            // Not before 0: unsigned numbers would wrap.
+            // Unsigned numbers would wrap below 0.
             let since = ops::try_subtract(&ops::try_maximum(step, &boundary)?, &boundary)?;
             let next = float(&schedule.at(&since)?);
             rate = ops::try_where_(&ops::try_less(step, &boundary)?, &rate, &next)?;

@@ -1,6 +1,6 @@
-//! What a row of [`optimizers!`] expands to, and what the Python package makes its classes from.
+//! The expansion of a row of `optimizers!`, and the description from which the Python package makes a class.
 
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Schedule};
 use crate::settings::{Setting, Value};
 use covector_core::Result;
 
@@ -9,7 +9,7 @@ use covector_core::Result;
 pub struct Spec {
     /// The name of the Python class.
     pub name: &'static str,
-    /// What it does, as the Rust struct has it.
+    /// The documentation of the Rust struct.
     pub doc: &'static str,
     /// The Python class that it extends, if that is another optimizer.
     pub extends: Option<&'static str>,
@@ -17,11 +17,11 @@ pub struct Spec {
     pub settings: &'static [Setting],
     /// The names of the arrays that the state can have for each parameter array.
     pub slots: &'static [&'static str],
-    /// The optimizer with these settings, checked, and a learning rate of 0.
+    /// The optimizer with a learning rate and these settings, checked.
     ///
     /// # Errors
     /// As [`Optimizer::check`].
-    pub make: fn(&[Value]) -> Result<Box<dyn Optimizer + Send + Sync>>,
+    pub make: fn(Schedule, &[Value]) -> Result<Box<dyn Optimizer + Send + Sync>>,
 }
 
 /// Defines optimizers, one row each:
@@ -32,14 +32,14 @@ pub struct Spec {
 ///     /// Documentation.
 ///     setting: type = default, check;
 /// }
-/// check |s| { what settings must be together }
-/// slots [names of the arrays remembered for each parameter] if (|s| when they are needed)
+/// check |s| { return an error for settings that do not work together }
+/// slots [names of the arrays kept for each parameter] if (|s| condition)
 /// |s, cx, w, g| { Ok((new parameter, vec![new slots])) }
 /// ```
 ///
-/// `s` is the optimizer, `cx` the [`StepContext`](crate::optim::StepContext), `w` the parameter and `g` its gradient. The slots
-/// are bound to their names; slots with a condition are `Option`s. A row gives the struct, `new`, the checks, the slots
-/// and the [`Spec`].
+/// `s` is the optimizer, `cx` the [`StepContext`](crate::optim::StepContext), `w` the parameter and `g` its gradient. The
+/// slots are bound to their names; slots with a condition are `Option`s. A row gives the struct, `new`, the checks, the
+/// slots and the [`Spec`].
 macro_rules! optimizers {
     ($(
         $(#[doc = $doc:literal])*
@@ -72,12 +72,12 @@ macro_rules! optimizers {
                         check: optimizers!(@first $($check,)? any),
                     }),*],
                     slots: &[$(stringify!($slot)),*],
-                    make: |values| {
+                    make: |rate, values| {
                         let mut i = 0..;
                         let mut next = || i.next().unwrap_or_default();
                         let optimizer = Self {
                             $($field: $crate::settings::Setting::read($python, values, next())?,)*
-                            ..Self::new(0.0)
+                            ..Self::new(rate)
                         };
                         optimizer.check()?;
                         Ok(Box::new(optimizer))

@@ -9,6 +9,8 @@ mod regions;
 pub(crate) mod rows;
 mod schedule;
 mod spare;
+#[cfg(test)]
+mod tests;
 
 use super::memory::placement::Placements;
 use crate::ir::{Graph, Stages, verify};

@@ -1,4 +1,4 @@
-"""Checks of what layers are made with; a mistake is reported where it is made."""
+"""Checks of the arguments of layers, so that a mistake is reported where it is made."""
 
 from __future__ import annotations
 

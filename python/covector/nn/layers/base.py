@@ -24,7 +24,7 @@ class Module(dict[str, Any]):
     modules among them are its parameters too, at any depth of dicts and lists; names that begin with an
     underscore, and tuples, are left out.
 
-    A subclass makes its parameters and layers in ``__init__`` and says in ``__call__`` what it computes::
+    A subclass makes its parameters and layers in ``__init__`` and computes its output in ``__call__``::
 
         class Classifier(nn.Module):
             def __init__(self, inputs: int, hidden: int, classes: int):
@@ -34,9 +34,9 @@ class Module(dict[str, Any]):
             def __call__(self, x):
                 return self.layers[1](nn.relu(self.layers[0](x)))
 
-    There are two ways of training one. The functional way hands the parameters around and leaves the module
-    alone: ``net.apply(params, x)`` computes with other parameters, so that ``mx.value_and_grad`` applies to a
-    function of ``params``. The other way keeps them in the module: see :func:`covector.nn.value_and_grad`.
+    There are two ways to train a module. The functional way keeps the parameters outside of the module:
+    ``net.apply(params, x)`` computes with them, so that ``mx.value_and_grad`` applies to a function of
+    ``params``. The other way keeps them in the module: see :func:`covector.nn.value_and_grad`.
     """
 
     __call__: Callable[..., Any]
@@ -91,7 +91,7 @@ class Module(dict[str, Any]):
         return f"{type(self).__name__}({self._extra_repr()}{body})"
 
     def _extra_repr(self) -> str:
-        """What a subclass wants shown between the parentheses of its ``repr``."""
+        """The text between the parentheses of the ``repr``, for subclasses to define."""
         return ""
 
     @property
@@ -113,17 +113,17 @@ class Module(dict[str, Any]):
 
     @staticmethod
     def valid_child_filter(module: Module, key: str, value: Any) -> bool:
-        """Lets through what is a module or may contain some."""
+        """Keeps modules and containers of modules."""
         return isinstance(value, (dict, list))
 
     @staticmethod
     def valid_parameter_filter(module: Module, key: str, value: Any) -> bool:
-        """Lets through parameters and what may contain some."""
+        """Keeps parameters and containers of parameters."""
         return isinstance(value, (dict, list, mx.array)) and not key.startswith("_")
 
     @staticmethod
     def trainable_parameter_filter(module: Module, key: str, value: Any) -> bool:
-        """Lets through parameters that are not frozen, and what may contain some."""
+        """Keeps parameters that are not frozen, and containers of parameters."""
         return Module.valid_parameter_filter(module, key, value) and key not in module._no_grad
 
     # Walks over the tree
@@ -192,8 +192,8 @@ class Module(dict[str, Any]):
 
         Args:
             parameters: A tree like that of :meth:`parameters`, or a part of it.
-            strict: Whether a name that the module does not have, or a value that is no array, is an error
-                rather than ignored.
+            strict: Whether a name that the module does not have, or a value that is not an array, is an
+                error rather than ignored.
 
         Returns:
             The module.
@@ -243,8 +243,8 @@ class Module(dict[str, Any]):
 
         Args:
             modules: A tree like that of :meth:`children` or :meth:`leaf_modules`, or a part of it.
-            strict: Whether a name that the module does not have, or a value that is no module, is an error
-                rather than ignored.
+            strict: Whether a name that the module does not have, or a value that is not a module, is an
+                error rather than ignored.
 
         Returns:
             The module.
@@ -489,7 +489,7 @@ Put = Callable[[Any, Any, Any, bool, str], None]
 
 
 def _assign(target: Any, new: Any, strict: bool, path: str, put: Put) -> None:
-    """Goes down two trees together and lets ``put`` replace what stands in the places that ``new`` names."""
+    """Walks down two trees together and lets ``put`` replace the entries of ``target`` that ``new`` has."""
     if isinstance(new, dict) and isinstance(target, dict):
         for key, value in new.items():
             if key in target:
@@ -511,7 +511,7 @@ def _assign(target: Any, new: Any, strict: bool, path: str, put: Put) -> None:
                     "To ignore further ones pass strict=False"
                 )
     elif strict and (not isinstance(new, (dict, list)) or new):
-        # An empty container stands for something without parameters, whatever it is.
+        # An empty container is in place of an entry without parameters, of any kind.
         raise ValueError(
             f"[update] Received invalid type: {type(new).__name__}, for {path or 'the module'}, which is "
             f"{_kind(target)}"
@@ -537,7 +537,7 @@ def _put_module(target: Any, key: Any, new: Any, strict: bool, path: str) -> Non
 
 
 def _copy(value: Any, copies: dict[int, Any]) -> Any:
-    """A copy of modules, dicts, lists and tuples at any depth, in which what was one is one again."""
+    """A copy of modules, dicts, lists and tuples at any depth; shared objects are shared in the copy too."""
     if type(value) is tuple:
         return tuple(_copy(entry, copies) for entry in value)
     copy: Any

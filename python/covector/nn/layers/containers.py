@@ -11,10 +11,10 @@ __all__ = ["Sequential"]
 
 
 class Sequential(Module):
-    """One module after the other: each gets what the one before returned.
+    """One module after the other: each is called with the result of the one before.
 
     Args:
-        modules: The modules; plain functions will do too. They are in ``layers``.
+        modules: The modules, or plain functions. They are in ``layers``.
 
     Example:
         >>> import covector.nn as nn

@@ -13,7 +13,7 @@ __all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool1d", "MaxPool2d", "Max
 
 
 class _Pool(Module):
-    """Windows over a fixed number of axes, and what is made of each."""
+    """Windows over a fixed number of axes, and the function that reduces each."""
 
     _axes: int
     _pool: Callable[..., mx.array]
@@ -67,8 +67,8 @@ class MaxPool1d(_Max):
 
     Args:
         kernel_size: The extent of a window.
-        stride: Elements from one window to the next; without it windows lie side by side.
-        padding: Places in front of and behind the input that windows may cover; they hold nothing.
+        stride: Elements from one window to the next; by default windows do not overlap.
+        padding: Empty places on both sides of the input that windows may cover.
     """
 
     _axes = 1
@@ -81,8 +81,8 @@ class MaxPool2d(_Max):
 
     Args:
         kernel_size: The extent of a window, one number or (height, width).
-        stride: Elements from one window to the next; without it windows lie side by side.
-        padding: Places around the input that windows may cover; they hold nothing.
+        stride: Elements from one window to the next; by default windows do not overlap.
+        padding: Empty places around the input that windows may cover.
     """
 
     _axes = 2
@@ -95,8 +95,8 @@ class MaxPool3d(_Max):
 
     Args:
         kernel_size: The extent of a window, one number or (depth, height, width).
-        stride: Elements from one window to the next; without it windows lie side by side.
-        padding: Places around the input that windows may cover; they hold nothing.
+        stride: Elements from one window to the next; by default windows do not overlap.
+        padding: Empty places around the input that windows may cover.
     """
 
     _axes = 3
@@ -107,8 +107,8 @@ class AvgPool1d(_Avg):
 
     Args:
         kernel_size: The extent of a window.
-        stride: Elements from one window to the next; without it windows lie side by side.
-        padding: Zeros in front of and behind the input, which count for the mean.
+        stride: Elements from one window to the next; by default windows do not overlap.
+        padding: Zeros on both sides of the input, which count for the mean.
     """
 
     _axes = 1
@@ -119,7 +119,7 @@ class AvgPool2d(_Avg):
 
     Args:
         kernel_size: The extent of a window, one number or (height, width).
-        stride: Elements from one window to the next; without it windows lie side by side.
+        stride: Elements from one window to the next; by default windows do not overlap.
         padding: Zeros around the input, which count for the mean.
     """
 
@@ -131,7 +131,7 @@ class AvgPool3d(_Avg):
 
     Args:
         kernel_size: The extent of a window, one number or (depth, height, width).
-        stride: Elements from one window to the next; without it windows lie side by side.
+        stride: Elements from one window to the next; by default windows do not overlap.
         padding: Zeros around the input, which count for the mean.
     """
 

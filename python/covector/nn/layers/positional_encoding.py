@@ -1,4 +1,4 @@
-"""Layers that tell positions apart."""
+"""Positional encodings."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class RoPE(Module):
         dims: How many features are turned, an even number; the rest stays.
         traditional: Pairs are neighbours; otherwise they are ``dims / 2`` apart.
         base: Pair ``i`` turns by ``base ** (-2 * i / dims)`` from one position to the next.
-        scale: What positions are multiplied by.
+        scale: A factor for positions.
     """
 
     def __init__(self, dims: int, traditional: bool = False, base: float = 10000, scale: float = 1.0) -> None:
         super().__init__()
         dims = size("RoPE", "dims", dims, least=2)
         if dims % 2:
-            raise ValueError(f"[RoPE] dims must be even, for features turn in pairs, but {dims} was given")
+            raise ValueError(f"[RoPE] dims must be even because features turn in pairs, but {dims} was given")
         self.dims = dims
         self.traditional = traditional
         self.base = positive("RoPE", "base", base)
@@ -55,8 +55,8 @@ class SinusoidalPositionalEncoding(Module):
         dims: The size of the new last axis, an even number.
         min_freq: The lowest frequency.
         max_freq: The highest frequency.
-        scale: What the result is multiplied by; ``sqrt(2 / dims)`` by default.
-        cos_first: Cosines stand in front of sines.
+        scale: A factor for the result; ``sqrt(2 / dims)`` by default.
+        cos_first: Cosines come before sines.
         full_turns: Frequencies are in turns instead of radians.
     """
 
@@ -87,7 +87,7 @@ class SinusoidalPositionalEncoding(Module):
 class ALiBi(Module):
     """Adds a bias to the scores of attention that falls with the distance of query and key.
 
-    Each head has a pace of its own (Press et al., 2022).
+    Each head has its own slope (Press et al., 2022).
     """
 
     @staticmethod
@@ -111,7 +111,7 @@ class ALiBi(Module):
 
     @staticmethod
     def create_alibi_slope(num_heads: int, dtype: mx.Dtype = mx.float32) -> mx.array:
-        """How fast the bias of each head falls, of shape ``(heads, 1, 1)``."""
+        """The slope of the bias of each head, of shape ``(heads, 1, 1)``."""
         return native.alibi_slopes(num_heads, dtype)
 
     def __call__(self, attention_scores: mx.array, offset: int = 0, mask: mx.array | None = None) -> mx.array:

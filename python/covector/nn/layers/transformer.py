@@ -35,7 +35,7 @@ class MultiHeadAttention(Module):
     scores.
 
     Args:
-        dims: The number of features of everything that is not given.
+        dims: The number of features of queries, keys, values and result, unless given below.
         num_heads: The number of heads.
         query_input_dims: Features of the queries.
         key_input_dims: Features of the keys.
@@ -104,7 +104,7 @@ class TransformerEncoderLayer(Module):
         dims: The number of features.
         num_heads: The number of heads.
         mlp_dims: Features between the two layers; ``4 * dims`` by default.
-        dropout: The probability of dropping what attention found, and what is between the two layers.
+        dropout: The probability of dropping outputs of attention, and features between the two layers.
         activation: The function between the two layers.
         norm_first: Normalise the input of attention and of the network; otherwise the sums after them.
     """
@@ -155,7 +155,7 @@ class TransformerEncoder(Module):
         dropout: The probability of dropping.
         activation: The function inside the networks.
         norm_first: Normalise inputs instead of sums.
-        checkpoint: Compute each layer again for the gradient instead of keeping what it computed.
+        checkpoint: Compute each layer again for the gradient instead of keeping its intermediate values.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class TransformerDecoderLayer(Module):
         dims: The number of features.
         num_heads: The number of heads.
         mlp_dims: Features between the two layers; ``4 * dims`` by default.
-        dropout: The probability of dropping what attention found, and what is between the two layers.
+        dropout: The probability of dropping outputs of attention, and features between the two layers.
         activation: The function between the two layers.
         norm_first: Normalise the inputs of attention and of the network; otherwise the sums after them.
     """
@@ -248,7 +248,7 @@ class TransformerDecoder(Module):
         dropout: The probability of dropping.
         activation: The function inside the networks.
         norm_first: Normalise inputs instead of sums.
-        checkpoint: Compute each layer again for the gradient instead of keeping what it computed.
+        checkpoint: Compute each layer again for the gradient instead of keeping its intermediate values.
     """
 
     def __init__(
@@ -278,7 +278,7 @@ class TransformerDecoder(Module):
 
 
 class Transformer(Module):
-    """An encoder, and a decoder that attends to what it gives.
+    """An encoder, and a decoder that attends to the output of the encoder.
 
     Args:
         dims: The number of features.
@@ -291,7 +291,7 @@ class Transformer(Module):
         custom_encoder: A module instead of the encoder.
         custom_decoder: A module instead of the decoder.
         norm_first: Normalise inputs instead of sums.
-        checkpoint: Compute each layer again for the gradient instead of keeping what it computed.
+        checkpoint: Compute each layer again for the gradient instead of keeping its intermediate values.
     """
 
     def __init__(

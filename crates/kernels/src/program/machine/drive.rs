@@ -95,24 +95,24 @@ impl Space {
 /// The position of a sweep: the index on each axis, and the offset of each irregular operand. It is kept and advanced,
 /// because finding it anew takes divisions that last as long as a short row.
 #[derive(Default)]
-struct Place {
+struct Position {
     index: SmallVec<[usize; 6]>,
     offsets: SmallVec<[isize; 8]>,
 }
 
-impl Place {
+impl Position {
     fn new(space: &Space, mut linear: usize) -> Self {
         let many = space.irregular.len();
-        let mut place = Self { index: SmallVec::new(), offsets: SmallVec::from_elem(0, many) };
+        let mut position = Self { index: SmallVec::new(), offsets: SmallVec::from_elem(0, many) };
         for (axis, &n) in space.extents.iter().enumerate() {
             let at = if linear == 0 { 0 } else { linear % n };
             linear /= n.max(1);
-            place.index.push(at);
-            for (i, offset) in place.offsets.iter_mut().enumerate() {
+            position.index.push(at);
+            for (i, offset) in position.offsets.iter_mut().enumerate() {
                 *offset += at as isize * space.stride(axis, i);
             }
         }
-        place
+        position
     }
 
     /// Moves on by `by` along an axis, at most to its end.
@@ -313,23 +313,23 @@ fn drive(
         let one_row = !cursors.is_empty() || strided < many && compiled.calls;
         let mut sweep = |start: usize, end: usize| {
             let mut at = start;
-            let mut place = if by_rows { Place::new(&space, start) } else { Place::default() };
+            let mut position = if by_rows { Position::new(&space, start) } else { Position::default() };
             while at < end {
                 let left = end - at;
-                let into = place.index.first().copied().unwrap_or(0);
+                let into = position.index.first().copied().unwrap_or(0);
                 // One piece of the linear index, or some rows, or a part of a row.
                 let (mut groups, m, n) = if !by_rows {
                     (1, 1, left.min(limit))
                 } else if into > 0 || left < row || row > limit {
                     (1, 1, (row - into).min(left).min(limit))
                 } else if !one_row {
-                    let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - place.index[1]);
+                    let turns = space.extents.get(1).map_or(usize::MAX, |&e| e - position.index[1]);
                     (1, (left / row).min(turns).min((limit / row).max(1)), row)
                 } else {
                     (1, 1, row)
                 };
                 if m > 1 && compiled.one_loop && m == space.extents[1] && space.extents.len() > 2 {
-                    let turns = space.extents[2] - place.index[2];
+                    let turns = space.extents[2] - position.index[2];
                     groups = (left / (m * row)).min(turns).min((limit / (m * row)).max(1));
                 }
                 for &(k, ptr, bytes) in &regular {
@@ -337,7 +337,7 @@ fn drive(
                     table[k] = Entry { ptr, step: (n * bytes) as isize, leap: 0 };
                 }
                 for &(i, k, ptr, bytes) in &rows {
-                    let ptr = ptr.wrapping_offset(place.offsets[i] * bytes).cast_mut();
+                    let ptr = ptr.wrapping_offset(position.offsets[i] * bytes).cast_mut();
                     let step = space.stride(1, i) * bytes;
                     table[k] = Entry { ptr, step, leap: space.stride(2, i) * bytes - step * m as isize };
                 }
@@ -356,11 +356,11 @@ fn drive(
                 unsafe { compiled.run(table.as_ptr(), groups, m, n, area) };
                 at += groups * m * n;
                 if groups > 1 {
-                    place.advance(&space, 2, groups);
+                    position.advance(&space, 2, groups);
                 } else if by_rows && m > 1 {
-                    place.advance(&space, 1, m);
+                    position.advance(&space, 1, m);
                 } else if by_rows {
-                    place.advance(&space, 0, n);
+                    position.advance(&space, 0, n);
                 }
             }
         };

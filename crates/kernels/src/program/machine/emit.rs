@@ -7,7 +7,7 @@
 
 use super::Request;
 use super::asm::*;
-use super::memory::{self, Code as Placed};
+use super::code_memory::{Installed, install};
 use super::schedule::{Group, Schedule};
 use super::segment::{Segment, Value};
 use crate::program::TileFn;
@@ -15,7 +15,7 @@ use crate::simd::{Tile1, Tile2, Tile3};
 
 /// The code of one variant of a program.
 pub(super) struct Compiled {
-    code: Placed,
+    code: Installed,
     /// The scratch tiles: for each, the bytes of an element.
     pub(super) scratch: Box<[u8]>,
     /// Bytes of working memory besides the tiles.
@@ -127,7 +127,7 @@ pub(super) fn compile(request: &Request<'_>) -> Option<Compiled> {
     };
     e.function();
     let area = slots_at + e.slots * 64;
-    let code = memory::place(&e.asm.finish())?;
+    let code = install(&e.asm.finish())?;
     let one_loop = matches!(schedule.groups[..], [Group::Segment { .. }]);
     let calls = schedule.groups.iter().any(|g| matches!(g, Group::Call(_)));
     Some(Compiled { code, one_loop, calls, scratch: schedule.scratch.into(), area, sums_at })
@@ -187,7 +187,7 @@ impl Emitter<'_> {
             TileFn::Three(f) => (call3 as *const (), f as *const ()),
         };
         let mut arguments = [RSI, RDX, RCX, R8, R9].into_iter();
-        let out = self.schedule.place[self.request.reg(op) as usize];
+        let out = self.schedule.entries[self.request.reg(op) as usize];
         for p in o.operands().iter().map(|&x| self.schedule.contiguous(x)).chain([out]) {
             let argument = arguments.next().expect("three operands at most");
             self.asm.load(argument, pointer(p));

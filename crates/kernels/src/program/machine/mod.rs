@@ -6,15 +6,15 @@
 //! instructions (`exp`, `tanh`, …) remain calls of the same tile functions: no function is written twice, and the results
 //! are those of the interpreter, bit for bit.
 //!
-//! `asm` encodes instructions, `memory` holds code, `schedule` orders a program's operations, `segment` writes loops,
+//! `asm` encodes instructions, `code_memory` holds code, `schedule` orders a program's operations, `segment` writes loops,
 //! `emit` writes the code around them, and `drive` runs the code over rows.
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 mod asm;
+mod code_memory;
 mod drive;
 mod emit;
-mod memory;
 mod schedule;
 mod segment;
 #[cfg(test)]

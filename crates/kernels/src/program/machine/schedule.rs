@@ -16,7 +16,7 @@ pub(super) enum Group {
 pub(super) struct Schedule {
     pub(super) groups: Vec<Group>,
     /// The table entry of each register of the program; `NOWHERE` if only one segment uses it.
-    pub(super) place: Vec<u32>,
+    pub(super) entries: Vec<u32>,
     /// The table entry of each input's copy; `NOWHERE` if it has none.
     copies: Vec<u32>,
     /// The scratch tiles: for each, the bytes of an element. Their rows have no gaps.
@@ -65,11 +65,11 @@ impl Schedule {
         }
         let mut schedule = Self {
             groups,
-            place: vec![NOWHERE; inputs + r.ops.len()],
+            entries: vec![NOWHERE; inputs + r.ops.len()],
             copies: vec![NOWHERE; inputs],
             scratch: Vec::new(),
         };
-        schedule.find_places(r);
+        schedule.assign_entries(r);
         schedule.can_sum(r).then_some(schedule)
     }
 
@@ -92,21 +92,21 @@ impl Schedule {
     pub(super) fn contiguous(&self, x: Reg) -> u32 {
         match self.copies.get(x as usize) {
             Some(&copy) if copy != NOWHERE => copy,
-            _ => self.place[x as usize],
+            _ => self.entries[x as usize],
         }
     }
 
-    fn find_places(&mut self, r: &Request<'_>) {
+    fn assign_entries(&mut self, r: &Request<'_>) {
         let inputs = r.inputs.len();
-        for (k, p) in self.place.iter_mut().enumerate().take(inputs) {
+        for (k, p) in self.entries.iter_mut().enumerate().take(inputs) {
             *p = k as u32;
         }
         for (k, &x) in r.outputs.iter().enumerate() {
-            self.place[x as usize] = (inputs + k) as u32;
+            self.entries[x as usize] = (inputs + k) as u32;
         }
         // For each register, the group that computes it and the last group that reads it.
-        let mut made = vec![NOWHERE; self.place.len()];
-        let mut last = vec![0u32; self.place.len()];
+        let mut made = vec![NOWHERE; self.entries.len()];
+        let mut last = vec![0u32; self.entries.len()];
         for (g, group) in self.groups.iter().enumerate() {
             let ops = match group {
                 Group::Segment { ops, .. } => &ops[..],
@@ -134,7 +134,7 @@ impl Schedule {
             let crosses = |k: &&u32| {
                 let x = r.reg(**k) as usize;
                 let needed = matches!(made[x], m if m as usize == g && (last[x] > m || !r.is_simple(**k)));
-                needed && self.place[x] == NOWHERE
+                needed && self.entries[x] == NOWHERE
             };
             let new: Vec<u32> = match group {
                 Group::Segment { ops, .. } => ops.iter().filter(crosses).copied().collect(),
@@ -142,8 +142,8 @@ impl Schedule {
             };
             for k in new {
                 let x = r.reg(k) as usize;
-                self.place[x] = tile(&mut free, x as Reg);
-                ends[last[x] as usize].push(self.place[x]);
+                self.entries[x] = tile(&mut free, x as Reg);
+                ends[last[x] as usize].push(self.entries[x]);
             }
             if let Group::Segment { copies, .. } = group {
                 for (x, to) in copies.iter_mut() {
@@ -168,12 +168,12 @@ impl Group {
             }
         };
         for &(x, to) in copies {
-            add(schedule.place[x as usize]);
+            add(schedule.entries[x as usize]);
             add(to);
         }
         for &k in ops {
-            r.ops[k as usize].operands().iter().for_each(|&x| add(schedule.place[x as usize]));
-            add(schedule.place[r.reg(k) as usize]);
+            r.ops[k as usize].operands().iter().for_each(|&x| add(schedule.entries[x as usize]));
+            add(schedule.entries[r.reg(k) as usize]);
         }
         found.sort_unstable();
         found.dedup();

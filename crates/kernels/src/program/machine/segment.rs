@@ -251,10 +251,10 @@ impl<'e, 'a> Segment<'e, 'a> {
                     self.release(x);
                 }
             }
-            let place = self.e.schedule.place[own as usize];
-            if place != NOWHERE {
-                self.store(to, place, own);
-                self.e.values[own as usize].stored = !self.is_summed(place);
+            let entry = self.e.schedule.entries[own as usize];
+            if entry != NOWHERE {
+                self.store(to, entry, own);
+                self.e.values[own as usize].stored = !self.is_summed(entry);
             }
             if self.e.values[own as usize].next == NEVER {
                 self.release(own);
@@ -346,7 +346,7 @@ impl<'e, 'a> Segment<'e, 'a> {
     /// Loads a value from memory. Of truth values only the lanes' highest bits count.
     fn load(&mut self, x: Reg, to: Zmm) {
         let (double, single, boolean) = (self.double, self.single(), self.is_bool(x));
-        let entry = self.e.schedule.place[x as usize];
+        let entry = self.e.schedule.entries[x as usize];
         let spread = !single && self.e.request.access.get(x as usize) == Some(&Access::Splat);
         let size = if boolean { 0 } else { 2 + u8::from(double) };
         let from = self.address(entry, (!spread).then_some(size));

@@ -30,7 +30,7 @@ struct Chunk {
     run: *mut u8,
     bytes: usize,
 }
-// SAFETY: addresses of memory that the chunk owns; `place` says which bytes it writes.
+// SAFETY: addresses of memory that the chunk owns; `install` says which bytes it writes.
 unsafe impl Send for Chunk {}
 // SAFETY: as above.
 unsafe impl Sync for Chunk {}
@@ -68,7 +68,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        // SAFETY: mapped in `new`; every `Code` in the chunk holds a reference to it.
+        // SAFETY: mapped in `new`; every `Installed` in the chunk holds a reference to it.
         unsafe {
             munmap(self.write.cast(), self.bytes);
             munmap(self.run.cast(), self.bytes);
@@ -77,15 +77,15 @@ impl Drop for Chunk {
 }
 
 /// Executable code.
-pub(super) struct Code {
+pub(super) struct Installed {
     start: *const u8,
     #[expect(dead_code, reason = "held for its drop, which unmaps the code")]
     chunk: Arc<Chunk>,
 }
 // SAFETY: code is only read and executed.
-unsafe impl Send for Code {}
+unsafe impl Send for Installed {}
 // SAFETY: as above.
-unsafe impl Sync for Code {}
+unsafe impl Sync for Installed {}
 
 /// The chunk that is being filled.
 struct Filling {
@@ -98,7 +98,7 @@ struct Filling {
 static FILLING: Mutex<Option<Filling>> = Mutex::new(None);
 
 /// Copies code to executable memory; `None` if the system gives no memory for it.
-pub(super) fn place(code: &[u8]) -> Option<Code> {
+pub(super) fn install(code: &[u8]) -> Option<Installed> {
     let mut filling = FILLING.lock().unwrap_or_else(|e| e.into_inner());
     let process = std::process::id();
     if filling.as_ref().is_none_or(|f| f.process != process || f.chunk.bytes - f.used < code.len()) {
@@ -110,10 +110,10 @@ pub(super) fn place(code: &[u8]) -> Option<Code> {
     unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), chunk.write.add(*used), code.len()) };
     let start = chunk.run.wrapping_add(*used).cast_const();
     *used = (*used + code.len()).next_multiple_of(ALIGN).min(chunk.bytes);
-    Some(Code { start, chunk: chunk.clone() })
+    Some(Installed { start, chunk: chunk.clone() })
 }
 
-impl Code {
+impl Installed {
     pub(super) fn start(&self) -> *const u8 {
         self.start
     }

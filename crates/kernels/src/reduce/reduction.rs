@@ -10,7 +10,7 @@ use crate::simd::Tile1;
 use crate::strided::{Axes, Cursor, Odometer, Out, TILE, Tile, View};
 
 /// The layout of a reduction.
-struct Plan {
+struct Reduction {
     /// The address of the first element in the order of `kept` and `reduced`.
     base: *const u8,
     /// Bytes per element of the input.
@@ -26,7 +26,7 @@ struct Plan {
     narrow: Option<Tile1>,
 }
 
-impl Plan {
+impl Reduction {
     fn new(x: &View<'_>, axes: &[usize], acc: Dtype, out: Dtype) -> Self {
         let size = x.dtype().size();
         let (mut kept, mut reduced, mut offset) = (Axes::new(), Axes::new(), 0);
@@ -81,26 +81,26 @@ pub(super) fn run<T: Num, F: Combine>(x: &View<'_>, axes: &[usize], out: &Out<'_
     if out.size() == 0 {
         return;
     }
-    let plan = Plan::new(x, axes, T::DTYPE, out.dtype());
-    if plan.count == 0 {
+    let reduction = Reduction::new(x, axes, T::DTYPE, out.dtype());
+    if reduction.count == 0 {
         for i in 0..out.size() {
-            plan.store(&[F::neutral::<T>()], out, i);
+            reduction.store(&[F::neutral::<T>()], out, i);
         }
         return;
     }
-    let (kept, reduced) = (plan.kept.as_slice(), plan.reduced.as_slice());
+    let (kept, reduced) = (reduction.kept.as_slice(), reduction.reduced.as_slice());
     match (kept.first(), reduced) {
-        (Some(&(n, 1)), [_, ..]) if n >= 4 => columns::<T, F>(&plan, out),
-        (Some(&(n, _)), [(length, 1)]) if n >= 16 && *length <= SHORT && plan.widen.is_none() => {
-            across::<T, F>(&plan, out)
+        (Some(&(n, 1)), [_, ..]) if n >= 4 => columns::<T, F>(&reduction, out),
+        (Some(&(n, _)), [(length, 1)]) if n >= 16 && *length <= SHORT && reduction.widen.is_none() => {
+            across::<T, F>(&reduction, out)
         }
-        _ => runs::<T, F>(&plan, out),
+        _ => runs::<T, F>(&reduction, out),
     }
 }
 
 /// The loop for a contiguous kept axis: neighbouring results are accumulated side by side.
-fn columns<T: Num, F: Combine>(plan: &Plan, out: &Out<'_>) {
-    let (kept, reduced) = (plan.kept.as_slice(), plan.reduced.as_slice());
+fn columns<T: Num, F: Combine>(reduction: &Reduction, out: &Out<'_>) {
+    let (kept, reduced) = (reduction.kept.as_slice(), reduction.reduced.as_slice());
     let n = kept[0].0;
     let mut outer = Odometer::new(&kept[1..]);
     // The longest reduced axis gives the rows.
@@ -119,16 +119,16 @@ fn columns<T: Num, F: Combine>(plan: &Plan, out: &Out<'_>) {
             let mut acc = [F::neutral(); COLUMNS];
             let acc = &mut acc[..width];
             let mut at = Odometer::new(rest.as_slice());
-            for _ in 0..plan.count / length {
-                let base = plan.at(outer.offset() + first as isize + at.offset());
-                match plan.widen {
+            for _ in 0..reduction.count / length {
+                let base = reduction.at(outer.offset() + first as isize + at.offset());
+                match reduction.widen {
                     // SAFETY: the view vouches for the rows, each `width` long.
                     None => fold_rows::<T, F>(unsafe { Rows::new(base.cast(), step) }, length, acc),
                     Some(f) => {
                         for row in 0..length as isize {
                             // SAFETY: as above; the tile has room for COLUMNS elements.
                             let row = unsafe {
-                                f(base.offset(row * step * plan.size as isize), tile.ptr(), width);
+                                f(base.offset(row * step * reduction.size as isize), tile.ptr(), width);
                                 Rows::new(tile.ptr().cast_const().cast::<T>(), 0)
                             };
                             fold_rows_block::<T, F>(row, 1, acc);
@@ -137,37 +137,37 @@ fn columns<T: Num, F: Combine>(plan: &Plan, out: &Out<'_>) {
                 }
                 at.step();
             }
-            plan.store(acc, out, i * n + first);
+            reduction.store(acc, out, i * n + first);
         }
         outer.step();
     }
 }
 
 /// The loop for many short contiguous runs, which are folded across.
-fn across<T: Num, F: Combine>(plan: &Plan, out: &Out<'_>) {
-    let kept = plan.kept.as_slice();
+fn across<T: Num, F: Combine>(reduction: &Reduction, out: &Out<'_>) {
+    let kept = reduction.kept.as_slice();
     let (n, step) = kept[0];
     let mut outer = Odometer::new(&kept[1..]);
     for i in 0..out.size() / n {
         for first in (0..n).step_by(COLUMNS) {
             let width = COLUMNS.min(n - first);
             let mut acc = [F::neutral(); COLUMNS];
-            let base = plan.at(outer.offset() + first as isize * step).cast::<T>();
+            let base = reduction.at(outer.offset() + first as isize * step).cast::<T>();
             // SAFETY: the view vouches for `width` runs of `count` elements.
-            fold_across::<T, F>(unsafe { Rows::new(base, step) }, plan.count, &mut acc[..width]);
-            plan.store(&acc[..width], out, i * n + first);
+            fold_across::<T, F>(unsafe { Rows::new(base, step) }, reduction.count, &mut acc[..width]);
+            reduction.store(&acc[..width], out, i * n + first);
         }
         outer.step();
     }
 }
 
 /// The loop for all other layouts: one result after the other.
-fn runs<T: Num, F: Combine>(plan: &Plan, out: &Out<'_>) {
-    let mut at = Odometer::new(plan.kept.as_slice());
-    let reduced = plan.reduced.as_slice();
-    let direct = plan.widen.is_none();
+fn runs<T: Num, F: Combine>(reduction: &Reduction, out: &Out<'_>) {
+    let mut at = Odometer::new(reduction.kept.as_slice());
+    let reduced = reduction.reduced.as_slice();
+    let direct = reduction.widen.is_none();
     for i in 0..out.size() {
-        let base = plan.at(at.offset());
+        let base = reduction.at(at.offset());
         let result = match reduced {
             // SAFETY: the view vouches for one element.
             [] if direct => unsafe { *base.cast::<T>() },
@@ -175,7 +175,7 @@ fn runs<T: Num, F: Combine>(plan: &Plan, out: &Out<'_>) {
             [(n, 1)] if direct => fold_run::<T, F>(unsafe { std::slice::from_raw_parts(base.cast(), *n) }),
             [(n, 1), rest @ ..] if direct && *n >= SHORT => {
                 let mut inner = Odometer::new(rest);
-                (0..plan.count / n).fold(F::neutral(), |a, _| {
+                (0..reduction.count / n).fold(F::neutral(), |a, _| {
                     // SAFETY: the view vouches for this run.
                     let run =
                         unsafe { std::slice::from_raw_parts(base.cast::<T>().offset(inner.offset()), *n) };
@@ -184,25 +184,27 @@ fn runs<T: Num, F: Combine>(plan: &Plan, out: &Out<'_>) {
                 })
             }
             // SAFETY: the view vouches for the elements that `reduced` reaches.
-            _ => gathered::<T, F>(plan, unsafe { Cursor::new(base, plan.size, &plan.reduced, 0) }),
+            _ => gathered::<T, F>(reduction, unsafe {
+                Cursor::new(base, reduction.size, &reduction.reduced, 0)
+            }),
         };
-        plan.store(&[result], out, i);
+        reduction.store(&[result], out, i);
         at.step();
     }
 }
 
 /// Folds elements of any layout and type tile by tile. The tiles' results are combined in halves, as in [`fold_run`].
-fn gathered<T: Num, F: Combine>(plan: &Plan, mut cursor: Cursor<'_>) -> T {
+fn gathered<T: Num, F: Combine>(reduction: &Reduction, mut cursor: Cursor<'_>) -> T {
     let (mut raw, mut wide) = (Tile::new(), Tile::new());
     // `levels[k]` is the result of 2^k tiles if bit k of the number of tiles is set.
     let mut levels = [F::neutral(); usize::BITS as usize];
-    let (mut tiles, mut left) = (0usize, plan.count);
+    let (mut tiles, mut left) = (0usize, reduction.count);
     while left > 0 {
         let n = left.min(TILE);
         // SAFETY: `n` elements remain; a tile has room for them, and is filled before it is read.
         let tile = unsafe {
             cursor.load(raw.ptr(), n);
-            let full = match plan.widen {
+            let full = match reduction.widen {
                 Some(f) => {
                     f(raw.ptr(), wide.ptr(), n);
                     wide.ptr()
