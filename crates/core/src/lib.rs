@@ -18,6 +18,7 @@ mod plan;
 mod prim;
 pub mod primitive;
 pub mod random;
+pub mod registry;
 mod trace;
 pub mod transforms;
 pub mod tree;

@@ -215,7 +215,7 @@ fn an_error_names_the_operation_that_was_called() {
         try_scaled_dot_product_attention(x, y, y, &Attention { scale: 1.0, mask: Mask::None, sinks: None });
     }
     // Elementwise functions, from their tables: shapes that do not broadcast, and types that are not supported.
-    for (row, function) in ops::spec::elementwise() {
+    for (row, function) in covector_core::registry::elementwise() {
         use covector_core::RowFn;
         match function {
             RowFn::Two(f) => t.fails(row.name, f(x, y)),

@@ -12,8 +12,9 @@ use crate::errors::OrRaise;
 use crate::operators::Comparison;
 use crate::scalar::{FromScalar, Scalar};
 use covector_core::ops::spec::{
-    Binding, Given, Kind, Made, Module, OpSpec, Param, Registered, Returns, Signature, Visitor, visit,
+    Binding, Given, Kind, Made, Module, OpSpec, Param, Registered, Returns, Signature, Visitor,
 };
+use covector_core::registry::visit;
 use covector_core::{Array, RowFn, ops, random};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -512,7 +513,7 @@ impl Visitor for Register<'_, '_> {
 #[pyfunction]
 fn _registry(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     let all = PyList::empty(py);
-    for spec in covector_core::ops::spec::specs() {
+    for spec in covector_core::registry::specs() {
         let Some(binding) = &spec.python else { continue };
         let types = PyDict::new(py);
         for param in binding.signature.params {

@@ -1,7 +1,7 @@
 //! The table of elementwise operations that are composed of others.
 //!
 //! A row is: documentation; name and name of the fallible form; for each input an interval in which it is
-//! smooth; the expression, in fallible ops; and its [special points](crate::catalog::special). The functions, the methods, the
+//! smooth; the expression, in fallible ops; and its [special points](crate::ops::block::special). The functions, the methods, the
 //! catalogue's tests and the Python function with its docstring follow from the row, as they do for the rows of
 //! [`unary`](crate::prim::unary).
 
@@ -37,7 +37,7 @@ macro_rules! composites {
                     elementwise: Some(FUNCTION),
                     special: Some(|| crate::prim::elementwise::special!(d $special)),
                     python: crate::prim::elementwise::binding!([] [$($y)?] &[stringify!($name)]),
-                    samples: || crate::catalog::sample::elementwise(stringify!($name), FUNCTION, &[$(($low, $high)),*]),
+                    samples: || crate::ops::block::sample::elementwise(stringify!($name), FUNCTION, &[$(($low, $high)),*]),
                 };
                 &SPEC
             }

@@ -1,8 +1,8 @@
 //! Reading and writing parts of arrays: typed indices, slices, `take` and its relatives.
 
 use super::block::op;
+use super::block::sample::{self, Entry, Input};
 use crate::array::Array;
-use crate::catalog::{Entry, Input, sample};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::spec::Beside;

@@ -5,8 +5,7 @@
 //! operations. Derivative rules are written in these functions too, which is why they differentiate to any
 //! order.
 
-pub(crate) mod block;
-pub mod spec;
+pub mod block;
 
 mod arith;
 mod composite;
@@ -24,6 +23,8 @@ mod shape;
 
 pub use crate::prim::binary::*;
 pub use crate::prim::unary::*;
+pub use block::spec;
+
 pub use arith::*;
 pub use composite::*;
 pub use conv::*;

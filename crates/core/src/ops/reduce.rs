@@ -1,9 +1,8 @@
 //! Reductions, cumulative operations and sorting.
 
 use super::block::op;
+use super::block::sample::{Entry, distinct, entry, real};
 use crate::array::Array;
-use crate::catalog::Entry;
-use crate::catalog::sample::{distinct, entry, real};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::spec::Axes;

@@ -427,7 +427,7 @@ macro_rules! rows {
                     python: $crate::prim::elementwise::binding!(
                         [$($hidden)?] [$($y)?] &[stringify!($name) $(, stringify!($alias))*]
                     ),
-                    samples: || $crate::catalog::sample::row(&ROWS[Id::$name as usize]),
+                    samples: || $crate::ops::block::sample::row(&ROWS[Id::$name as usize]),
                 };
                 &SPEC
             }
@@ -471,11 +471,11 @@ pub(crate) use partials;
 /// The special points of a row, which only one without a derivative may lack.
 macro_rules! special {
     (zero) => {
-        $crate::catalog::special::Special::None($crate::catalog::special::STEP)
+        $crate::ops::block::special::Special::None($crate::ops::block::special::STEP)
     };
     ($d:tt $special:expr) => {{
         #[allow(unused_imports, reason = "each row uses some of these")]
-        use {std::f64::consts::*, $crate::catalog::special::*};
+        use {std::f64::consts::*, $crate::ops::block::special::*};
         $special
     }};
 }

@@ -3,7 +3,7 @@
 //! A row is: documentation; name and name of the fallible form; further names in Python, or `@hidden` for a building block
 //! that Python does not get; what it takes and gives; an interval where it is smooth; the derivative as `t · dy/dx` in public
 //! ops; the scalar kernels; the machine instruction that these are, where there is one (`as Negative`); and its
-//! [special points](crate::catalog::special). Everything else follows from the row: the free functions, the methods, both
+//! [special points](crate::ops::block::special). Everything else follows from the row: the free functions, the methods, both
 //! differentiation modes to any order, vmap, the Python function with its docstring, the tests.
 
 use crate::array::Array;

@@ -1,23 +1,21 @@
-//! The registry: what every public operation says of itself.
+//! What every public operation says of itself.
 //!
-//! An operation is one block of [`op!`](super) or one row of the elementwise tables. The block expands to the functions,
-//! the methods, and an [`OpSpec`]. From the specification follow the Python function and method with docstring and
-//! signature, the type in the stub file, the entries of the [catalogue](crate::catalog), and the table in
-//! `docs/operations.md`.
+//! An operation is one [block](super) or one row of the elementwise tables. It expands to the functions, the methods, and an
+//! [`OpSpec`]. From the specification follow the Python function and method with docstring and signature, the type in the
+//! stub file, the entries of the catalogue, and the table in `docs/operations.md`.
 //!
-//! Specifications are found by [visiting](visit) a list of types, one for each operation, and not through a slice alone: a
-//! binding can then make one C function for each operation from a generic function.
+//! A type stands for each operation, and a [`Visitor`] sees all of them: a binding can then make one C function for each
+//! operation from a generic function.
 
+use super::operand::Operand;
+use super::sample::Entry;
+use super::special::Special;
 use crate::array::Array;
-use crate::catalog::Entry;
-use crate::catalog::special::Special;
 use crate::error::Result;
 use crate::prim::RowFn;
-use crate::random;
 use crate::shape::Shape;
 use covector_kernels::Dtype;
 use smallvec::SmallVec;
-use std::sync::LazyLock;
 
 /// One public operation.
 pub struct OpSpec {
@@ -252,7 +250,7 @@ pub enum Given {
     /// Several arrays.
     Arrays(Vec<Array>),
     /// A parameter of a random distribution.
-    Number(random::Operand),
+    Number(Operand),
     /// An integer.
     Int(isize),
     /// Several integers.
@@ -349,7 +347,7 @@ arguments! {
     /// [`Kind::Beside`].
     Beside = Kind::Beside, &'a Array, Given::Array(x) => x;
     /// [`Kind::Number`].
-    Number = Kind::Number, random::Operand, Given::Number(x) => x.clone();
+    Number = Kind::Number, Operand, Given::Number(x) => x.clone();
     /// [`Kind::Arrays`].
     Arrays = Kind::Arrays, &'a [Array], Given::Arrays(x) => x;
     /// [`Kind::Axes`].
@@ -454,34 +452,6 @@ pub trait Registered: 'static {
 pub trait Visitor {
     /// Does it for one.
     fn op<T: Registered>(&mut self);
-}
-
-/// Visits all operations, family by family.
-pub fn visit(visitor: &mut impl Visitor) {
-    crate::prim::visit(visitor);
-    super::visit(visitor);
-    crate::random::visit_all(visitor);
-}
-
-/// The specifications of all operations.
-pub fn specs() -> &'static [&'static OpSpec] {
-    struct All(Vec<&'static OpSpec>);
-    impl Visitor for All {
-        fn op<T: Registered>(&mut self) {
-            self.0.push(T::spec());
-        }
-    }
-    static SPECS: LazyLock<Vec<&'static OpSpec>> = LazyLock::new(|| {
-        let mut all = All(Vec::new());
-        visit(&mut all);
-        all.0
-    });
-    &SPECS
-}
-
-/// The elementwise operations: their specifications and functions.
-pub fn elementwise() -> impl Iterator<Item = (&'static OpSpec, RowFn)> {
-    specs().iter().filter_map(|spec| Some((*spec, spec.elementwise?)))
 }
 
 /// A name without the underscore at its end.
