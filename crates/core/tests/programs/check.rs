@@ -113,7 +113,7 @@ fn same(a: f64, b: f64) -> bool {
     a == b || (a.is_nan() && b.is_nan())
 }
 
-/// Compares values. Where they differ by more than rounding, they may if shaken arguments change them as much. Where a
+/// Compares values. Where they differ by more than rounding, they may if shaken arguments and steps change them as much. Where a
 /// derivative is singular, another way to it may cancel otherwise: `singular` says that these places do not count.
 fn agree(
     float: Dtype,
@@ -122,7 +122,7 @@ fn agree(
     expected: &[Array],
     exact: &[bool],
     leaves: &[Array],
-    again: &dyn Fn(&[Array]) -> Result<Vec<Array>>,
+    again: &dyn Fn(&[Array], Vec<f64>) -> Result<Vec<Array>>,
 ) -> Result<Option<String>> {
     if found.len() != expected.len() {
         return Ok(Some(format!("{} outputs against {}", found.len(), expected.len())));
@@ -151,7 +151,11 @@ fn agree(
                 return Ok(Some(format!("{said}, which must be equal")));
             }
             if others.is_none() {
-                let shaken = (0..6).map(|seed| again(&shaken(leaves, shake, seed)?));
+                let shaken = (0..6).map(|seed| {
+                    let mut rng = Rng::new(seed);
+                    let noise = (0..64).map(|_| shake * (2.0 * rng.unit() - 1.0)).collect();
+                    again(&shaken(leaves, shake, seed)?, noise)
+                });
                 others = Some(shaken.collect::<Result<_>>()?);
             }
             let mut allowed = tolerance * scale;
@@ -204,9 +208,10 @@ fn compared(subject: Subject<'_>, mode: Mode) -> Result<Outcome> {
     let program = subject.program;
     let kept = program.leaves();
     let before: Vec<Vec<u64>> = kept.iter().map(bits).collect::<Result<_>>()?;
-    let stepwise = |leaves: &[Array]| {
+    let stepwise = |leaves: &[Array], noise: Vec<f64>| {
         set_machine_code(MachineCode::Never);
-        let outputs = subject.build(mode, leaves)?;
+        let program = Program { noise, ..program.clone() };
+        let outputs = Subject { program: &program, ..subject }.build(mode, leaves)?;
         step_by_step(&outputs)?;
         Ok(outputs)
     };
@@ -233,25 +238,30 @@ fn compared(subject: Subject<'_>, mode: Mode) -> Result<Outcome> {
     }
     eval(&outputs)?;
     eval(&held)?;
-    let expected = stepwise(&kept)?;
+    let expected = stepwise(&kept, Vec::new())?;
     let found = |all: Option<String>| all.map(|said| format!("{mode:?} against step by step: {said}"));
     if let Some(said) = found(agree(float, false, &outputs, &expected, &sure, &kept, &stepwise)?) {
         return Ok(Outcome::Fails(said));
     }
     if !held.is_empty() {
-        let of_held = |leaves: &[Array]| {
+        let of_held = |leaves: &[Array], noise: Vec<f64>| {
             set_machine_code(MachineCode::Never);
+            let program = Program { noise, ..program.clone() };
             let values = program.values(subject.entries, leaves)?;
             let held: Vec<Array> = program.held.iter().map(|v| values[v.item][v.output].clone()).collect();
             step_by_step(&held)?;
             Ok(held)
         };
-        if let Some(said) = agree(float, false, &held, &of_held(&kept)?, &sure_held, &kept, &of_held)? {
+        if let Some(said) =
+            agree(float, false, &held, &of_held(&kept, Vec::new())?, &sure_held, &kept, &of_held)?
+        {
             return Ok(Outcome::Fails(format!("held values against step by step: {said}")));
         }
     }
-    let other = |leaves: &[Array]| {
+    let other = |leaves: &[Array], noise: Vec<f64>| {
         set_machine_code(MachineCode::Never);
+        let program = Program { noise, ..program.clone() };
+        let subject = Subject { program: &program, ..subject };
         let outputs = subject.other(mode, leaves).expect("asked for only where there is one")?;
         step_by_step(&outputs)?;
         Ok(outputs)
@@ -263,7 +273,8 @@ fn compared(subject: Subject<'_>, mode: Mode) -> Result<Outcome> {
             _ => vec![false; outputs.len()],
         };
         let derived = mode != Mode::Compiled;
-        if let Some(said) = agree(float, derived, &outputs, &other(&kept)?, &sure, &kept, &other)? {
+        if let Some(said) = agree(float, derived, &outputs, &other(&kept, Vec::new())?, &sure, &kept, &other)?
+        {
             return Ok(Outcome::Fails(format!("{mode:?} against the other way: {said}")));
         }
     }
