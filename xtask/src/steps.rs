@@ -111,7 +111,7 @@ fn test(session: &mut Session) -> Result<(), String> {
 /// More of the random programs than the tests run, other ones for each instruction set. What the machine lacks is the
 /// next narrower set.
 fn fuzz(session: &mut Session) -> Result<(), String> {
-    for (set, from) in [("", "10000"), ("avx2", "200000"), ("portable", "30000")] {
+    for (set, from) in [("", "10000"), ("avx2", "20000"), ("portable", "30000")] {
         Cmd::cargo(session)
             .args([
                 "test",
