@@ -420,7 +420,7 @@ op! {
 pub(crate) struct Reduce {
     pub(crate) kind: Kind,
     pub(crate) axes: Dims,
-    /// Whether the axes stay, with extent 1. A reshape after the reduction would be one node more for each sum.
+    /// Whether the axes stay, with extent 1.
     pub(crate) keep: bool,
     /// The element type of the result.
     pub(crate) dtype: Dtype,
