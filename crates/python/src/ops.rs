@@ -117,10 +117,15 @@ unsafe fn sorted<'a, 'py>(
     }
     for (object, param) in objects.iter().zip(params) {
         if object.is_none() && param.default.is_none() {
-            return Err(PyTypeError::new_err(format!("[{name}] argument {:?} is missing", param.name)));
+            return Err(missing(name, param));
         }
     }
     Ok(objects)
+}
+
+#[cold]
+fn missing(name: &str, param: &Param) -> PyErr {
+    PyTypeError::new_err(format!("[{name}] argument {:?} is missing", param.name))
 }
 
 /// An error of an argument with the operation and the parameter in front.
@@ -159,29 +164,27 @@ struct Parsed {
 }
 
 impl Parsed {
-    fn parse(name: &str, signature: &Signature, objects: &Objects<'_, '_>) -> PyResult<Self> {
-        let mut parsed = Self { given: SmallVec::new(), weak: SmallVec::new() };
-        for (i, (object, param)) in objects.iter().zip(signature.params).enumerate() {
-            let given = match (object, param.default) {
-                (Some(object), _) if (param.optional || param.kind == Kind::Axes) && object.is_none() => {
-                    Given::None
-                }
-                (Some(object), _) => parsed
-                    .read(i, name, param, *object)
-                    .map_err(|error| of_argument(error, object.py(), name, param))?,
+    /// Reads the arguments in order: `object` gives the one of a parameter, if it was given.
+    #[inline]
+    fn fill<'a, 'py>(
+        &mut self,
+        name: &str,
+        signature: &Signature,
+        object: impl Fn(usize) -> Option<Borrowed<'a, 'py, PyAny>>,
+    ) -> PyResult<()> {
+        for (i, param) in signature.params.iter().enumerate() {
+            let given = match (object(i), param.default) {
+                (Some(object), _) => self.read(i, name, param, object)?,
                 (None, Some(default)) => default(),
-                (None, None) => unreachable!("a call without this argument is refused"),
+                (None, None) => return Err(missing(name, param)),
             };
             let given = match (param.kind, given) {
-                (Kind::Axes, Given::None) => Given::Ints((0..parsed.first()?.ndim() as isize).collect()),
+                (Kind::Axes, Given::None) => Given::Ints((0..self.first()?.ndim() as isize).collect()),
                 (_, given) => given,
             };
-            parsed.given.push(given);
+            self.given.push(given);
         }
-        if !parsed.weak.is_empty() {
-            parsed.settle(signature)?;
-        }
-        Ok(parsed)
+        if self.weak.is_empty() { Ok(()) } else { self.settle(signature) }
     }
 
     /// The first array.
@@ -192,7 +195,28 @@ impl Parsed {
         }
     }
 
+    /// Reads an argument.
+    #[inline]
     fn read(
+        &mut self,
+        i: usize,
+        name: &str,
+        param: &Param,
+        object: Borrowed<'_, '_, PyAny>,
+    ) -> PyResult<Given> {
+        // Most often it is an array, which need not come through the others' hands.
+        if matches!(param.kind, Kind::Array | Kind::Value | Kind::Paired | Kind::Beside)
+            && let Ok(array) = object.cast_exact::<PyArray>()
+        {
+            return Ok(Given::Array(array.get().get()));
+        }
+        if (param.optional || param.kind == Kind::Axes) && object.is_none() {
+            return Ok(Given::None);
+        }
+        self.convert(i, name, param, object).map_err(|error| of_argument(error, object.py(), name, param))
+    }
+
+    fn convert(
         &mut self,
         i: usize,
         name: &str,
@@ -209,7 +233,7 @@ impl Parsed {
                     Given::None
                 }
             },
-            Kind::Number => Given::Number(number(object.extract::<Value>()?.0, name, param)?),
+            Kind::Number => Given::Number(Box::new(number(object.extract::<Value>()?.0, name, param)?)),
             Kind::Arrays => Given::Arrays(object.extract::<Arrays>()?.0),
             Kind::Int | Kind::Count | Kind::Positive => {
                 let value = object.extract::<isize>().map_err(|error: PyErr| {
@@ -337,10 +361,26 @@ unsafe fn run(
             }
         }
         (None, Some(call)) => {
-            let name = public_name(spec);
-            // SAFETY: the caller's promise.
-            let objects = unsafe { sorted(py, name, &binding.signature, this, args, count, names)? };
-            call(&Parsed::parse(name, &binding.signature, &objects)?.given).or_raise()?
+            let (name, signature) = (public_name(spec), &binding.signature);
+            let own = usize::from(!this.is_null());
+            let mut parsed = Parsed { given: SmallVec::new(), weak: SmallVec::new() };
+            if names.is_null() && own + count <= signature.positional {
+                parsed.fill(name, signature, |i| {
+                    let object = match i.checked_sub(own) {
+                        None => this,
+                        // SAFETY: the vector has one object for each positional argument.
+                        Some(k) if k < count => unsafe { *args.add(k) },
+                        Some(_) => return None,
+                    };
+                    // SAFETY: arguments, and the object that a method is called on, live through the call.
+                    Some(unsafe { Borrowed::from_ptr(py, object) })
+                })?;
+            } else {
+                // SAFETY: the caller's promise.
+                let objects = unsafe { sorted(py, name, signature, this, args, count, names)? };
+                parsed.fill(name, signature, |i| objects[i])?;
+            }
+            call(&parsed.given).or_raise()?
         }
         (None, None) => unreachable!("an operation has one function or the other"),
     };

@@ -250,7 +250,7 @@ pub enum Given {
     /// Several arrays.
     Arrays(Vec<Array>),
     /// A parameter of a random distribution.
-    Number(Operand),
+    Number(Box<Operand>),
     /// An integer.
     Int(isize),
     /// Several integers.
@@ -347,7 +347,7 @@ arguments! {
     /// [`Kind::Beside`].
     Beside = Kind::Beside, &'a Array, Given::Array(x) => x;
     /// [`Kind::Number`].
-    Number = Kind::Number, Operand, Given::Number(x) => x.clone();
+    Number = Kind::Number, Operand, Given::Number(x) => Operand::clone(x);
     /// [`Kind::Arrays`].
     Arrays = Kind::Arrays, &'a [Array], Given::Arrays(x) => x;
     /// [`Kind::Axes`].
