@@ -2,7 +2,7 @@
 //! `try_` form that returns a [`Result`](crate::Result).
 //!
 //! One file or folder is one family. It holds the primitives (with shape rule, derivative, batching rule and kernel call) and the
-//! public operations, each a [block](block) or a row of the [elementwise](elementwise) tables. Operations check and
+//! public operations, each a [block] or a row of the elementwise tables. Operations check and
 //! normalise their arguments, convert element types, and apply primitives or other operations. Derivative rules are written
 //! in these functions too, which is why they differentiate to any order.
 

@@ -63,7 +63,7 @@ op! {
         scan("cummin", Kind::Min, x, axis, reverse, inclusive)
     }
 
-    /// The cumulative [`logsumexp`] along an axis.
+    /// The cumulative `logsumexp` along an axis.
     pub fn logcumsumexp / try_logcumsumexp(x: &Array, axis: isize, reverse: bool, inclusive: bool)
     python logcumsumexp(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true) + method
     => { along(a, axis, |x, axis| try_logcumsumexp(x, axis, reverse, inclusive)) }
