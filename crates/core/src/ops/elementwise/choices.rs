@@ -69,8 +69,8 @@ op! {
         Ok(x.clone())
     }
 
-    /// Quotient, rounded down, and remainder: [`floor_divide`](crate::ops::floor_divide) and
-    /// [`remainder`](crate::ops::remainder) together.
+    /// Quotient, rounded down, and remainder: `floor_divide` and
+    /// `remainder` together.
     pub fn divmod / try_divmod(a: &Array, b: &Array) -> ((Array, Array))
     python divmod(a: Paired, b: Paired) -> List
     samples {
