@@ -83,20 +83,20 @@ fn key_or_next(op: &'static str, key: Option<&Array>) -> Result<Array> {
 op! {
     in Random;
 
-    /// Independent keys made from one: an array of shape `(count, 2)`.
+    /// Independent keys made from one: an array of shape `(num, 2)`.
     ///
     /// Use each key once; use [`split`] where a function needs several.
     ///
     /// # Errors
     /// When `key` is no key: an array of two `uint32`.
-    pub fn split(key: &Array, count: usize)
+    pub fn split(key: &Array, num: usize)
     python split(key: Array, num: usize = 2)
     samples {
         flat [input([2], Kind::Key)] |key| split(key, 3);
     }
     {
         check_key("split", key)?;
-        random_bits(key, &[count, 2], Dtype::U32)
+        random_bits(key, &[num, 2], Dtype::U32)
     }
 
     /// Uniform random unsigned integers that fill all the bits of their type: `uint8`, `uint16` or `uint32`.

@@ -83,15 +83,15 @@ op! {
         Array::apply(View { dtype }, smallvec![x.clone()])
     }
 
-    /// The sum of the `k`-th diagonal of two axes. Small integers are counted in 32 bits.
-    pub fn trace / try_trace(x: &Array, k: isize, axis1: isize, axis2: isize)
+    /// The sum along the `offset`-th diagonal of two axes. Small integers are counted in 32 bits.
+    pub fn trace / try_trace(x: &Array, offset: isize, axis1: isize, axis2: isize)
     python trace(a: Array, /, offset: isize = 0, axis1: isize = 0, axis2: isize = 1, dtype: Option<Dtype> = None, *)
     => { try_trace(&ops::in_dtype(a, dtype), offset, axis1, axis2) }
     samples {
         [real([3, 2, 4])] |x| try_trace(x, 1, 0, 2);
     }
     {
-        ops::try_sum_axes(&ops::try_diagonal(x, k, axis1, axis2)?, &[-1], false)
+        ops::try_sum_axes(&ops::try_diagonal(x, offset, axis1, axis2)?, &[-1], false)
     }
 
     /// The parts of an array along an axis, which goes.

@@ -129,8 +129,8 @@ op! {
         try_median_axes(&ops::reshape_to(x, &[x.size()])?, &[0], false)
     }
 
-    /// Where `values` belong in a sorted vector, as `uint32`: in front of the elements that equal them, or behind them if
-    /// `right`.
+    /// Where `values` belong in a sorted vector, as `uint32`: in front of the elements that equal them, or behind them
+    /// (`right`).
     pub fn searchsorted / try_searchsorted(sorted: &Array, values: &Array, right: bool)
     python searchsorted(sorted_sequence: Array, values: Beside, /, side: Text = "left", *) => {
         let right = match side {

@@ -460,13 +460,13 @@ op! {
 
     /// Random indices along an axis of `logits`, index `i` with a probability proportional to `exp(logits[i])`.
     ///
-    /// Without more said, one index for each position of the other axes. `samples` draws that many for each, as a new last
+    /// Without more said, one index for each position of the other axes. `num_samples` draws that many for each, as a new last
     /// axis; `shape` gives the shape of the result, to which the other axes broadcast.
     ///
     /// # Errors
-    /// When both `shape` and `samples` are given, `shape` does not fit, the array has no such axis or it is empty, or `key` is
+    /// When both `shape` and `num_samples` are given, `shape` does not fit, the array has no such axis or it is empty, or `key` is
     /// no key.
-    pub fn categorical(logits: &Array, axis: isize, shape: Option<&[usize]>, samples: Option<usize>, key: Option<&Array>)
+    pub fn categorical(logits: &Array, axis: isize, shape: Option<&[usize]>, num_samples: Option<usize>, key: Option<&Array>)
     python categorical(logits: Array, axis: isize = -1, shape: Option<Extents> = None, num_samples: Option<usize> = None, key: Option<Array> = None)
     samples {
         flat [input([2], Kind::Key), real([2, 3])] |key, logits| categorical(&real_part(logits)?, -1, None, Some(4), Some(key));
@@ -477,7 +477,7 @@ op! {
         let classes = logits.shape()[axis];
         let mut rest = Shape::from_slice(logits.shape());
         rest.remove(axis);
-        let (noise, logits, axis) = match (shape, samples) {
+        let (noise, logits, axis) = match (shape, num_samples) {
             (Some(_), Some(_)) => {
                 return Err(Error::value(OP, "both shape and num_samples were given; give one of them"));
             }

@@ -106,7 +106,7 @@ op! {
         take_for("take", x, indices, axis)
     }
 
-    /// One element along `axis` for each element of `indices`, whose other extents broadcast with `x`'s.
+    /// One element along `axis` for each element of `indices`, whose other extents broadcast with the array's.
     pub fn take_along_axis / try_take_along_axis(x: &Array, indices: &Array, axis: isize)
     python take_along_axis(a: Array, /, indices: Array, axis: Option<isize> = -1, *) => {
         match axis {
