@@ -147,7 +147,7 @@ def test_explain_retrace():
     assert lines[4] == "4: args: was a tuple of 1, is a tuple of 2"
     assert lines[5] == "5: args[1]: was 3, is 4"
     assert lines[6] == "6: args[0]: was a dict with 1 keys, is a dict with 2 keys"
-    assert "kwargs: there were none" in lines[7]
+    assert "kwargs: was empty, is not" in lines[7]
     with pytest.raises(TypeError, match=r"explain_retrace.*function that compile has returned"):
         mx.explain_retrace(lambda x: x)
 

@@ -28,7 +28,7 @@ pub fn families() -> Result<BTreeMap<&'static str, BTreeSet<&'static str>>> {
         for float in [Dtype::F64, Dtype::C64] {
             let x: Vec<Array> = entry.inputs.iter().map(|x| x.sample(1, float)).collect();
             let traced = match vjp_flat(&x, |x| (entry.run)(x)) {
-                Err(_) if float == Dtype::C64 => continue, // the op takes no complex arrays and says so
+                Err(_) if float == Dtype::C64 => continue, // the op refuses complex arrays
                 other => other?,
             };
             for step in graph::walk(traced.outputs(), |_| true, |_| true).steps {
@@ -41,8 +41,7 @@ pub fn families() -> Result<BTreeMap<&'static str, BTreeSet<&'static str>>> {
     Ok(found)
 }
 
-/// The family in which the derivative of an operation is written, or `composed` where it is that of the operations it is
-/// made of.
+/// The family in which the derivative of an operation is written, or `composed` if it is that of several operations.
 ///
 /// # Errors
 /// When the operation does not run on its own samples.
@@ -75,19 +74,19 @@ fn family(derivative: &Derivative<'_>) -> &'static str {
     }
 }
 
-/// Everything: the samples of all operations, and transforms.
+/// The samples of all operations, and transforms.
 pub fn entries() -> Vec<Entry> {
     let mut all: Vec<Entry> = specs().iter().flat_map(|spec| (spec.samples)()).collect();
     all.extend(wrappers());
     all
 }
 
-/// Transforms that stand in the graph as nodes of their own.
+/// Transforms that are nodes of the graph.
 fn wrappers() -> Vec<Entry> {
     let cubic = |x: &[Array]| -> Result<Vec<Array>> { Ok(vec![&(&x[0] * &x[0]) * &x[1]]) };
     let by_vjp = CustomFunction {
         vjp: Some(Arc::new(|x, ct, _| {
-            // The conjugates of the derivatives: the arguments may be complex.
+            // The conjugated derivatives, as the arguments may be complex.
             let slopes = [&(&x[0] * &x[1]) * 2.0, ops::square(&x[0])];
             Ok(slopes.iter().map(|slope| &ct[0] * &ops::conjugate(slope)).collect())
         })),

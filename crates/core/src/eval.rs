@@ -1,8 +1,8 @@
-//! Evaluation: the values of arrays, on demand, and bounded laziness.
+//! Evaluation: computes the values of arrays on demand, and bounds laziness.
 //!
-//! The work is done by [`plan`](crate::plan): the pending graph behind the arrays is planned once for its
-//! structure and run. Memory is freed after its last use; values are kept only where something outside
-//! the evaluated graph still refers to the node.
+//! The module [`plan`](crate::plan) does the work: it plans the pending graph behind the arrays, once for each
+//! structure, and runs the plan. Memory is freed after its last use. A node's values are kept only if a reference from
+//! outside of the evaluated graph exists.
 
 use crate::array::{Array, Node};
 use crate::buffer::{self, Data};
@@ -14,13 +14,13 @@ use covector_kernels::Element;
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
-/// A chain this long is evaluated unasked: it holds too much memory.
+/// A chain of this many pending nodes is evaluated at once, because it holds too much memory.
 const MAX_DEPTH: u32 = 20_000;
-/// The same for this many KiB of evaluated arrays that an unevaluated chain keeps alive.
+/// A pending chain that keeps this many KiB of evaluated arrays alive is evaluated at once, too.
 const MAX_KIB: u32 = 512 << 10;
 
-/// Evaluates an array whose pending graph has grown large, except inside a trace. A failure shows when the
-/// array is asked for.
+/// Evaluates an array whose pending graph has grown large, except inside a trace. A failure surfaces when the array is
+/// read.
 pub(crate) fn bound_laziness(array: &Array) {
     let pending = array.node.pending;
     if (pending.depth >= MAX_DEPTH || pending.kib >= MAX_KIB) && !trace::is_tracing() && !array.is_tracer() {
@@ -41,7 +41,7 @@ impl Array {
         Ok(data)
     }
 
-    /// [`Array::try_eval`] for callers that hand no value to the program: it does not count as a read.
+    /// [`Array::try_eval`] for callers that do not return a value to the program. It does not count as a read.
     pub(crate) fn data(&self) -> Result<&Data> {
         if self.node.data().is_none() {
             eval(std::slice::from_ref(self))?;
@@ -101,7 +101,7 @@ impl Array {
         expect(self.try_to_vec())
     }
 
-    /// The values in row-major order for the operation `op`, which need not hand a value to the program.
+    /// The values in row-major order for the operation `op`. It does not count as a read.
     pub(crate) fn values<T: Element>(&self, op: &'static str) -> Result<Vec<T>> {
         if T::DTYPE != self.dtype() {
             return Err(Error::dtype(
@@ -125,15 +125,15 @@ impl Array {
 thread_local! {
     /// The arrays of the last call of [`eval_soon`].
     static DUE: RefCell<Vec<Weak<Node>>> = const { RefCell::new(Vec::new()) };
-    /// Losses differentiated since then.
+    /// The losses that were differentiated since that call.
     static LOSSES: RefCell<Vec<Weak<Node>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The most losses that are remembered.
+/// Limit of the losses that are remembered.
 const MAX_LOSSES: usize = 64;
 
-/// Remembers a loss, so that it is evaluated together with the update made from its gradients. A program that collects
-/// the losses of all steps would otherwise keep the parameters of all steps alive.
+/// Remembers a loss, so that it is evaluated together with the update that uses its gradients. Otherwise, a program
+/// that collects the losses of all steps would keep the parameters of all steps alive.
 pub(crate) fn note_loss(loss: &Array) {
     if trace::is_tracing() {
         return;
@@ -147,18 +147,19 @@ pub(crate) fn note_loss(loss: &Array) {
     });
 }
 
-/// Takes the scheduled arrays of this thread that have no values yet and are still referenced.
+/// Takes the scheduled arrays of this thread that are pending and still referenced.
 fn take_due() -> Vec<Array> {
     let due = DUE.try_with(|due| std::mem::take(&mut *due.borrow_mut())).unwrap_or_default();
     let nodes = due.iter().filter_map(Weak::upgrade).filter(|node| node.data().is_none());
     nodes.map(|node| Array { node, index: 0 }).collect()
 }
 
-/// Schedules the arrays: they are computed with this thread's next evaluation, at the latest when this is called again.
+/// Schedules the arrays: they are computed with this thread's next evaluation, at the latest by the next call of
+/// `eval_soon`.
 ///
-/// For arrays that replace others, such as the parameters after a training step: when the new ones are made, the caller
-/// still holds the old ones. An evaluation that waits until the caller has dropped the old ones writes over them, and
-/// needs no memory for both. A loop that does nothing but call this holds two steps' graphs and the values of one.
+/// Use it for arrays that replace others, such as the parameters after a training step: the caller still holds the old
+/// parameters when the new ones are made. An evaluation after the caller has dropped the old parameters can reuse their
+/// memory. A loop that only calls `eval_soon` holds the graphs of two steps and the values of one.
 ///
 /// # Errors
 /// As [`eval`], of the arrays of the previous call.
@@ -185,12 +186,12 @@ pub fn finish() -> Result<()> {
     if due.is_empty() { Ok(()) } else { plan::evaluate(&due) }
 }
 
-/// Computes the values of all the arrays, sharing what they share.
+/// Computes the values of all the arrays, common parts of their graphs once.
 ///
 /// # Errors
 /// [`Error::NoValue`] inside `vmap` or `compile`; an index out of bounds; [`Error::Memory`]. After a failure each node
-/// has its values or its recipe; where the evaluation had already written over arguments that had no other owner, the
-/// recipe fails in the same way again.
+/// has its values or its recipe. If the evaluation had already reused the memory of arguments that had no other owner,
+/// the recipe fails again in the same way.
 pub fn eval(arrays: &[Array]) -> Result<()> {
     if arrays.iter().all(Array::is_available) {
         arrays.iter().for_each(|a| a.node.settle());
@@ -205,7 +206,7 @@ pub fn eval(arrays: &[Array]) -> Result<()> {
     plan::evaluate(&all).or_else(|_| plan::evaluate(arrays))
 }
 
-/// Starts computing the arrays. A CPU has no queue to hand them to, so this is [`eval`].
+/// Starts computing the arrays. A CPU has no queue for them, so this is [`eval`].
 ///
 /// # Errors
 /// As [`eval`].

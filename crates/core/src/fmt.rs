@@ -1,7 +1,7 @@
 //! How arrays print: MLX's format, the same in Rust and in Python.
 //!
-//! A value prints as C's `%g` with six digits, whatever its type; an axis longer than six shows three elements at
-//! either end; rows are aligned on their brackets and nothing else is padded. So `array([1, 2.5], dtype=float32)`.
+//! Values of all types print as C's `%g` with six digits. An axis longer than six shows three elements at either end.
+//! Rows are aligned on their brackets, without other padding. Example: `array([1, 2.5], dtype=float32)`.
 
 use crate::array::Array;
 use crate::error::Result;
@@ -9,26 +9,26 @@ use crate::shape::ShapeText;
 use covector_kernels::{C64, bf16, f16, with_dtype};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
-/// An axis longer than this is cut.
+/// A longer axis prints in part.
 const LONGEST: usize = 6;
-/// How many elements a cut axis shows at either end.
+/// The number of elements that a longer axis shows at either end.
 const EDGE: usize = 3;
 /// Decimal places, or −1 for the general format.
 static PRECISION: AtomicI32 = AtomicI32::new(-1);
 
-/// Sets how many decimal places floating-point elements print with; `None` is the general format, in which six
-/// significant digits are shown and no more than needed.
+/// Sets the number of decimal places with which floating-point elements print. `None` is the general format: up to six
+/// significant digits, without trailing zeros.
 pub fn set_precision(places: Option<u16>) {
     PRECISION.store(places.map_or(-1, i32::from), Relaxed);
 }
 
-/// What [`set_precision`] has set.
+/// The number of decimal places that [`set_precision`] has set.
 pub fn precision() -> Option<u16> {
     u16::try_from(PRECISION.load(Relaxed)).ok()
 }
 
-/// A number in C's `%g` format: at most `digits` significant ones, an exponent where the number is below 1e-4 or
-/// has more digits than that in front of the point, and no trailing zeros.
+/// A number in C's `%g` format: at most `digits` significant digits, no trailing zeros, and an exponent if the number is
+/// below 1e-4 or has more than `digits` digits in front of the point.
 pub fn general(value: f64, digits: usize) -> String {
     if value.is_nan() {
         return "nan".into();
@@ -40,7 +40,7 @@ pub fn general(value: f64, digits: usize) -> String {
         return if value.is_sign_negative() { "-0" } else { "0" }.into();
     }
     let digits = digits.max(1);
-    // Rounding to the digits wanted comes first: it may carry into the next power of ten.
+    // Rounding comes first: it may carry into the next power of ten.
     let scientific = format!("{value:.*e}", digits - 1);
     let (mantissa, exponent) = scientific.split_once('e').expect("Rust writes an exponent");
     let exponent: i32 = exponent.parse().expect("Rust writes an integer exponent");
@@ -92,7 +92,7 @@ show! {
     f32: |x| number(f64::from(*x));
     f64: |x| number(*x);
     C64: |z| {
-        // The sign of an imaginary −0 stays visible, as `+-0`.
+        // An imaginary −0 prints as `+-0`, so that its sign is visible.
         let plus = if z.im < 0.0 { "" } else { "+" };
         format!("{}{plus}{}j", number(f64::from(z.re)), number(f64::from(z.im)))
     };
@@ -104,7 +104,7 @@ fn write<T: Show>(out: &mut String, values: &[T], shape: &[usize], offset: usize
         out.push_str(&values[offset].show());
         return;
     };
-    // An empty axis further in leaves nothing to print below the first empty one.
+    // No element prints below an empty axis.
     let step: usize = rest.iter().product();
     let separate = |out: &mut String| {
         if rest.is_empty() {
@@ -138,7 +138,7 @@ pub fn text(array: &Array) -> Result<String> {
     const OPEN: &str = "array(";
     let mut out = String::from(OPEN);
     let shape = array.shape();
-    // With an empty axis, the axes behind it do not print.
+    // Axes behind an empty one do not print.
     let depth = shape.iter().position(|&n| n == 0).map_or(shape.len(), |k| k + 1);
     with_dtype!(array.dtype(), T => {
         let data = array.data()?.row_major("print")?;
@@ -150,8 +150,8 @@ pub fn text(array: &Array) -> Result<String> {
     Ok(out)
 }
 
-/// The values, computed if they were not yet. Where they can't be computed, and inside `vmap` and `compile`, where there
-/// are none, the reason, the shape and the type.
+/// The values, which are computed if needed. If that fails, and inside `vmap` and `compile`, the reason, the shape and
+/// the type.
 impl std::fmt::Display for Array {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match text(self) {

@@ -1,4 +1,4 @@
-//! The one walk over a graph, iterative, that transforms, evaluation and printing share.
+//! The walk over a graph, without recursion. Transforms, evaluation and printing share it.
 
 use crate::array::{Array, Node, Outs, Recipe};
 use crate::trace::Trace;
@@ -6,14 +6,14 @@ use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// The identity of a node while something holds it.
+/// The identity of a node, valid while a reference to the node exists.
 pub(crate) type NodeId = usize;
 
 pub(crate) fn id(array: &Array) -> NodeId {
     Arc::as_ptr(&array.node) as usize
 }
 
-/// One node of a walk, its inputs before it.
+/// One node of a walk. Its inputs are earlier steps.
 pub(crate) struct Step {
     pub(crate) node: Arc<Node>,
     /// `None` for a node where the walk stopped.
@@ -31,7 +31,7 @@ impl Step {
     }
 }
 
-/// Nodes in an order in which inputs come first, with the place of each.
+/// Nodes in an order in which inputs come first, and the place of each node in it.
 pub(crate) struct Walk {
     pub(crate) steps: Vec<Step>,
     places: Places,
@@ -63,7 +63,7 @@ pub(crate) enum Places {
 
 impl Places {
     pub(crate) fn new(capacity: usize) -> Self {
-        // Acquire and release: one walk's marks are written before the next one's. A stale mark has another walk's
+        // Acquire and release order the marks of one walk before those of the next. A stale mark has another walk's
         // number and does not count.
         if MARKING.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             Places::Marks(WALKS.fetch_add(1, Ordering::Relaxed) + 1)
@@ -108,13 +108,13 @@ pub(crate) fn traced(roots: &[Array], trace: &Trace) -> Walk {
     walk(roots, |node| node.depends_on(trace), |_| true)
 }
 
-/// Lists all nodes that `roots` are made from, inputs first, in a deterministic order.
+/// Lists all nodes that `roots` are computed from, inputs first, in a deterministic order.
 ///
-/// `enter(node)` says whether to list the inputs of a node; if not, or if it has no recipe, the node is
-/// listed without one. `visit(node)` says whether an input is listed at all.
+/// `enter(node)` decides whether the inputs of a node are listed. If not, or if the node has no recipe, its step has no
+/// recipe. `visit(node)` decides whether an input is listed at all.
 pub(crate) fn walk(roots: &[Array], visit: impl Fn(&Node) -> bool, enter: impl Fn(&Node) -> bool) -> Walk {
     const OPEN: u32 = u32::MAX;
-    // A graph has at least as many nodes as its longest chain: growing the lists step by step costs more than the walk.
+    // A graph has at least as many nodes as its longest chain. Growing the lists step by step costs more than the walk.
     let least = roots.iter().map(|r| r.node.pending.depth as usize).max().unwrap_or(0).min(1 << 16);
     let mut out = Walk { steps: Vec::with_capacity(2 * least + 8), places: Places::new(2 * least + 8) };
     // A frame is a node whose inputs are being listed, with the number of the next input.
@@ -145,13 +145,13 @@ pub(crate) fn walk(roots: &[Array], visit: impl Fn(&Node) -> bool, enter: impl F
     out
 }
 
-/// The place of an array whose walk leaves nothing out.
+/// The place of an array in a walk that lists every node.
 fn listed(graph: &Walk, array: &Array) -> usize {
     graph.place(array).expect("every input is listed")
 }
 
-/// Everything without values that `arrays` are made from, inputs first, each output of a node once: for tests that evaluate
-/// a graph node by node.
+/// All arrays without values that `arrays` are computed from, inputs first, each output of a node once. Tests use this
+/// to evaluate a graph node by node.
 #[doc(hidden)]
 pub fn pending_nodes(arrays: &[Array]) -> Vec<Array> {
     let graph = walk(arrays, |n| n.data().is_none(), |_| true);
@@ -218,8 +218,8 @@ pub fn graph_dot(arrays: &[Array]) -> String {
     graph_dot_named(arrays, &[])
 }
 
-/// As [`graph_dot`], with names for some arrays. Named arrays outside of the graph are drawn as well, with the nodes behind
-/// them.
+/// As [`graph_dot`], with names for some arrays. Named arrays outside of the graph are drawn as well, with the nodes that
+/// they are computed from.
 pub fn graph_dot_named(arrays: &[Array], names: &[(&str, Array)]) -> String {
     use crate::shape::ShapeText;
     use std::fmt::Write;
@@ -239,7 +239,7 @@ pub fn graph_dot_named(arrays: &[Array], names: &[(&str, Array)]) -> String {
         match &step.recipe {
             Some(recipe) => lines.push(crate::primitive::describe(&*recipe.op)),
             None if step.node.data().is_none() => lines.push("argument".into()),
-            // A single number says more than that it is one.
+            // The value of a single number is more useful than its shape.
             None if step.node.avals.len() == 1 && step.node.avals[0].shape.is_empty() => {
                 let shown = step.output(0).to_string();
                 let value = shown.trim_start_matches("array(").split(", dtype").next().unwrap_or_default();

@@ -35,7 +35,7 @@ impl Array {
         let values = self.values::<T>("to_ndarray")?;
         self.note_read(Place::here());
         ArrayD::from_shape_vec(IxDyn(self.shape()), values)
-            .map_err(|e| Error::shape("to_ndarray", format!("{e}: the shape is not one that ndarray takes")))
+            .map_err(|e| Error::shape("to_ndarray", format!("{e}: ndarray does not take this shape")))
     }
 }
 

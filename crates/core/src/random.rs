@@ -1,14 +1,13 @@
 //! Random numbers.
 //!
-//! A key is a pair of 32-bit numbers and says everything: the same key always gives the same numbers, on any machine,
-//! and the numbers are those that MLX gives for it where those are right (`laplace` may differ in the last bit, and see
-//! [`randint`], [`truncated_normal`]). [`split`] makes independent
-//! keys from one. A call without a key takes one from the state of its thread, which [`seed`] sets; the state advances
-//! when the function is called, not when the array is evaluated, so what is evaluated and when changes no number.
+//! A key is a pair of 32-bit numbers. It determines the result: the same key always gives the same numbers, on any
+//! machine. The numbers are those of MLX for the key, where those are right (`laplace` may differ in the last bit; see
+//! also [`randint`] and [`truncated_normal`]). [`split`] makes independent keys from one. A call without a key takes one
+//! from the state of its thread, which [`seed`] sets. The state advances when the function is called, not when the array
+//! is evaluated, so the order of evaluations changes no number.
 //!
-//! Inside [`vmap`](crate::transforms::vmap) a call without a key draws once, and all examples share what it drew, unless
-//! [`Randomness`](crate::transforms::Randomness) says otherwise; a call with a key draws for each example whose key is its
-//! own.
+//! Inside [`vmap`](crate::transforms::vmap) a call without a key draws once, for all examples together; a different
+//! [`Randomness`](crate::transforms::Randomness) changes that. A call with a batch of keys draws for each example.
 //!
 //! ```
 //! use covector_core::{Dtype, random};
@@ -69,7 +68,7 @@ fn check_key(op: &'static str, key: &Array) -> Result<()> {
     Ok(())
 }
 
-/// The key given, or the next one of the state.
+/// The given key, or the next one of the state.
 fn key_or_next(op: &'static str, key: Option<&Array>) -> Result<Array> {
     match key {
         Some(key) => {
@@ -102,7 +101,7 @@ op! {
     /// Uniform random unsigned integers that fill all the bits of their type: `uint8`, `uint16` or `uint32`.
     ///
     /// # Errors
-    /// When the element type is another one, or `key` is no key.
+    /// When the element type is another one, or `key` is not a key.
     pub fn bits(shape: &[usize], dtype: Dtype, key: Option<&Array>)
     python bits(shape: Option<Extents> = None, dtype: Option<Dtype> = None, key: Option<Array> = None)
     => { bits(shape.unwrap_or_default(), dtype.unwrap_or(Dtype::U32), key) }

@@ -1,9 +1,9 @@
-//! Traces: which transform a node belongs to, and whether that transform is still running.
+//! Traces: the transforms that a node belongs to, and whether they are still running.
 //!
-//! A transform makes fresh leaves, marks them with a [`Trace`] of its own, and runs the user's function. Every
-//! node that depends on a leaf carries the mark, so a walk over the nodes that depend on its leaves never looks at
-//! others, nested transforms cannot confuse their perturbations, and evaluation knows that a marked node
-//! must keep its recipe while the transform lives.
+//! A transform makes fresh leaves, marks them with a [`Trace`] of its own, and runs the user's function. Every node that
+//! depends on a leaf carries the mark. Therefore a walk of the transform visits only nodes that depend on its leaves,
+//! and nested transforms cannot confuse their perturbations. Evaluation keeps the recipe of a marked node while the
+//! transform lives.
 
 use smallvec::{SmallVec, smallvec};
 use std::cell::Cell;
@@ -12,12 +12,12 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Where a program read a value.
+/// A place in a program at which a value was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A line of Rust.
     Rust(&'static Location<'static>),
-    /// A line of another language, as its messages have it.
+    /// A line of another language, written as in that language's messages.
     Other(String),
 }
 
@@ -43,11 +43,11 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 pub(crate) struct Trace {
     live: AtomicBool,
-    /// Whether the function that is traced has not returned yet.
+    /// Whether the traced function is still running.
     running: AtomicBool,
     /// Traces are numbered as they start: the innermost has the largest number.
     number: u64,
-    /// The first place where a value that depends on the trace's leaves was read.
+    /// The first place at which a value that depends on the trace's leaves was read.
     read: OnceLock<Place>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct TraceSet {
 }
 
 impl TraceSet {
-    /// Whether any of the traces is still going on.
+    /// Whether any of the traces is alive.
     pub(crate) fn is_live(&self) -> bool {
         self.traces.iter().any(|t| t.live.load(Ordering::Acquire))
     }
@@ -73,7 +73,7 @@ impl TraceSet {
         self.traces.iter().any(|t| std::ptr::eq(&**t, trace))
     }
 
-    /// Notes for the innermost running trace that a value was read. The traces around it are not told: to them, the function
+    /// Records in the innermost running trace that a value was read. Outer traces do not record it: for them, the function
     /// that read the value has a derivative, and a constant derivative is no mistake.
     pub(crate) fn note_read(&self, place: impl FnOnce() -> Place) {
         let running = self.traces.iter().filter(|t| t.running.load(Ordering::Relaxed));
@@ -159,7 +159,7 @@ impl TraceGuard {
         &self.set.traces[0]
     }
 
-    /// Notes that the traced function has returned: later reads are not its own.
+    /// Records that the traced function has returned. Later reads do not belong to it.
     pub(crate) fn returned(&self) {
         self.trace().running.store(false, Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
-//! Parameter trees: typed structures of arrays that transforms take apart and put together again.
+//! Parameter trees: typed structures of arrays. Transforms flatten a tree to its leaves, and rebuild it from others.
 //!
-//! A tree consists of leaves, the way to each, and a [`Structure`]. A leaf has a [`Role`]: trained, or kept.
+//! A tree consists of leaves, the path to each leaf, and a [`Structure`]. A leaf has a [`Role`]: trained, or kept.
 
 #[doc(hidden)]
 pub mod fixed;
@@ -17,18 +17,18 @@ use std::fmt;
 pub use kept::{Kept, Role};
 pub use structure::{Describe, Structure};
 
-/// One step of the way to a leaf.
+/// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
     /// A struct's field.
     Field(&'static str),
-    /// A place in a list or tuple.
+    /// An index into a list or tuple.
     Index(usize),
     /// A map's key.
     Key(String),
 }
 
-/// The way to a leaf, shown as `.layers[2].weight`.
+/// The path from the root of a tree to a leaf, shown as `.layers[2].weight`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path {
     segments: Vec<Segment>,
@@ -36,7 +36,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// The way to the tree itself.
+    /// The empty path, which leads to the tree itself.
     pub fn new() -> Self {
         Self::default()
     }
@@ -46,7 +46,7 @@ impl Path {
         &self.segments
     }
 
-    /// What the leaf at the end of the way is for.
+    /// The role of the leaf at this path.
     pub fn role(&self) -> Role {
         self.role
     }
@@ -84,8 +84,8 @@ impl fmt::Display for Path {
 /// A structure whose leaves are arrays. Implemented for arrays, tuples, `Vec`, `[T; N]`, `Option`, `Box`, maps,
 /// plain values (which have no leaves) and by `#[derive(Tree)]`.
 ///
-/// The three required methods walk over the same parts in the same order. What an implementation by hand leaves out of
-/// [`describe`](Tree::describe), `compile` does not see change.
+/// The three required methods walk over the same parts in the same order. `compile` does not notice changes of a part
+/// that an implementation by hand leaves out of [`describe`](Tree::describe).
 ///
 /// ```
 /// use covector_core::{Array, tree::Tree};
@@ -103,16 +103,16 @@ pub trait Tree: Sized {
     /// Calls `f` with the path and every array leaf, in order.
     fn visit<'a>(&'a self, path: &mut Path, f: &mut dyn FnMut(&Path, &'a Array));
 
-    /// A tree of the same structure whose leaves are `f` of this one's, visited in the same order.
+    /// A tree of the same structure, with `f` applied to each leaf, in the order of [`visit`](Tree::visit).
     ///
     /// # Errors
     /// The first error of `f`.
     fn try_map(&self, f: &mut dyn FnMut(&Array) -> Result<Array>) -> Result<Self>;
 
-    /// Tells the structure: variants, keys, lengths and static values, and where the leaves are among them.
+    /// Describes the structure to `to`: variants, keys, lengths and static values, and the position of each leaf.
     fn describe(&self, to: &mut Describe<'_>);
 
-    /// Everything in the tree but the values of its arrays, to be compared with that of other trees.
+    /// The structure: everything in the tree but the values of its arrays. Structures can be compared.
     fn structure(&self) -> Structure {
         Structure::of(self)
     }
@@ -124,19 +124,19 @@ pub trait Tree: Sized {
         leaves
     }
 
-    /// The leaves in order, each with the way to it.
+    /// The leaves in order, each with its path.
     fn paths(&self) -> Vec<(Path, Array)> {
         let mut leaves = Vec::new();
         self.visit(&mut Path::new(), &mut |p, x| leaves.push((p.clone(), x.clone())));
         leaves
     }
 
-    /// A tree of the same structure whose leaves are `f` of this one's.
+    /// A tree of the same structure, with `f` applied to each leaf.
     fn map(&self, mut f: impl FnMut(&Array) -> Array) -> Self {
         crate::error::expect(self.try_map(&mut |x| Ok(f(x))))
     }
 
-    /// A tree of this structure with other leaves of the same shapes and element types: what loads a checkpoint.
+    /// A tree of this structure with other leaves of the same shapes and element types, for example those of a checkpoint.
     ///
     /// ```
     /// use covector_core::{Array, Tree};
@@ -146,7 +146,7 @@ pub trait Tree: Sized {
     /// ```
     ///
     /// # Errors
-    /// When there are not as many leaves as this tree has; when one has another shape or type, with the way to it.
+    /// When the number of leaves is another one, and when a leaf has another shape or type. The message names its path.
     fn with_leaves(&self, leaves: &[Array]) -> Result<Self> {
         let (mut count, mut wrong) = (0, None);
         self.visit(&mut Path::new(), &mut |path, x| {
@@ -172,11 +172,10 @@ pub trait Tree: Sized {
         }
     }
 
-    /// A tree of this structure with other leaves, of any shapes and types; for what is not a tree of the same kind but
-    /// of the same form, such as a batch of trees or the state of an optimizer.
+    /// A tree of this structure with leaves of any shapes and types, such as a batch of trees or the state of an optimizer.
     ///
     /// # Errors
-    /// When there are not as many leaves as this tree has.
+    /// When the number of leaves is another one.
     fn with_any_leaves(&self, leaves: &[Array]) -> Result<Self> {
         let mut rest = leaves.iter();
         let count = || {
@@ -269,7 +268,7 @@ impl<T: Tree> Tree for Box<T> {
     }
 }
 
-/// Keys and values, in the order of the keys. A text is described as such: the message of a structure shows it.
+/// Describes keys and values in the order of the keys. A text key is described as text, so that messages show it.
 fn describe_map<'a, K: Clone + PartialEq + Send + Sync + 'static, T: Tree + 'a>(
     items: impl ExactSizeIterator<Item = (&'a K, &'a T)>,
     to: &mut Describe<'_>,

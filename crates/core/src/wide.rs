@@ -1,14 +1,14 @@
 //! Half precision is rounded once.
 //!
-//! A sum in `float16` ends at 65,504, and in `bfloat16` it stops growing at 256 ones. The kernels therefore add up in
-//! `float32`, but that is not enough: a mean, a norm, a softmax or a loss has to be computed from the sum before it is
-//! rounded. So an operation that forms a sum on its way converts its arguments to the wide type of [`of`] first, computes
-//! there, and rounds the result to the arguments' type; [`rounded_once`] is that rule as a function. The derivative of such
-//! an operation is computed in the wide type as well, and rounded once to the argument's type, because it is the
-//! derivative of the same conversions and operations.
+//! A sum in `float16` overflows at 65,504, and a sum of ones in `bfloat16` stops growing at 256. The kernels therefore
+//! add up in `float32`, but that is not enough: a mean, a norm, a softmax or a loss must use the sum before it is
+//! rounded. So an operation with a sum as an intermediate value converts its arguments to the wide type of [`of`],
+//! computes there, and rounds the result to the arguments' type. The function [`rounded_once`] does this. The derivative
+//! of such an operation is computed in the wide type as well and rounded once, because it is the derivative of the same
+//! conversions and operations.
 //!
-//! Other element types are not converted. Inside a fused map the conversions cost nothing: its tiles hold
-//! half precision as `float32` in any case.
+//! Other element types are not converted. Inside a fused map the conversions cost nothing, because its tiles hold half
+//! precision as `float32`.
 
 use crate::array::Array;
 use crate::dtype::promote;
@@ -21,17 +21,17 @@ pub fn of(dtype: Dtype) -> Dtype {
     crate::dtype::wide(dtype)
 }
 
-/// Whether it is a 16-bit floating-point type.
+/// Whether `dtype` is a 16-bit floating-point type.
 pub fn is_half(dtype: Dtype) -> bool {
     crate::dtype::is_half(dtype)
 }
 
-/// The array in the type of its sums.
+/// The array in the wide type of [`of`].
 pub fn widen(x: &Array) -> Array {
     ops::to_dtype(x, of(x.dtype()))
 }
 
-/// `f` of the arrays in the type of their sums. The result is rounded once, to the type that the arrays share.
+/// `f` of the arrays in the wide type of [`of`]. The result is rounded once, to the type that the arrays share.
 ///
 /// ```
 /// use covector_core::{Array, Dtype, ops, wide};
@@ -55,7 +55,7 @@ pub fn rounded_once<const N: usize>(
     let wide = inputs.map(widen);
     let out = f(wide.each_ref())?;
     Ok(match shared {
-        // Where another argument is wide, so is the result.
+        // The result is wide if another argument is.
         Some(dtype) if is_half(dtype) => ops::to_dtype(&out, dtype),
         _ => out,
     })

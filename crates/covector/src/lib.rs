@@ -1,7 +1,7 @@
 //! Arrays and composable function transforms: `value_and_grad` over typed parameter trees.
 //!
-//! A model's parameters are a struct of your own; a loss is a closure over them that borrows its data; the gradient
-//! comes back as the same struct.
+//! A model's parameters are a struct of your own. A loss is a function of them that borrows its data. The gradient is
+//! the same struct.
 //!
 //! ```
 //! use covector::prelude::*;
@@ -29,7 +29,7 @@
 //! assert_eq!(value.item::<f32>(), 2.25);
 //! assert_eq!(grads.w.shape(), params.w.shape());
 //!
-//! // Whatever else the function returns comes along, not differentiated.
+//! // The function may return more beside the loss; it is returned, too, and not differentiated.
 //! let with_predictions = |p: &Params| {
 //!     let predictions = p.predict(&x);
 //!     ((&predictions - &y).square().mean(), predictions)
@@ -51,7 +51,7 @@
 //! let (_, curvature) = jvp(grad(loss), &params, &grads)?;
 //! assert_eq!(curvature.w.shape(), [2]);
 //!
-//! // Training is a loop that replaces parameters and optimizer state. Nothing is changed behind your back.
+//! // Training is a loop that replaces parameters and optimizer state. Nothing is changed in place.
 //! let optimizer = optim::AdamW { weight_decay: 0.0, ..optim::AdamW::new(0.05) };
 //! let mut state = optimizer.init(&params);
 //! for _ in 0..300 {
@@ -64,13 +64,13 @@
 //! # }
 //! ```
 //!
-//! # Where things are
-//! - [`Array`]: lazy, immutable, cheap to clone. Operations are its methods and the functions of [`ops`]; each has a
-//!   `try_` form that returns a [`Result`] where the plain one panics at the caller's line.
+//! # Modules
+//! - [`Array`]: lazy, immutable, cheap to clone. Operations are its methods and the functions of [`ops`]. On an error,
+//!   the plain form of an operation panics at the caller's line, and its `try_` form returns a [`Result`].
 //! - [`transforms`]: [`value_and_grad`], [`grad`], [`vjp`], [`jvp`], [`vmap`],
 //!   [`hessian`], [`hvp`] and more. They compose to any order.
-//! - [`Tree`](derive@Tree): what transforms take apart and put together again. [`Kept`] marks what is saved with the
-//!   parameters but not trained.
+//! - [`Tree`](derive@Tree): structures of arrays, such as the parameters of a model. [`Kept`] marks arrays that are saved
+//!   with the parameters but not trained.
 //! - [`nn`]: activations, losses, initialisers, layers. [`optim`]: optimizers and learning-rate schedules.
 //! - [`random`]: explicit keys, or a seeded state of each thread.
 
@@ -94,7 +94,7 @@ pub use covector_core::transforms::{
 pub use covector_nn as nn;
 pub use covector_nn::optim;
 
-/// What most programs need: `use covector::prelude::*;`.
+/// The items that most programs need: `use covector::prelude::*;`.
 pub mod prelude {
     pub use crate::nn::{self, Layer};
     pub use crate::optim::{self, Optimizer};
@@ -105,12 +105,12 @@ pub mod prelude {
     pub use crate::{ops, random};
 }
 
-/// The README's Rust page runs as a test.
+/// The Rust examples of the README run as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-/// What `#[tree(skip)]` takes must be comparable, or `compile` would not see it change.
+/// The type of a field with `#[tree(skip)]` must be comparable, or `compile` would not notice a change of its value.
 ///
 /// ```
 /// # use covector::prelude::*;

@@ -1,5 +1,5 @@
-//! Integer, ragged, empty and mismatched input over all transforms and all ways to build an array or a tree: one answer
-//! for all of them.
+//! Integer, ragged, empty and mismatched input: all transforms, and all ways to build an array or a tree, give the same
+//! result or the same error.
 
 use covector::prelude::*;
 use covector::transforms::{check_grads, compile, linearize, value_and_grad, value_and_jac};
@@ -12,7 +12,7 @@ struct Params {
     counts: Vec<Array>,
 }
 
-/// All that differentiates, at one argument. Each gives its error, or nothing.
+/// Runs every function that differentiates at one argument. Each gives its error, or nothing.
 fn differentiate<P: Tree>(f: impl Fn(&P) -> Result<Array>, at: &P) -> Vec<(&'static str, Result<()>)> {
     let f = &|p: &P| f(p);
     let ones = |x: Array| ops::ones_like(&x);
@@ -63,12 +63,12 @@ fn a_kept_integer_passes_through_all_transforms() {
     assert_eq!((dw.to_vec::<f64>(), zero.to_vec::<i32>()), (vec![3.0, 0.0, 0.0, 3.0], vec![0, 0]));
     let (dw, zero) = jacfwd(|(w, c): &(Array, Kept<Array>)| w * &c.0.astype(Dtype::F64))(&at).unwrap();
     assert_eq!((dw.to_vec::<f64>(), zero.to_vec::<i32>()), (vec![3.0, 0.0, 0.0, 3.0], vec![0, 0]));
-    // A tangent of a kept leaf has nothing to say.
+    // A tangent of a kept leaf has no effect.
     let (y, t) = jvp(loss, &at, &(Array::new([1.0f64, 0.0]), Kept(Array::scalar(100i32)))).unwrap();
     assert_eq!((y.item::<f64>(), t.item::<f64>()), (45.0, 18.0));
     let (hw, zero) = hvp(loss, &at, &(Array::new([1.0f64, 0.0]), Kept(Array::scalar(100i32)))).unwrap();
     assert_eq!((hw.to_vec::<f64>(), zero.item::<i32>()), (vec![18.0, 0.0], 0));
-    // And under each other, vectorised and compiled.
+    // Also nested, vectorised and compiled.
     let rows = (Array::new([[1.0f64, 2.0], [3.0, 4.0]]), Kept(Array::new([3i32, 1])));
     let (dw, zero) = vmap(grad(loss))(&rows).unwrap();
     assert_eq!((dw.to_vec::<f64>(), zero.to_vec::<i32>()), (vec![18.0, 36.0, 6.0, 8.0], vec![0, 0]));
@@ -120,13 +120,13 @@ fn optimizers_leave_kept_leaves_alone() {
     wrong.slots.insert("m", net.map(|x| x.astype(Dtype::I32)));
     let error = optimizer.update(&net, &net, &wrong).err().expect("refused").to_string();
     assert_eq!(error, "[update] params.w is float32, but in the state it is int32");
-    // Even a gradient that another program has put there moves nothing.
+    // A kept leaf does not change, even if the tree of gradients has a number there.
     let wrong = Net { w: Array::new([0.0f32, 0.0]), mean: Array::new([9.0f32]), steps: Array::scalar(9i64) };
     let (after, _) = optimizer.update(&next, &wrong, &state).unwrap();
     assert_eq!((after.mean.to_vec::<f32>(), after.steps.item::<i64>()), (vec![5.0], 7));
 }
 
-/// What `f` does when it reads a value and returns a constant, in all modes.
+/// `f` reads a value and returns a constant: all modes give an error.
 #[test]
 fn a_result_of_nothing_but_values_that_were_read_is_an_error_that_names_the_line() {
     let at = Array::scalar(3.0f64);
@@ -187,7 +187,7 @@ fn a_result_that_does_not_depend_and_reads_nothing_has_zeros() {
         assert!(result.is_ok(), "{name}: {result:?}");
     }
     assert_eq!(grad(f)(&at).unwrap().item::<f64>(), 0.0);
-    // To print is not to read, and neither is to look at what is captured, or at a shape.
+    // Printing does not count as a read, nor do reads of captured arrays or of shapes.
     let f = |x: &Array| {
         let _ = (format!("{x}"), x.shape().len(), constant.item::<f64>());
         &constant * 3.0
@@ -202,7 +202,7 @@ fn a_read_counts_for_the_transforms_that_it_concerns() {
     let inner = |x: &Array| grad(|y: &Array| Array::scalar(y.item::<f64>() * 2.0))(x);
     let error = grad(inner)(&at).unwrap_err().to_string();
     assert!(error.starts_with("[grad] the result does not depend"), "{error}");
-    // The outer argument is read: to the inner derivative that is a constant, to the outer one a loss.
+    // The outer argument is read: its value is a constant for the inner derivative, and an error for the outer one.
     let inner = |x: &Array| {
         let v = x.item::<f64>();
         grad(|y: &Array| y * v)(&Array::scalar(1.0f64))
@@ -211,12 +211,12 @@ fn a_read_counts_for_the_transforms_that_it_concerns() {
     let line = line!() - 4;
     let error = grad(inner)(&at).unwrap_err().to_string();
     assert!(error.contains(&format!("modes.rs:{line}:")), "{error}");
-    // A read counts for the innermost function: its result depends on the argument, and that the slope does not is true.
+    // A read counts for the innermost function, whose result depends on its argument. The constant slope is right.
     let branch = |x: &Array| if x.item::<f64>() > 0.0 { x * 2.0 } else { -x };
     assert_eq!(grad(grad(branch))(&at).unwrap().item::<f64>(), 0.0);
     assert_eq!(hessian(branch)(&at).unwrap().item::<f64>(), 0.0);
     assert_eq!(hvp(branch, &at, &at).unwrap().item::<f64>(), 0.0);
-    // A function that has returned is not the innermost one any more.
+    // A function that has returned is not the innermost function any more.
     let after = |x: &Array| {
         let (y, _back) = vjp(|z: &Array| z * z, x)?;
         Ok::<_, Error>(Array::scalar(y.item::<f64>()))
@@ -231,10 +231,10 @@ fn a_read_counts_for_the_transforms_that_it_concerns() {
         })(&Array::scalar(1.0f64))
     };
     assert_eq!(grad(mixed)(&at).unwrap().item::<f64>(), 6.0);
-    // A read of something else is nobody's loss.
+    // A read of a captured array affects no derivative.
     let other = |_: &Array| Ok(Array::scalar(at.item::<f64>()));
     assert_eq!(grad(other)(&at).unwrap().item::<f64>(), 0.0);
-    // A trace that is over leaves nothing behind.
+    // A trace that has ended has no later effect.
     assert_eq!(grad(|x: &Array| x * 2.0)(&at).unwrap().item::<f64>(), 2.0);
 }
 
@@ -271,7 +271,7 @@ fn where_there_is_no_value_it_says_so_and_printing_gives_the_reason() {
 fn ragged_input_names_the_row() {
     let text = |r: Result<Array>| r.unwrap_err().to_string();
     let rest = "all rows of a level must be alike";
-    // The counts fit a shape, or do not: the answer is the same.
+    // The message is the same whether or not the number of elements fits a shape.
     let same = format!("[array] row 1 has 3 elements, but row 0 has 2; {rest}");
     assert_eq!(text(Array::try_new(vec![vec![1f32, 2.], vec![3., 4., 5.], vec![6.]])), same);
     assert_eq!(text(Array::try_new(vec![vec![1i64, 2], vec![3, 4, 5]])), same);
@@ -283,7 +283,7 @@ fn ragged_input_names_the_row() {
     assert_eq!(text(Array::try_new(vec![vec![], vec![1f32]])), late);
     let early = format!("[array] row 1 has 0 elements, but row 0 has 1; {rest}");
     assert_eq!(text(Array::try_new(vec![vec![1f32], vec![]])), early);
-    // Further in.
+    // At a deeper level.
     let deep = vec![vec![vec![1f64, 2.], vec![3., 4.]], vec![vec![5., 6.], vec![7.]]];
     let expected = format!("[array] row [1][1] has 1 element, but row [0][0] has 2; {rest}");
     assert_eq!(text(Array::try_new(deep)), expected);
@@ -294,7 +294,7 @@ fn ragged_input_names_the_row() {
     let deep = vec![[vec![1u8], vec![2]], [vec![3], vec![4, 5]]];
     let expected = format!("[array] row [1][1] has 2 elements, but row [0][0] has 1; {rest}");
     assert_eq!(text(Array::try_new(deep)), expected);
-    // What is even is taken, empty or not.
+    // Rows of equal length are accepted, empty or not.
     assert_eq!(Array::new(vec![vec![1f32, 2.], vec![3., 4.]]).shape(), [2, 2]);
     assert_eq!(Array::new(Vec::<Vec<f32>>::new()).shape(), [0]);
     assert_eq!(Array::new(vec![Vec::<f32>::new(); 3]).shape(), [3, 0]);
@@ -337,7 +337,7 @@ fn other_leaves_must_be_as_many_and_of_the_same_shapes_and_types() {
     }
     let error = w.with_leaves(&[Array::scalar(1i32)]).unwrap_err().to_string();
     assert_eq!(error, "[with_leaves] the leaf is float32 (1, 2), but int32 () was given for it");
-    // A whole net of the wrong type, as a wrong checkpoint has it.
+    // All leaves have the wrong type, as from a wrong checkpoint.
     let wrong: Vec<Array> = p.leaves().iter().map(|_| Array::new([1i32])).collect();
     assert!(text(&wrong).unwrap().contains("the leaf .w is float32 (1, 2), but int32 (1,)"));
 }

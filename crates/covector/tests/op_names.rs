@@ -1,11 +1,11 @@
-//! An operation that refuses its input does so in its own name, whatever it is made of, at once or when the values are
-//! computed. Every public operation stands in the table or among those that take anything.
+//! The error of an operation names the public operation, whichever operations it uses, both at the call and when the
+//! values are computed. Every public operation is in the table of errors, or in the list of those that take any array.
 
 use covector::ops::{self, Attention, ConvOptions, Frequencies, Index, Mask, Offset, Rope, Update};
 use covector::{Array, Dtype, Result, eval, nn, nn::losses, random};
 use std::collections::BTreeSet;
 
-/// What an operation gives, to be evaluated.
+/// The result of an operation, which can be evaluated.
 trait Outputs {
     fn arrays(self) -> Vec<Array>;
 }
@@ -37,14 +37,14 @@ struct Table {
 }
 
 impl Table {
-    /// `result` is what the function `name` gave for an input that it cannot take.
+    /// Checks `result`, which the function `name` returned for a wrong input.
     fn fails<T: Outputs>(&mut self, name: &'static str, result: Result<T>) {
         self.seen.insert(name);
         let error = match result.and_then(|x| eval(&x.arrays())) {
             Err(error) => error.to_string(),
             Ok(()) => return self.wrong.push(format!("{name} took a wrong input")),
         };
-        // `sum_axes` is called sum where it is spoken of, and `where_` where.
+        // Messages call `sum_axes` sum, and `where_` where.
         let public = match name {
             "argmax_axis" => "argmax",
             "argmin_axis" => "argmin",
@@ -338,7 +338,7 @@ fn a_reading_method_names_itself() {
     assert!(text(x.try_to_vec::<i32>().unwrap_err()).starts_with("[to_vec] the array holds float32"));
 }
 
-/// A name is a message's, not an operation's: equal operations with other names do not share a plan by mistake.
+/// Two operations may differ only in the name that messages show. Such operations do not share a plan.
 #[test]
 fn two_operations_that_read_by_index_each_name_themselves() {
     let (x, far) = (Array::new([1.0f32, 2.0]), Array::new([5i32]));

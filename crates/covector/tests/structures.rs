@@ -1,5 +1,5 @@
-//! Two trees share a trace only where everything in them but the values of their arrays is equal: a change of any one
-//! static part never meets the old trace, and a change of array values alone always does.
+//! Two trees share a trace if and only if they are equal apart from the values of their arrays: a change of a static part
+//! never runs the old trace, and a change of array values alone always does.
 
 use covector::prelude::*;
 use covector::transforms::compile;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Compiles `f` once and calls it on all the trees, forwards, backwards and with other values in their arrays. Every
-/// result is that of `f` itself, and `f` was traced as often as there are different structures.
+/// result equals that of `f`, and the number of traces is the number of different structures.
 #[track_caller]
 fn guard<P: Tree>(trees: &[P], f: impl Fn(&P) -> Array) {
     let traces = Cell::new(0);
@@ -124,7 +124,7 @@ fn lengths_keys_and_options() {
     guard(&["a", "b"].map(keyed), |m| m.get("a").map_or(scalar(0.0), |x| x * 2.0));
     let keyed = |key: i32| HashMap::<i32, Array>::from([(key, x()), (0, x())]);
     guard(&[1, 2, -1].map(keyed), |m| &m[&0] * f64::from(m.keys().sum::<i32>()));
-    // A key that prints like another is another.
+    // Different keys with the same text are different.
     #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
     struct Quiet(u8);
     impl std::fmt::Display for Quiet {
@@ -240,7 +240,7 @@ fn a_function_of_arrays_is_compared_by_the_function() {
     guard(&[layer(ops::sin), layer(ops::cos), layer(|x| x * 2.0)], |l| (l.activation)(&l.w));
 }
 
-/// What is shared is compared by the value that it had when it was traced, and not held.
+/// A shared value is compared with its value at the time of the trace. The trace does not hold a reference to it.
 #[test]
 fn a_shared_value_may_change_in_place() {
     #[derive(Tree)]
@@ -287,7 +287,7 @@ fn a_kept_part_is_a_part() {
     assert_ne!(Structure::of(&(x(),)), Structure::of(&(Kept(x()),)));
 }
 
-/// What comes out carries the static parts of its own trace.
+/// The static parts of a result come from the trace that computed it.
 #[test]
 fn the_static_parts_of_a_result_are_those_of_its_trace() {
     let f = compile(|(x, k): &(Array, usize)| Ok((x * (*k as f64), *k, vec![format!("{k}"); *k])));
@@ -318,7 +318,7 @@ mod random {
         Tanh,
     }
 
-    /// A tree of everything.
+    /// A tree with every kind of part.
     #[derive(Tree, Clone)]
     enum Node {
         Leaf(Array),
@@ -385,7 +385,7 @@ mod random {
         }
     }
 
-    /// A number that depends on every part and its place.
+    /// A number that depends on every part and its position.
     fn digest(node: &Node) -> Array {
         let tagged = |tag: f64, x: Array| x * 0.75 + tag;
         let fold = |tag: f64, parts: Vec<Array>| {
@@ -478,7 +478,7 @@ mod random {
         for _ in 0..300 {
             let tree = Node::List((0..4).map(|_| random.node(3)).collect());
             let mut trees = changes(&tree);
-            // A compiled function keeps so many traces.
+            // A compiled function keeps 64 traces; all trees must fit.
             trees.truncate(40);
             changed += trees.len();
             trees.push(tree);

@@ -1,8 +1,8 @@
 //! The derive macros of covector.
 //!
-//! A derived tree is what makes parameters typed: transforms take a structure apart into its arrays and give the same
-//! structure back, so gradients have the fields of what they are gradients of. The macro writes the three walks that
-//! the trait asks for and nothing else; everything built on them is ordinary code in the core.
+//! Derived trees make parameters typed: transforms flatten a structure to its arrays and return the same structure, so
+//! gradients have the fields of the parameters. The macro writes only the three walks that the trait requires. All
+//! functions built on them are ordinary code in the core.
 
 mod tree;
 
@@ -29,29 +29,29 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// Every field's type must implement `Tree` itself. Structs may have named fields, numbered ones or none; of an enum,
-/// the fields of the variant at hand are visited, and a mapped tree has the same variant. A union cannot be a tree.
+/// Every field's type must implement `Tree` itself. Structs may have named fields, numbered fields or none. For an enum,
+/// the fields of the value's variant are visited, and a mapped tree has the same variant. A union cannot be a tree.
 ///
 /// # Attributes
 /// - `#[tree(kept)]` on a field: its leaves are state beside the parameters, such as running statistics or a counter.
 ///   They are visited, saved and mapped like others, may have any element type, and are neither differentiated nor
-///   changed by an optimizer. The type `covector::tree::Kept` says the same.
+///   changed by an optimizer. The type `covector::tree::Kept` has the same effect.
 /// - `#[tree(skip)]` on a field: a static value. Nothing in it is visited, and a mapped tree gets a clone of it. It is
-///   part of the tree's structure, so `compile` traces again where it differs: its type must be
-///   `PartialEq + Clone + Send + Sync + 'static`, or a tree. What is borrowed or shared (`&T`, `Arc<T>`, `Rc<T>`) is
-///   compared as the `T` that it leads to, an `Arc<dyn Trait>` by its address, a `fn` pointer by the function. An array
-///   in such a field is a constant to every transform.
-/// - `#[tree(ignore)]` on a field: a value that does not matter. Nothing in it is visited, a mapped tree gets a clone of
-///   it, and it is no part of the structure: a compiled function runs a trace that was made with another value of it.
-///   For what no result depends on, such as a cache or a log.
-/// - `#[tree(crate = "path")]` on the type: where the library's items are found, `::covector` unless said otherwise.
-///   A crate that depends on `covector-core` alone writes `#[tree(crate = "covector_core")]`. The path must lead to
-///   `Array`, `Result`, and the module `tree`.
+///   part of the tree's structure, so `compile` traces again if it differs. Its type must be
+///   `PartialEq + Clone + Send + Sync + 'static`, or a tree. A reference or shared pointer (`&T`, `Arc<T>`, `Rc<T>`) is
+///   compared as the `T` that it points to, an `Arc<dyn Trait>` by its address, a `fn` pointer by the function. An array
+///   in such a field is a constant for every transform.
+/// - `#[tree(ignore)]` on a field: a value on which no result depends, such as a cache or a log. Nothing in it is
+///   visited, and a mapped tree gets a clone of it. It is not part of the structure: a compiled function may run a trace
+///   that was made with another value.
+/// - `#[tree(crate = "path")]` on the type: the path of the library's items; the default is `::covector`. A crate that
+///   depends on `covector-core` alone writes `#[tree(crate = "covector_core")]`. The path must have `Array`, `Result`,
+///   and the module `tree`.
 ///
 /// # Generics
-/// A type parameter that a visited field uses gets the bound `Tree`; where only a projection of it is used, such as
-/// `L::State`, that field's type gets the bound instead. The type of a skipped field that depends on a parameter gets
-/// the bounds `PartialEq + Clone + Send + Sync + 'static`, that of an ignored one the bound `Clone`.
+/// A type parameter that a visited field uses gets the bound `Tree`. If the field uses only a projection of it, such as
+/// `L::State`, the field's type gets the bound instead. If the type of a skipped field depends on a parameter, it gets
+/// the bounds `PartialEq + Clone + Send + Sync + 'static`; the type of an ignored field gets the bound `Clone`.
 #[proc_macro_derive(Tree, attributes(tree))]
 pub fn derive_tree(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);

@@ -1,8 +1,7 @@
 //! `#[derive(Tree)]`.
 //!
-//! Structs and enums come out alike: a struct is an enum with one variant that is called `Self`, and `Self { 0: x }`
-//! is both a pattern and an expression for a tuple as well as for named fields. So there is one way to write an arm,
-//! not six.
+//! Structs and enums use the same code: a struct is an enum with one variant called `Self`, and `Self { 0: x }` is both a
+//! pattern and an expression, for tuples as well as for named fields. So all six cases share one form of a match arm.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, format_ident, quote, quote_spanned};
@@ -10,25 +9,25 @@ use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Data, DeriveInput, Fields, Generics, Ident, Member, Type, parse_quote};
 
-/// A field as the walks need it.
+/// A field, with the data that the walks need.
 struct Field<'a> {
     member: Member,
-    /// The name it is bound to in a pattern.
+    /// The field's name in patterns.
     binding: Ident,
     ty: &'a Type,
     part: Part,
 }
 
-/// What a field is in the tree.
+/// The role of a field in the tree.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// A part whose leaves have the roles that they have there.
+    /// A part whose leaves keep their roles.
     Tree,
     /// A part whose leaves are kept.
     Kept,
     /// A static value, which is part of the structure.
     Static,
-    /// A value that does not matter.
+    /// A value on which no result depends.
     Ignored,
 }
 
@@ -38,11 +37,11 @@ impl Part {
     }
 }
 
-/// One variant of an enum, or the whole of a struct.
+/// One variant of an enum, or a struct.
 struct Variant<'a> {
     /// `Self` or `Self::Name`.
     path: TokenStream,
-    /// Its name in a structure.
+    /// The name in a structure.
     name: String,
     fields: Vec<Field<'a>>,
 }
@@ -74,12 +73,12 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     };
     errors.finish()?;
 
-    // Names of our own, invisible to the tokens of the user's and the other way round.
+    // Hygienic names: the user's tokens cannot see them, and they cannot see the user's.
     let [path, f, to] = ["__path", "__f", "__to"].map(|name| Ident::new(name, Span::mixed_site()));
     let visits = variants.iter().map(|variant| visit_arm(variant, &krate, &path, &f));
     let maps = variants.iter().map(|variant| map_arm(variant, &krate, &f));
     let descriptions = variants.iter().map(|variant| describe_arm(variant, &krate, &to));
-    // A reference to an empty enum still counts as a value to match on; the enum itself does not.
+    // A match without arms is valid for an empty enum, but not for a reference to one.
     let scrutinee = if variants.is_empty() { quote!(*self) } else { quote!(self) };
 
     let name = &input.ident;
@@ -130,8 +129,8 @@ fn visit_arm(variant: &Variant<'_>, krate: &syn::Path, path: &Ident, f: &Ident) 
                 quote!(#krate::tree::Segment::Index(#index))
             }
         };
-        // At the type's own place, so that "the trait `Tree` is not implemented" points to the field and not to the
-        // whole derive.
+        // With the span of the type, so that "the trait `Tree` is not implemented" points to the field instead of the
+        // derive.
         let visit = quote_spanned!(ty.span()=> <#ty as #krate::tree::Tree>::visit);
         let mut call = quote!(#visit(#binding, #path, &mut *#f));
         if *part == Part::Kept {
@@ -154,7 +153,7 @@ fn describe_arm(variant: &Variant<'_>, krate: &syn::Path, to: &Ident) -> TokenSt
         let describe = quote_spanned!(ty.span()=> <#ty as #krate::tree::Tree>::describe);
         match part {
             Part::Static => {
-                // The first stage that the type allows; see the module. At the type's own place, for the message.
+                // The first stage that the type allows; see the module `fixed` of the core. The span is for the message.
                 let field =
                     quote_spanned!(ty.span()=> (&&&&&&#krate::tree::fixed::Field(#binding)).describe(#to));
                 quote!({
@@ -204,8 +203,8 @@ fn fields<'a>(fields: &'a Fields, errors: &mut Errors) -> Vec<Field<'a>> {
         .collect()
 }
 
-/// The type's generics with the bounds that the fields ask for. A bound on the parameter rather than on each field's
-/// type, because `struct List<T> { head: T, tail: Option<Box<List<T>>> }` would otherwise ask for itself.
+/// The type's generics with the bounds that the fields require. The bounds are on parameters instead of on field types,
+/// because `struct List<T> { head: T, tail: Option<Box<List<T>>> }` would otherwise require its own bound.
 fn bounded(generics: &Generics, variants: &[Variant<'_>], krate: &syn::Path) -> Generics {
     let params: Vec<&Ident> = generics.type_params().map(|param| &param.ident).collect();
     if params.is_empty() {
@@ -218,7 +217,7 @@ fn bounded(generics: &Generics, variants: &[Variant<'_>], krate: &syn::Path) -> 
         let mut uses = Uses::default();
         uses.look_through(ty.to_token_stream(), &params);
         if !part.is_visited() {
-            // `PhantomData<T>` has all that is needed, whatever `T` is.
+            // `PhantomData<T>` implements all traits for every `T`.
             if (uses.projected || !uses.whole.is_empty()) && !is_phantom(ty) {
                 predicates.push(match part {
                     Part::Static => parse_quote!(#ty: ::core::clone::Clone + ::core::cmp::PartialEq
@@ -246,14 +245,14 @@ fn is_phantom(ty: &Type) -> bool {
 /// How a field's type uses the type parameters.
 #[derive(Default)]
 struct Uses {
-    /// The parameters it uses as types.
+    /// The parameters that the field uses as types.
     whole: Vec<Ident>,
-    /// Whether it uses something that belongs to one, like `T::Item` or `<T as Iterator>::Item`.
+    /// Whether the field uses a projection of a parameter, such as `T::Item` or `<T as Iterator>::Item`.
     projected: bool,
 }
 
 impl Uses {
-    /// Tokens are enough: a parameter's name cannot mean anything else in its own type.
+    /// Finds parameters among tokens. This is exact: a parameter's name has no other meaning in the type.
     fn look_through(&mut self, tokens: TokenStream, params: &[&Ident]) {
         let mut tokens = tokens.into_iter().peekable();
         while let Some(token) = tokens.next() {
@@ -270,7 +269,7 @@ impl Uses {
     }
 }
 
-/// The value of `#[tree(crate = "…")]`, if it is there.
+/// The value of `#[tree(crate = "…")]`, if the attribute exists.
 fn crate_path(attrs: &[Attribute]) -> syn::Result<Option<syn::Path>> {
     let mut path = None;
     for attr in tree_attributes(attrs) {
@@ -292,7 +291,7 @@ fn crate_path(attrs: &[Attribute]) -> syn::Result<Option<syn::Path>> {
     Ok(path)
 }
 
-/// What a field's attribute says it is.
+/// The role that a field's attributes give it.
 fn part(attrs: &[Attribute]) -> syn::Result<Part> {
     let mut found = Part::Tree;
     for attr in tree_attributes(attrs) {
@@ -329,7 +328,7 @@ fn tree_attributes(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("tree"))
 }
 
-/// Everything that is wrong, so that it can be said at once.
+/// All errors of an input, so that they are reported together.
 #[derive(Default)]
 struct Errors(Option<syn::Error>);
 

@@ -1,6 +1,6 @@
 //! The activations of `covector-nn`: each row becomes a function here, and a class in the Python package.
 //!
-//! Python gets a C function for each row, which is generic over the row's layer. A call is parsed by the row's settings.
+//! Python gets a C function for each row, which is generic over the row's layer. The row's settings give the parameters.
 
 use crate::array::PyArray;
 use crate::convert::Value as Argument;
@@ -45,7 +45,7 @@ impl ActivationRow {
         rows::settings(py, self.spec.settings)
     }
 
-    /// Refuses settings of the class that cannot work.
+    /// Refuses invalid settings of the class.
     fn check(&self, values: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
         let class = self.spec.class.unwrap_or(self.spec.function);
         for (setting, given) in self.spec.settings.iter().zip(&values) {
@@ -61,7 +61,7 @@ fn activation_rows() -> Vec<ActivationRow> {
     ACTIVATIONS.iter().map(|spec| ActivationRow { spec }).collect()
 }
 
-/// The array and the values of the settings that a call gives, the positional arguments first.
+/// The array and the values of the settings of a call. `given` has the positional arguments first.
 fn parse(
     spec: &'static ActivationSpec,
     given: &[Bound<'_, PyAny>],
@@ -99,7 +99,7 @@ fn parse(
 /// The function of a row.
 ///
 /// # Safety
-/// To be called by Python, with the arguments of its fast calling convention.
+/// Only Python may call this, with the arguments of its fast calling convention.
 unsafe extern "C" fn function<A: Activation>(
     _module: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
@@ -107,10 +107,10 @@ unsafe extern "C" fn function<A: Activation>(
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     let result = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: Python calls with its lock held.
+        // SAFETY: Python calls this with its lock held.
         let py = unsafe { Python::assume_attached() };
         if names.is_null() && count == 1 {
-            // Most calls: the array alone.
+            // Most calls have only the array.
             // SAFETY: the vector has one object, which lives through the call.
             let x = unsafe { Borrowed::from_ptr(py, *args) }.extract::<Argument>()?;
             let values: SmallVec<[Value; 2]> = A::SPEC.settings.iter().map(|s| (s.default)()).collect();

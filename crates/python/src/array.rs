@@ -1,4 +1,4 @@
-//! `array`: the Python object around a lazy array, and what makes it a good citizen of Python.
+//! `array`: the Python object around a lazy array, with Python's protocols.
 
 use crate::convert::{self, describe};
 use crate::dtype::{self, DtypeArg, PyDtype};
@@ -18,11 +18,11 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
-/// An n-dimensional array, computed when its values are asked for.
+/// An n-dimensional array, computed when its values are needed.
 ///
-/// Made of a number, a nested list of numbers, or an array of another library; with a `dtype`, converted to it.
+/// Made from a number, a nested list of numbers, or an array of another library, and converted to `dtype` if given.
 ///
-/// Arrays of Rust are immutable; Python's `a[i] = v` and `a += v` give the object another one.
+/// Arrays of Rust are immutable. `a[i] = v` and `a += v` put a new Rust array into the same Python object.
 #[pyclass(frozen, name = "array", module = "covector.core", weakref)]
 pub(crate) struct PyArray {
     inner: Mutex<Array>,
@@ -41,31 +41,31 @@ impl PyArray {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// The array the object holds now.
+    /// The Rust array in the object.
     pub(crate) fn get(&self) -> Array {
         self.lock().clone()
     }
 
-    /// How often any object was given another array, in all threads.
+    /// The number of calls of [`set`](Self::set) on all objects, in all threads.
     pub(crate) fn changes() -> u64 {
         CHANGES.load(Ordering::Relaxed)
     }
 
-    /// Gives the object another array.
+    /// Puts another Rust array into the object.
     pub(crate) fn set(&self, array: Array) {
         CHANGES.fetch_add(1, Ordering::Relaxed);
         let old = std::mem::replace(&mut *self.lock(), array);
-        // After the lock is gone: dropping a graph may take a while.
+        // After the lock is released: dropping a graph may take a while.
         drop(old);
     }
 
-    /// Looks at the array without taking a reference to it. `f` must not call Python.
+    /// Calls `f` with the array, without taking a reference to it. `f` must not call Python.
     pub(crate) fn peek<R>(&self, f: impl FnOnce(&Array) -> R) -> R {
         f(&self.lock())
     }
 }
 
-/// Computes an array's values, without the interpreter lock where there is something to compute.
+/// Computes an array's values. Releases the interpreter lock if the array is pending.
 pub(crate) fn evaluate(py: Python<'_>, array: &Array) -> PyResult<()> {
     let array = std::slice::from_ref(array);
     if array[0].is_available() {
@@ -98,7 +98,7 @@ fn list<'py, T: ToPython + Copy>(
         return values[0].to_python(py);
     };
     let step: usize = rest.iter().product();
-    // SAFETY: a new list, or the exception that there is no memory for it.
+    // SAFETY: `PyList_New` returns a new list, or null with an exception.
     let out = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(0))? };
     let items = out.cast::<PyList>()?;
     for i in 0..n {
@@ -107,7 +107,7 @@ fn list<'py, T: ToPython + Copy>(
     Ok(out)
 }
 
-/// A scalar as one of Python's own types, made by calling it.
+/// A scalar as one of Python's own types, by a call of the type.
 fn number<'py>(py: Python<'py>, array: &Array, name: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import("builtins")?.getattr(name)?.call1((item(py, array)?,))
 }
@@ -169,7 +169,7 @@ impl PyArray {
         let array = self.get();
         if array.ndim() < 2 {
             return Err(PyValueError::new_err(format!(
-                "[mT] an array with {} axes has no matrices in it",
+                "[mT] an array with {} axes holds no matrices",
                 array.ndim()
             )));
         }
@@ -188,7 +188,7 @@ impl PyArray {
         self.get().try_imag().or_raise().map(Self::new)
     }
 
-    /// Updates of parts, without changing the array: `a.at[i].add(v)`.
+    /// Updates of parts, which leave the array unchanged: `a.at[i].add(v)`.
     #[getter]
     fn at(&self) -> ArrayAt {
         ArrayAt::new(self.get())
@@ -280,7 +280,7 @@ impl PyArray {
         item(py, &array)?.call_method1("__format__", (spec,))
     }
 
-    /// The identity counts: arrays change.
+    /// A hash of the identity, because the elements can change.
     fn __hash__(slf: &Bound<'_, Self>) -> isize {
         (slf.as_ptr() as usize >> 4) as isize
     }
@@ -306,7 +306,7 @@ impl PyArray {
         Ok((py.import("covector._covector")?.getattr("_restore")?, state.into_pyobject(py)?))
     }
 
-    /// A NumPy array of the values, without a copy unless one is asked for or needed.
+    /// A NumPy array of the values, without a copy unless `copy` requests one or the conversion needs one.
     #[pyo3(signature = (dtype=None, copy=None))]
     fn __array__<'py>(
         &self,
@@ -317,8 +317,8 @@ impl PyArray {
         export::to_numpy(py, &self.get(), dtype, copy)
     }
 
-    /// What a function of NumPy gives that this array is an argument of. An operator with a NumPy number or array on the
-    /// left is the array's own; any other function reads the values and gives a NumPy array, and is an error inside a
+    /// The result of a NumPy function with this array as an argument. An operator with a NumPy number or array on the left
+    /// is the operator of this array. Any other function reads the values and returns a NumPy array; it is an error inside a
     /// transform, where the result would not depend on the array.
     #[pyo3(signature = (ufunc, method, *inputs, **kwargs))]
     fn __array_ufunc__<'py>(
@@ -359,8 +359,8 @@ impl PyArray {
         unsafe { export::release_buffer(view) }
     }
 
-    /// A DLPack capsule of the values. The receiver may write into them: they are a copy, unless it asks for none and
-    /// takes memory that is marked read-only.
+    /// A DLPack capsule of the values. The values are a copy, because the receiver may write into them, unless the receiver
+    /// asks for no copy and takes memory that is marked read-only.
     #[pyo3(signature = (*, stream=None, max_version=None, dl_device=None, copy=None))]
     fn __dlpack__<'py>(
         &self,
@@ -402,12 +402,12 @@ impl PyArray {
 
     fn __delitem__(&self, _indices: &Bound<'_, PyAny>) -> PyResult<()> {
         Err(PyTypeError::new_err(
-            "[del] parts of an array cannot be deleted; index or concatenate what shall stay",
+            "[del] parts of an array cannot be deleted; index or concatenate the parts to keep",
         ))
     }
 }
 
-/// Gives the parts of an array along its first axis, one after the other.
+/// Iterates over the parts of an array along its first axis.
 #[pyclass(frozen, name = "ArrayIterator", module = "covector.core")]
 pub(crate) struct ArrayIterator {
     array: Array,
@@ -438,7 +438,7 @@ fn _restore(bytes: &[u8], dtype: DtypeArg, shape: Vec<usize>) -> PyResult<PyArra
     foreign::from_bytes(bytes, dtype.0, &shape, Some(dtype.0)).map(PyArray::new)
 }
 
-/// Any array-like as an array: itself if it is one of the right type.
+/// Converts an array-like object to an array. Returns an array of the right type itself.
 #[pyfunction]
 #[pyo3(signature = (a, dtype=None, *, copy=None))]
 fn asarray<'py>(
@@ -453,7 +453,7 @@ fn asarray<'py>(
         }
     } else if copy == Some(false) {
         return Err(PyValueError::new_err(format!(
-            "[asarray] {} only becomes an array by copying",
+            "[asarray] {} becomes an array only by a copy",
             describe(a)
         )));
     }

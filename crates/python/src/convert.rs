@@ -17,7 +17,7 @@ use pyo3::types::{PyInt, PyList, PyTuple};
 use smallvec::{SmallVec, smallvec};
 use std::cmp::Ordering;
 
-/// What an object is, for error messages: `None`, or `a value of type list`.
+/// Describes an object in error messages: `None`, or `a value of type list`.
 pub(crate) fn describe(obj: &Bound<'_, PyAny>) -> String {
     if obj.is_none() {
         return "None".into();
@@ -35,12 +35,12 @@ pub(crate) fn is_number(obj: &Bound<'_, PyAny>) -> bool {
     number.is_ok_and(|number| obj.is_instance(number).unwrap_or(false))
 }
 
-/// How an object that is no operand becomes one, for error messages.
+/// The remedy in error messages for an object that is not an operand.
 pub(crate) fn remedy(obj: &Bound<'_, PyAny>) -> &'static str {
     if is_number(obj) { "convert it with float() first" } else { "make an array of it with mx.array" }
 }
 
-/// Lists nested deeper than this are refused: nobody means them, and a list can contain itself.
+/// Lists that are nested deeper are refused, because a list can contain itself.
 const DEEPEST: usize = 64;
 
 /// The array that `mx.array(value, dtype)` makes.
@@ -53,9 +53,9 @@ pub(crate) fn array(value: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<
         };
     }
     if value.is_none() {
-        return Err(PyTypeError::new_err("[array] None is no value; pass a number, a list, or an array"));
+        return Err(PyTypeError::new_err("[array] None is not a value; pass a number, a list, or an array"));
     }
-    // A NumPy number is also checked for what it is: `np.float64` passes for a Python float.
+    // NumPy numbers are excluded here: `np.float64` is a subclass of Python's float.
     if let Some(scalar) = Scalar::of(value)? {
         return match dtype {
             Some(dtype) => Ok(scalar.array(dtype)),
@@ -87,14 +87,14 @@ pub(crate) fn array(value: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<
 #[derive(Default)]
 struct Nest {
     shape: Vec<usize>,
-    /// For each axis the row that has set its extent: the first one.
+    /// For each axis, the path to its first row, which sets its extent.
     firsts: Vec<Vec<usize>>,
-    /// For each level of items whether they are lists, and the first item.
+    /// For each level, whether its items are lists, and the path to the first item.
     kinds: Vec<(bool, Vec<usize>)>,
     values: Vec<Scalar>,
     /// An array was found among the numbers.
     arrays: bool,
-    /// The way to where the walk is.
+    /// The path to the present item of the walk.
     row: Vec<usize>,
 }
 
@@ -103,7 +103,7 @@ impl Nest {
         let depth = self.row.len();
         if depth >= DEEPEST {
             return Err(PyValueError::new_err(format!(
-                "[array] lists nested deeper than {DEEPEST} levels make no array"
+                "[array] lists nested deeper than {DEEPEST} levels cannot form an array"
             )));
         }
         if let Ok(list) = value.cast::<PyList>() {
@@ -126,7 +126,7 @@ impl Nest {
         Ok(())
     }
 
-    /// Notes the extent of one axis. All rows of a level have the same.
+    /// Records the extent of one axis. All rows of a level must have the same.
     fn extent(&mut self, n: usize) -> PyResult<()> {
         let depth = self.row.len();
         if self.shape.len() <= depth {
@@ -175,7 +175,7 @@ impl Nest {
         )))
     }
 
-    /// Notes whether an item is a list or a number. All of a level are the same.
+    /// Records whether an item is a list or a number. All items of a level must be the same.
     fn kind(&mut self, list: bool) -> PyResult<()> {
         let level = self.row.len() - 1;
         if self.kinds.len() <= level {
@@ -224,7 +224,7 @@ fn nested(value: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Array> {
     })
 }
 
-/// The widest kind of number present; `float32` if there is none.
+/// The widest kind among the numbers; `float32` without numbers.
 fn common(values: &[Scalar]) -> PyResult<Dtype> {
     let mut widest: Option<Dtype> = None;
     let rank = |d: Dtype| match d {
@@ -248,13 +248,13 @@ fn common(values: &[Scalar]) -> PyResult<Dtype> {
     Ok(dtype)
 }
 
-/// Nested lists that hold arrays: stacked, in the type they share.
+/// Stacks nested lists that hold arrays, in the type that the arrays share.
 fn stacked(value: &Bound<'_, PyAny>, row: &mut Vec<usize>) -> PyResult<Array> {
     if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
         let depth = row.len();
         if depth >= DEEPEST {
             return Err(PyValueError::new_err(format!(
-                "[array] lists nested deeper than {DEEPEST} levels make no array"
+                "[array] lists nested deeper than {DEEPEST} levels cannot form an array"
             )));
         }
         row.push(0);
@@ -281,20 +281,20 @@ fn stacked(value: &Bound<'_, PyAny>, row: &mut Vec<usize>) -> PyResult<Array> {
     array(value, None)
 }
 
-/// What an operation takes beside an array.
+/// An operand beside an array.
 pub(crate) enum Operand {
     Array(Array),
     Scalar(Scalar),
-    /// A NumPy number, and the element type that it has alone. Beside an array it is as weak as a Python number.
+    /// A NumPy number, and its element type on its own. Beside an array it is as weak as a Python number.
     Typed(Scalar, Dtype),
-    /// An array of NumPy's (or another library's), which is as weak as a number, in its own element type.
+    /// An array of NumPy or another library, in its own element type. It is as weak as a number.
     Foreign(Array),
 }
 
 impl Operand {
-    /// The operand behind a Python object; `None` when it is not one.
+    /// The operand in a Python object; `None` if the object is not an operand.
     pub(crate) fn of(obj: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        // The type has no subclasses: a comparison of pointers.
+        // The type has no subclasses, so comparing pointers is enough.
         if let Ok(array) = obj.cast_exact::<PyArray>() {
             return Ok(Some(Operand::Array(array.get().get())));
         }
@@ -331,7 +331,7 @@ impl Operand {
         }
     }
 
-    /// How the values of a type compare with this number, if it is an integer that the type does not hold.
+    /// The order of all values of a type relative to this number, if it is an integer out of the type's range.
     pub(crate) fn outside(&self, dtype: Dtype) -> Option<Ordering> {
         match self {
             Operand::Scalar(scalar) | Operand::Typed(scalar, _) => scalar.outside(dtype),
@@ -346,7 +346,7 @@ impl Operand {
             Operand::Scalar(scalar) | Operand::Typed(scalar, _) => scalar.array_beside(dtype),
             Operand::Foreign(array) => {
                 let have = array.dtype();
-                // Its kind counts, its width does not.
+                // The kind of the operand's type counts, its width does not.
                 let to = if have.is_complex() && !dtype.is_complex() {
                     Dtype::C64
                 } else if have.is_float() && !dtype.is_inexact() {
@@ -361,8 +361,8 @@ impl Operand {
         }
     }
 
-    /// Whether a comparison with an array treats this operand in a way of its own: an array of another library, or an
-    /// integer that the array's type does not hold.
+    /// Whether a comparison with an array needs a special case for this operand: an array of another library, or an integer
+    /// out of the range of the array's type.
     pub(crate) fn is_unlike(&self, other: &Operand) -> bool {
         match (self, other) {
             (Operand::Foreign(_), _) => true,
@@ -371,7 +371,7 @@ impl Operand {
         }
     }
 
-    /// The element type that others beside it adapt to, if it is not weak itself.
+    /// The element type to which other operands adapt; `None` for a weak operand.
     pub(crate) fn strong(&self) -> Option<Dtype> {
         match self {
             Operand::Array(array) => Some(array.dtype()),
@@ -387,7 +387,7 @@ impl FromPyObject<'_, '_> for Value {
     type Error = PyErr;
     #[inline]
     fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        // Most often it is one, which need not come through the others' hands.
+        // Most operands are arrays of this library; this is the fast path.
         if let Ok(array) = obj.cast_exact::<PyArray>() {
             return Ok(Self(Operand::Array(array.get().get())));
         }
@@ -411,7 +411,7 @@ impl Value {
     }
 }
 
-/// [`pair`] for a comparison. Its result has no element type to keep, so that integers of other libraries count in full.
+/// [`pair`] for a comparison, whose result has truth values. So integers of other libraries keep all their digits.
 pub(crate) fn pair_to_compare(a: Operand, b: Operand) -> PyResult<(Array, Array)> {
     match (a, b) {
         (Operand::Array(a), Operand::Foreign(b)) if a.dtype().is_integer() && b.dtype().is_integer() => {
@@ -424,7 +424,7 @@ pub(crate) fn pair_to_compare(a: Operand, b: Operand) -> PyResult<(Array, Array)
     }
 }
 
-/// Two operands as arrays: a weak one adapts to one that is not.
+/// Two operands as arrays. A weak operand adapts to the type of a strong one.
 #[inline]
 pub(crate) fn pair(a: Operand, b: Operand) -> PyResult<(Array, Array)> {
     match (a, b) {
@@ -501,7 +501,7 @@ impl FromPyObject<'_, '_> for Arrays {
     }
 }
 
-/// An integer, or anything that stands for one (`__index__`); no floats.
+/// An integer, or an object with `__index__`; no floats.
 fn int(obj: &Bound<'_, PyAny>) -> PyResult<isize> {
     obj.extract::<isize>()
 }
@@ -532,7 +532,7 @@ impl FromPyObject<'_, '_> for Ints {
 }
 
 impl Ints {
-    /// From whatever stands for them, or the error that says what does not.
+    /// From any objects with `__index__`. The error names an object that is not an int.
     fn any(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         let obj = obj.to_owned();
         let sequence = obj.is_instance_of::<PyTuple>() || obj.is_instance_of::<PyList>();
@@ -569,7 +569,7 @@ impl Ints {
     }
 }
 
-/// MLX's `stream=`: accepted, checked for nothing, and ignored, for there is one device.
+/// MLX's `stream=`: accepted without a check and ignored, because there is one device.
 pub(crate) struct Stream;
 
 impl FromPyObject<'_, '_> for Stream {

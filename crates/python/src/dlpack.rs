@@ -1,9 +1,9 @@
 //! DLPack: arrays to other libraries and from them.
 //!
-//! A capsule's receiver may write into the memory (PyTorch does, whatever the capsule says), so that it gets memory that
-//! nothing else reads: a copy. Only a receiver that asks for none gets the shared memory, marked read-only, and only with
-//! the version of the protocol that has that mark. The capsule owns its memory, which is released when the receiver calls
-//! the deleter, or when the capsule dies without having been taken.
+//! The receiver of a capsule may write into the memory: PyTorch does, even if the capsule is marked read-only. So it gets
+//! a copy. A receiver that asks for no copy gets the shared memory, marked read-only, if it supports the version of the
+//! protocol that has this mark. The capsule owns its memory, which is released when the receiver calls the deleter, or
+//! when the capsule is deleted unused.
 
 use crate::convert::describe;
 use crate::errors::OrRaise;
@@ -17,14 +17,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 use std::ffi::{CStr, c_void};
 
-/// Names of a capsule that was not taken yet, without and with a version.
+/// Names of an unused capsule, without and with a version.
 const PLAIN: &CStr = c"dltensor";
 const VERSIONED: &CStr = c"dltensor_versioned";
 
 const READ_ONLY: u64 = 1;
 const IS_COPIED: u64 = 2;
 
-/// DLPack's numbers of memory that this processor can read: its own, and pinned memory of it.
+/// DLPack's numbers of the kinds of memory that this processor can read: main memory, and pinned main memory.
 const READABLE: [i32; 3] = [1, 3, 11];
 
 #[repr(C)]
@@ -58,7 +58,7 @@ struct Versioned {
     tensor: Tensor,
 }
 
-/// What the tensor points into, alive as long as it.
+/// The memory that the tensor points into. It lives as long as the tensor.
 struct Owner {
     #[expect(dead_code, reason = "held for its drop, which releases the memory")]
     data: Data,
@@ -106,8 +106,8 @@ unsafe extern "C" fn delete<M: Managed>(managed: *mut M) {
 }
 
 unsafe extern "C" fn capsule_gone<M: Managed>(capsule: *mut ffi::PyObject) {
-    // SAFETY: Python calls this with the dying capsule. A receiver renames the capsule and then owns the tensor,
-    // so that only one that still has its first name holds a tensor nobody has taken.
+    // SAFETY: Python calls this with the capsule that it deletes. A receiver renames the capsule and then owns the
+    // tensor, so a capsule with its first name still owns its tensor.
     unsafe {
         if ffi::PyCapsule_IsValid(capsule, M::NAME.as_ptr()) == 1 {
             delete::<M>(ffi::PyCapsule_GetPointer(capsule, M::NAME.as_ptr()).cast());
@@ -127,7 +127,7 @@ fn code(dtype: Dtype) -> u8 {
     }
 }
 
-/// The element type behind DLPack's numbers.
+/// The element type for DLPack's numbers.
 fn elements(code: u8, bits: u8, lanes: u16) -> Option<Elements> {
     if lanes != 1 {
         return None;
@@ -139,7 +139,7 @@ fn elements(code: u8, bits: u8, lanes: u16) -> Option<Elements> {
     Dtype::ALL.into_iter().find(of).map(Elements::Of)
 }
 
-/// The memory of an array for another library, as the arguments of `__dlpack__` ask for it.
+/// A capsule of an array's memory for another library, by the arguments of `__dlpack__`.
 pub(crate) fn export<'py>(
     py: Python<'py>,
     array: &Array,
@@ -149,13 +149,13 @@ pub(crate) fn export<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     if let Some(device) = device.filter(|d| *d != (1, 0)) {
         return Err(PyBufferError::new_err(format!(
-            "[dlpack] arrays are in the memory of the main processor, device (1, 0), and cannot be given out on {device:?}"
+            "[dlpack] arrays are in the memory of the main processor, device (1, 0), and cannot be exported to device {device:?}"
         )));
     }
     let versioned = max_version.is_some_and(|(major, _)| major >= 1);
     if copy == Some(false) && !versioned {
         return Err(PyBufferError::new_err(
-            "[dlpack] without a copy the memory is read-only, which only max_version=(1, 0) or newer can say; leave copy out",
+            "[dlpack] without a copy the memory is read-only, which only max_version=(1, 0) or newer can express; leave copy out",
         ));
     }
     crate::array::read(py, array)?;
@@ -190,8 +190,8 @@ fn wrap<M: Managed>(py: Python<'_>, data: Data, flags: u64) -> PyResult<Bound<'_
         byte_offset: 0,
     };
     let managed = Box::into_raw(Box::new(M::new(tensor, owner, flags)));
-    // SAFETY: the pointer is not null and the destructor knows what to do with it; when no capsule could be made,
-    // nobody else has seen the tensor.
+    // SAFETY: the pointer is not null, and the destructor frees it. If no capsule could be made, no other code has seen
+    // the tensor.
     unsafe {
         let capsule = ffi::PyCapsule_New(managed.cast(), M::NAME.as_ptr(), Some(capsule_gone::<M>));
         if capsule.is_null() {
@@ -212,12 +212,12 @@ pub(crate) fn import(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Arr
     let options = PyDict::new(py);
     options.set_item(intern!(py, "max_version"), (1, 0))?;
     let capsule = match give.call((), Some(&options)) {
-        // One that does not know of versions.
+        // The method does not support versions.
         Err(error) if error.is_instance_of::<PyTypeError>(py) => give.call0()?,
         other => other?,
     };
     let capsule = capsule.cast_into::<PyCapsule>()?;
-    // The capsule keeps its name and with it the tensor, which it deletes when it dies, after the copy.
+    // The capsule keeps its name. So it still owns the tensor, and deletes it after the copy.
     let pointer = |name: &CStr| -> *mut c_void {
         // SAFETY: a capsule, and a name that ends in zero.
         unsafe {
@@ -229,7 +229,7 @@ pub(crate) fn import(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Arr
         }
     };
     let (plain, versioned) = (pointer(PLAIN).cast::<Plain>(), pointer(VERSIONED).cast::<Versioned>());
-    // SAFETY: a valid capsule of that name points to such a tensor; the version comes first in any version.
+    // SAFETY: a valid capsule of that name points to such a tensor. All versions begin with the version number.
     let tensor = unsafe {
         if !versioned.is_null() && (*versioned).major == 1 {
             &(*versioned).tensor
@@ -237,7 +237,7 @@ pub(crate) fn import(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Arr
             &(*plain).tensor
         } else {
             return Err(PyBufferError::new_err(format!(
-                "[array] {} gave a DLPack capsule of a kind that is not known here; convert it to a NumPy array first",
+                "[array] {} gave a DLPack capsule of an unknown kind; convert it to a NumPy array first",
                 describe(obj)
             )));
         }
@@ -245,7 +245,7 @@ pub(crate) fn import(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Arr
     check_device(obj, tensor.device_type, tensor.device_id)?;
     let Some(have) = elements(tensor.code, tensor.bits, tensor.lanes) else {
         return Err(PyTypeError::new_err(format!(
-            "[array] the element type of {} has no counterpart{}; convert it first, as to float32",
+            "[array] the element type of {} has no counterpart{}; convert it first, for example to float32",
             describe(obj),
             obj.getattr("dtype").map_or_else(|_| String::new(), |d| format!(": {d}"))
         )));
@@ -269,8 +269,8 @@ pub(crate) fn import(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Arr
         strides: strides.into_iter().map(|s| s * size).collect(),
         swapped: false,
     };
-    // SAFETY: DLPack promises elements of this type at these places; the capsule keeps them alive, and the interpreter lock
-    // is held throughout.
+    // SAFETY: DLPack promises elements of this type at these addresses. The capsule keeps them alive, and the interpreter
+    // lock is held throughout.
     let array = unsafe { memory.copy(wanted) };
     drop(capsule);
     array

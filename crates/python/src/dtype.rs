@@ -1,4 +1,4 @@
-//! Element types as Python objects: `mx.float32` and its like, their categories, and what is asked about them.
+//! Element types as Python objects such as `mx.float32`, their categories, and functions about them.
 
 use crate::array::PyArray;
 use covector_core::{Array, Dtype};
@@ -24,7 +24,7 @@ impl PyDtype {
         format!("covector.core.{}", self.0)
     }
 
-    /// Pickles by name, so that an unpickled type is the very object of the module.
+    /// Pickles by name, so that an unpickled type is the object of the module itself.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (&'static str,))> {
         Ok((py.import("covector._covector")?.getattr("_dtype")?, (self.0.name(),)))
     }
@@ -40,7 +40,7 @@ fn _dtype(py: Python<'_>, name: &str) -> PyResult<Py<PyDtype>> {
     }
 }
 
-/// The one Python object of an element type.
+/// The unique Python object of an element type.
 pub(crate) fn object(py: Python<'_>, dtype: Dtype) -> PyResult<Py<PyDtype>> {
     static OBJECTS: PyOnceLock<Vec<Py<PyDtype>>> = PyOnceLock::new();
     let all = OBJECTS.get_or_try_init(py, || {
@@ -49,7 +49,7 @@ pub(crate) fn object(py: Python<'_>, dtype: Dtype) -> PyResult<Py<PyDtype>> {
     Ok(all[dtype as usize].clone_ref(py))
 }
 
-/// An argument `dtype=`: a [`PyDtype`] and nothing that merely looks like one.
+/// An argument `dtype=`, which must be a [`PyDtype`].
 #[derive(Clone, Copy)]
 pub(crate) struct DtypeArg(pub(crate) Dtype);
 
@@ -69,7 +69,7 @@ impl FromPyObject<'_, '_> for DtypeArg {
 /// A family of element types, such as `mx.floating`.
 #[pyclass(frozen, eq, eq_int, hash, name = "DtypeCategory", module = "covector.core")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(non_camel_case_types, reason = "the names Python sees")]
+#[allow(non_camel_case_types, reason = "the names in Python")]
 pub(crate) enum Category {
     complexfloating,
     floating,
@@ -134,7 +134,7 @@ impl FromPyObject<'_, '_> for Kind {
     }
 }
 
-/// Whether the first element type or category lies within the second.
+/// Whether the first element type or category is within the second.
 #[pyfunction]
 fn issubdtype(arg1: Kind, arg2: Kind) -> bool {
     match (arg1, arg2) {
@@ -145,7 +145,7 @@ fn issubdtype(arg1: Kind, arg2: Kind) -> bool {
     }
 }
 
-/// An array or an element type, of which the element type counts.
+/// The element type of an argument that is an array or an element type.
 pub(crate) struct Typed(Dtype);
 
 impl FromPyObject<'_, '_> for Typed {
@@ -211,7 +211,7 @@ fn isdtype(dtype: DtypeArg, kind: &Bound<'_, PyAny>) -> PyResult<bool> {
         "numeric" => d != Dtype::Bool,
         _ => {
             return Err(PyValueError::new_err(format!(
-                "[isdtype] {word:?} is no kind; use bool, signed integer, unsigned integer, integral, real floating, complex floating or numeric"
+                "[isdtype] {word:?} is not a kind; use bool, signed integer, unsigned integer, integral, real floating, complex floating or numeric"
             )));
         }
     })
@@ -242,11 +242,11 @@ impl FloatInfo {
     fn new(arg: DtypeArg) -> PyResult<Self> {
         if !arg.0.is_inexact() {
             return Err(PyValueError::new_err(format!(
-                "[finfo] {} is no floating-point type; use iinfo",
+                "[finfo] {} is not a floating-point type; use iinfo",
                 arg.0
             )));
         }
-        // The parts of a complex number are what has limits.
+        // The limits of a complex type are those of its parts.
         Ok(Self { dtype: if arg.0 == Dtype::C64 { Dtype::F32 } else { arg.0 } })
     }
     #[getter]
@@ -269,7 +269,7 @@ impl FloatInfo {
     fn bits(&self) -> usize {
         self.dtype.size() * 8
     }
-    /// The type that the limits are of; for a complex type that of its parts.
+    /// The type of the limits; for a complex type, the type of its parts.
     #[getter]
     fn dtype(&self, py: Python<'_>) -> PyResult<Py<PyDtype>> {
         object(py, self.dtype)
@@ -292,7 +292,10 @@ impl IntInfo {
     #[pyo3(signature = (arg, /))]
     fn new(arg: DtypeArg) -> PyResult<Self> {
         if !arg.0.is_integer() {
-            return Err(PyValueError::new_err(format!("[iinfo] {} is no integer type; use finfo", arg.0)));
+            return Err(PyValueError::new_err(format!(
+                "[iinfo] {} is not an integer type; use finfo",
+                arg.0
+            )));
         }
         Ok(Self { dtype: arg.0 })
     }
@@ -317,14 +320,14 @@ impl IntInfo {
     }
 }
 
-/// Adds the element types and what belongs to them to the module.
+/// Adds the element types and their functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyDtype>()?;
     m.add_class::<Category>()?;
     m.add_class::<FloatInfo>()?;
     m.add_class::<IntInfo>()?;
     for dtype in Dtype::ALL {
-        // `bool` itself would hide Python's own.
+        // The name `bool` would hide Python's own.
         let name = if dtype == Dtype::Bool { "bool_" } else { dtype.name() };
         m.add(name, object(m.py(), dtype)?)?;
     }

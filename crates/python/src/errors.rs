@@ -1,4 +1,4 @@
-//! The one place where covector's errors become Python exceptions.
+//! Conversion of covector's errors to Python exceptions.
 
 use covector_core::Error;
 use pyo3::exceptions::{PyIndexError, PyMemoryError, PyTypeError, PyValueError};
@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
-/// `AxisError`, both a `ValueError` and an `IndexError`: which of the two a wrong axis is differs between libraries.
+/// `AxisError`, both a `ValueError` and an `IndexError`, because libraries differ in the class for a wrong axis.
 fn axis_error(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let class = CLASS.get_or_try_init(py, || {
@@ -25,9 +25,9 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("AxisError", axis_error(m.py())?)
 }
 
-/// The exception for an error: `AxisError` for axes, `IndexError` for indices out of range, `TypeError` for arguments of the
-/// wrong kind, `MemoryError` for memory, `ValueError` for the rest. An exception of the caller's own that passed
-/// through a transform comes out as the very object that went in.
+/// The exception for an error: `AxisError` for axes, `IndexError` for indices out of range, `TypeError` for arguments of
+/// the wrong kind, `MemoryError` for memory, `ValueError` for the rest. An exception of Python code that passed through a
+/// transform comes out as the same object.
 pub(crate) fn to_py(error: Error) -> PyErr {
     match &error {
         Error::Axis { .. } => Python::attach(|py| match axis_error(py) {
@@ -45,8 +45,8 @@ pub(crate) fn to_py(error: Error) -> PyErr {
     }
 }
 
-/// An error of this library in the name of the function `name`, which was called, where an operation that it is made of
-/// has failed. Other exceptions stay as they are.
+/// Replaces the operation's name in an error of this library by `name`, the function that the program called. Other
+/// exceptions stay unchanged.
 pub(crate) fn named(error: PyErr, name: &str) -> PyErr {
     Python::attach(|py| {
         let class = error.get_type(py);
@@ -76,7 +76,7 @@ pub(crate) fn from_py(exception: PyErr) -> Error {
     Error::external(exception)
 }
 
-/// `?` for results of the core.
+/// Converts results of the core for `?`.
 pub(crate) trait OrRaise<T> {
     /// The value, or the exception for the error.
     fn or_raise(self) -> PyResult<T>;

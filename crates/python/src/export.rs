@@ -1,8 +1,7 @@
-//! The way out: an array's memory for NumPy and for whatever else reads buffers.
+//! Export of an array's memory to NumPy and to other readers of buffers.
 //!
-//! Memory that others may read is given out read-only; see `dlpack` for memory to write in. The receiver holds a
-//! reference to the memory, so that it stays valid when the Python array is given other values, and no evaluation
-//! writes over it.
+//! The exported memory is read-only; see `dlpack` for memory that the receiver may write. The receiver holds a reference
+//! to the memory. So the memory stays valid when the Python array gets other values, and no evaluation reuses it.
 
 use crate::array::PyArray;
 use crate::errors::OrRaise;
@@ -16,7 +15,7 @@ use pyo3::{intern, sync::PyOnceLock};
 use std::ffi::{CStr, c_int};
 use std::sync::Mutex;
 
-/// Computed values that NumPy can look at without a copy; it holds this object as the owner of the memory.
+/// Computed values for a NumPy array without a copy. The NumPy array holds this object as the owner of the memory.
 #[pyclass(frozen, name = "_Memory", module = "covector.core")]
 pub(crate) struct Memory {
     data: Data,
@@ -62,7 +61,7 @@ fn typestr(dtype: Dtype) -> PyResult<String> {
     Ok(kind.into())
 }
 
-/// A NumPy array of the values: a read-only view where it may be one, a copy where `copy` asks for it.
+/// A NumPy array of the values: a copy if `copy` is true, else a read-only view if possible.
 pub(crate) fn to_numpy<'py>(
     py: Python<'py>,
     array: &Array,
@@ -85,7 +84,7 @@ pub(crate) fn to_numpy<'py>(
         if !dtype.eq(&have)? {
             if copy == Some(false) {
                 return Err(PyValueError::new_err(format!(
-                    "[numpy] the array holds {}, so that {} cannot be had without a copy",
+                    "[numpy] the array holds {}, so {} needs a copy; leave copy out",
                     array.dtype(),
                     dtype.str()?
                 )));
@@ -96,15 +95,15 @@ pub(crate) fn to_numpy<'py>(
     if copy == Some(true) { view.call_method0(intern!(py, "copy")) } else { Ok(view) }
 }
 
-/// Copies that were given out as plain bytes, kept as long as the Python array.
+/// Copies that were exported as plain bytes, which live as long as the Python array.
 ///
-/// PyTorch takes a buffer that way, lets go of it at once, goes on using the memory as long as it holds the array, and writes
-/// into it although it is read-only. So it gets a copy, and the copy stays.
+/// PyTorch requests plain bytes and releases the buffer at once. It uses the memory as long as it holds the array, and
+/// writes into it although it is read-only. So it gets a copy, and the copy is kept.
 #[derive(Default)]
 pub(crate) struct Pins(Mutex<Vec<Data>>);
 
 impl Pins {
-    /// A row-major copy of the values: one that was made before, if it still has them.
+    /// A row-major copy of the values. Returns an earlier copy if it still has the same values.
     fn copy_of(&self, data: &Data) -> PyResult<Data> {
         let source = data.row_major("buffer").or_raise()?;
         let mut copies = self.0.lock().unwrap_or_else(|e| e.into_inner());
@@ -127,7 +126,7 @@ fn bytes(data: &Data) -> &[u8] {
     unsafe { std::slice::from_raw_parts(data.ptr(), data.size() * data.dtype().size()) }
 }
 
-/// What a consumer of the buffer protocol points into, alive until it lets go.
+/// The memory that a view of the buffer protocol points into. It lives until the view is released.
 struct Export {
     #[expect(dead_code, reason = "held for its drop, which releases the memory")]
     data: Data,
@@ -137,7 +136,7 @@ struct Export {
 
 /// The letters of the buffer protocol for an element type.
 fn format(dtype: Dtype) -> Option<&'static CStr> {
-    // As NumPy has them: `long` is `l` where it has 64 bits.
+    // As in NumPy: a 64-bit `long` is `l`.
     let wide = size_of::<std::ffi::c_long>() == 8;
     Some(match dtype {
         Dtype::Bool => c"?",
@@ -169,19 +168,19 @@ fn format(dtype: Dtype) -> Option<&'static CStr> {
     })
 }
 
-/// Fills in a view of the array's memory, as the buffer protocol asks for it.
+/// Fills in a view of the array's memory for a request of the buffer protocol.
 ///
 /// # Safety
-/// `view` is null or points to a `Py_buffer` that Python wants filled.
+/// `view` is null or points to a `Py_buffer` that Python passes to be filled.
 pub(crate) unsafe fn fill_buffer(
     slf: Bound<'_, PyArray>,
     view: *mut ffi::Py_buffer,
     flags: c_int,
 ) -> PyResult<()> {
     if view.is_null() {
-        return Err(PyBufferError::new_err("[buffer] there is no place for the view"));
+        return Err(PyBufferError::new_err("[buffer] the request has no view to fill"));
     }
-    // SAFETY: the caller's promise. Python reads `obj` also after a failure.
+    // SAFETY: the caller's promise. Python reads `obj` even after a failure.
     unsafe { (*view).obj = std::ptr::null_mut() };
     let asks = |flag: c_int| flags & flag == flag;
     if asks(ffi::PyBUF_WRITABLE) {
@@ -219,7 +218,7 @@ pub(crate) unsafe fn fill_buffer(
         strides: data.strides().iter().map(|&s| s * number(size)).collect(),
         data: data.clone(),
     });
-    // Without a shape it is plain bytes, which have one axis.
+    // A request without a shape gets plain bytes, which have one axis.
     let ndim = if asks(ffi::PyBUF_ND) { export.shape.len() } else { 1 };
     let or_null = |wanted: bool, list: &mut Vec<ffi::Py_ssize_t>| {
         if wanted && ndim > 0 { list.as_mut_ptr() } else { std::ptr::null_mut() }
@@ -243,7 +242,7 @@ pub(crate) unsafe fn fill_buffer(
     Ok(())
 }
 
-/// Whether the elements lie in column-major order without gaps.
+/// Whether the elements are in column-major order without gaps.
 fn column_major(data: &Data) -> bool {
     let mut expect = 1;
     data.shape().iter().zip(data.strides()).all(|(&n, &s)| {
@@ -253,10 +252,10 @@ fn column_major(data: &Data) -> bool {
     }) || data.size() == 0
 }
 
-/// Lets go of what a view points into.
+/// Releases the memory that a view points into.
 ///
 /// # Safety
-/// `view` was filled by [`fill_buffer`] and is released once.
+/// [`fill_buffer`] has filled `view`, which is released once.
 pub(crate) unsafe fn release_buffer(view: *mut ffi::Py_buffer) {
     // SAFETY: the caller's promise: `internal` comes from `Box::into_raw`.
     unsafe {

@@ -1,6 +1,6 @@
 //! Arrays of other libraries: NumPy's array interface, DLPack and the buffer protocol.
 //!
-//! Values are copied, since their owner may change them. `export` is the way out.
+//! Values are copied, since their owner may change them. The module `export` is the other direction.
 
 use crate::array::PyArray;
 use crate::convert::describe;
@@ -14,7 +14,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
-/// Whether an object offers an array's values in one of the usual ways. Numbers, strings and bytes do not count.
+/// Whether an object offers an array's values by one of the protocols. Numbers, strings and bytes do not count.
 pub(crate) fn is_array(obj: &Bound<'_, PyAny>) -> bool {
     let py = obj.py();
     [intern!(py, "__array_interface__"), intern!(py, "__dlpack__"), intern!(py, "__array__")]
@@ -22,10 +22,10 @@ pub(crate) fn is_array(obj: &Bound<'_, PyAny>) -> bool {
         .any(|name| obj.hasattr(name).unwrap_or(false))
 }
 
-/// The element type in which values of a given type are wanted.
+/// The element type to which values of a given type are converted.
 pub(crate) type Wanted<'a> = &'a dyn Fn(Dtype) -> Dtype;
 
-/// The values of an object that offers them, copied; `None` when it offers none.
+/// A copy of an object's values; `None` if the object offers none.
 pub(crate) fn import(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Option<Array>> {
     let py = obj.py();
     if obj.hasattr(intern!(py, "__array_interface__"))? {
@@ -43,18 +43,18 @@ pub(crate) fn import(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Opt
     }
 }
 
-/// The element type that foreign values of a type have as an array of their own: `float64`, which is what other libraries
-/// make of a number, becomes `float32`.
+/// The element type for an array of foreign values of a type. `float64`, the default type of numbers in other libraries,
+/// becomes `float32`.
 pub(crate) fn alone(dtype: Dtype) -> Dtype {
     if dtype == Dtype::F64 { Dtype::F32 } else { dtype }
 }
 
-/// The values of an object that speaks DLPack, or NumPy's protocol where its memory is out of reach.
+/// The values of an object with DLPack's methods, or by NumPy's protocol if its memory cannot be read directly.
 fn from_dlpack(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Array> {
     let py = obj.py();
     let mut obj = obj.clone();
-    // A tensor of PyTorch may be another one seen with the sign of its (imaginary) parts turned, which its capsule does not
-    // say, or be part of a graph.
+    // A tensor of PyTorch may be a view with negated (imaginary) parts, which its capsule does not record, or part of a
+    // graph.
     for (asks, resolve) in [
         (intern!(py, "is_conj"), intern!(py, "resolve_conj")),
         (intern!(py, "is_neg"), intern!(py, "resolve_neg")),
@@ -87,7 +87,7 @@ fn from_dlpack(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Array> {
     Err(failure)
 }
 
-/// What the letters of the array interface mean.
+/// The element type for the letters of the array interface.
 pub(crate) fn element(typestr: &str, obj: &Bound<'_, PyAny>) -> PyResult<Dtype> {
     let name = || -> String {
         obj.getattr("dtype")
@@ -117,7 +117,7 @@ pub(crate) fn element(typestr: &str, obj: &Bound<'_, PyAny>) -> PyResult<Dtype> 
                 Some('V')
                     if obj.getattr("dtype").is_ok_and(|d| d.getattr("names").is_ok_and(|n| !n.is_none())) =>
                 {
-                    "the array has fields; take one of them, as in a['x']"
+                    "the array has fields; take one of them, such as a['x']"
                 }
                 Some('S' | 'U') => "the array holds text; convert it to numbers first",
                 Some('M' | 'm') => "the array holds times; convert it to numbers with .astype(int) first",
@@ -139,7 +139,7 @@ fn from_interface(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Array>
     let kind = typestr.get(1..).unwrap_or("");
     let have = match kind {
         "c16" => Elements::Complex128,
-        // Wider than any type here: NumPy knows its layout.
+        // Wider than all types of covector; NumPy converts it.
         "f16" | "f12" => return from_interface(&obj.call_method1(intern!(py, "astype"), ("=f8",))?, wanted),
         "c32" | "c24" => return from_interface(&obj.call_method1(intern!(py, "astype"), ("=c16",))?, wanted),
         _ => Elements::Of(element(&typestr, obj)?),
@@ -156,8 +156,8 @@ fn from_interface(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Array>
         covector_core::shape::row_major_strides(&shape).iter().map(|s| s * size).collect()
     });
     let memory = Borrowed { address, have, shape, strides, swapped: typestr.starts_with(foreign_order) };
-    // SAFETY: the interface promises elements of this type at these places; the object that owns them is borrowed, with
-    // the interpreter lock held throughout.
+    // SAFETY: the interface promises elements of this type at these addresses. The object that owns them is borrowed, and
+    // the interpreter lock is held throughout.
     unsafe { memory.copy(wanted) }
 }
 
@@ -165,7 +165,7 @@ fn from_interface(obj: &Bound<'_, PyAny>, wanted: Wanted<'_>) -> PyResult<Array>
 #[derive(Clone, Copy)]
 pub(crate) enum Elements {
     Of(Dtype),
-    /// Two `float64`, for which there is no type here.
+    /// Two `float64`; covector has no such type.
     Complex128,
 }
 
@@ -185,7 +185,7 @@ pub(crate) struct Borrowed {
     pub(crate) shape: Vec<usize>,
     /// In bytes.
     pub(crate) strides: Vec<isize>,
-    /// The bytes of each number are in the other order.
+    /// Whether the bytes of each number are in the other order.
     pub(crate) swapped: bool,
 }
 
@@ -193,7 +193,7 @@ impl Borrowed {
     /// An array of the values, in memory of its own.
     ///
     /// # Safety
-    /// Elements of this type are at these places, and nothing changes them during the call.
+    /// Elements of this type are at these addresses, and nothing changes them during the call.
     pub(crate) unsafe fn copy(mut self, wanted: Wanted<'_>) -> PyResult<Array> {
         let dtype = match self.have {
             Elements::Of(dtype) => dtype,
@@ -208,7 +208,7 @@ impl Borrowed {
         let part = match self.have {
             Elements::Complex128 => Dtype::F64,
             Elements::Of(Dtype::C64) => Dtype::F32,
-            // Truth values are read as bytes: nothing keeps those of others from being other than 0 and 1.
+            // Truth values are read as bytes, because other libraries may store bytes other than 0 and 1.
             Elements::Of(Dtype::Bool) => Dtype::U8,
             Elements::Of(dtype) => dtype,
         };
@@ -228,7 +228,7 @@ impl Borrowed {
             // SAFETY: as the caller promises.
             unsafe { self.read(part, numbers)? }
         } else {
-            // As bytes, which have neither alignment nor order.
+            // Read bytes, which have neither alignment nor order.
             self.shape.push(size);
             self.strides.push(if self.swapped { -1 } else { 1 });
             if self.swapped {
@@ -242,7 +242,7 @@ impl Borrowed {
                 ops::try_view(&bytes, part)
             };
             let narrow = if dtype.is_complex() { Dtype::F32 } else { to };
-            // Without the axis of the bytes.
+            // The last axis counted the bytes.
             numbers.and_then(|n| ops::try_astype(&ops::try_squeeze(&n, &[-1])?, narrow)).or_raise()?
         };
         let elements = if dtype.is_complex() { ops::try_view(&numbers, dtype) } else { Ok(numbers) };
@@ -254,7 +254,7 @@ impl Borrowed {
     /// The memory as elements of type `from`, copied into elements of type `to`.
     ///
     /// # Safety
-    /// As [`Borrowed::copy`], of the type `from`, for which the memory is aligned.
+    /// As [`Borrowed::copy`], for elements of the type `from`. The memory is aligned for the type.
     unsafe fn read(&self, from: Dtype, to: Dtype) -> PyResult<Array> {
         let size = from.size() as isize;
         let strides: Vec<isize> = self.strides.iter().map(|s| s / size).collect();
@@ -352,18 +352,18 @@ pub(crate) fn to_bytes<'py>(py: Python<'py>, array: &Array) -> PyResult<Bound<'p
     let data = array.try_eval().or_raise()?.row_major("bytes").or_raise()?;
     PyBytes::new_with(py, array.nbytes(), |bytes| {
         if !bytes.is_empty() {
-            // SAFETY: row-major elements of so many bytes in all, and memory of as many.
+            // SAFETY: the elements are row-major, and both memories have the same number of bytes.
             unsafe { std::ptr::copy_nonoverlapping(data.ptr(), bytes.as_mut_ptr(), bytes.len()) };
         }
         Ok(())
     })
 }
 
-/// Any array-like as this library's array, for `asarray`.
+/// Converts an array-like object to an array, for `asarray`.
 pub(crate) fn as_array(obj: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<PyArray> {
     crate::convert::array(obj, dtype).map(PyArray::new).map_err(|e| {
         if e.is_instance_of::<PyTypeError>(obj.py()) {
-            PyTypeError::new_err(format!("[asarray] {} is no array", describe(obj)))
+            PyTypeError::new_err(format!("[asarray] {} is not an array", describe(obj)))
         } else {
             e
         }

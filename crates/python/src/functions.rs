@@ -1,8 +1,8 @@
-//! How functions of the module are defined: as Rust functions with MLX's signature, to which `stream` is added.
+//! The macro that defines functions of the module: Rust functions with MLX's signature, to which it adds `stream`.
 
-/// Defines Python functions. After the name, in brackets, stands the name Python sees and the signature without
-/// the trailing `stream=None`, which all of them take and ignore. A function that makes Python objects writes `<py>`
-/// after its name to get the interpreter. What fails inside, fails in the name of the function.
+/// Defines Python functions. The brackets after the name hold the name in Python and the signature, without the trailing
+/// `stream=None`, which all of them take and ignore. A function that makes Python objects writes `<py>` after its name
+/// to get the interpreter. Errors from inside name the function.
 macro_rules! functions {
     ($(
         $(#[$meta:meta])*

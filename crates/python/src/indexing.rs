@@ -1,4 +1,4 @@
-//! Subscripts: what stands between the brackets, reading, assigning, and `a.at[…]`.
+//! Subscripts: parsing of indices, reading, assigning, and `a.at[…]`.
 
 use crate::array::PyArray;
 use crate::convert::{self, Operand, describe};
@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PyInt, PyList, PySlice, PyTuple};
 use smallvec::{SmallVec, smallvec};
 
-/// A bound of a slice: clamped to what an axis can have, as Python does.
+/// A bound of a slice, clamped to the extent of an axis, as Python does.
 fn bound(slice: &Bound<'_, PySlice>, name: &Bound<'_, pyo3::types::PyString>) -> PyResult<Option<isize>> {
     let value = slice.getattr(name)?;
     if value.is_none() {
@@ -38,7 +38,7 @@ fn index_array(obj: &Bound<'_, PyAny>) -> PyResult<Index> {
         return Ok(Index::Array(array));
     }
     if array.size() == 0 {
-        // An empty list says nothing about its type.
+        // An empty list has no type of its own.
         return Ok(Index::Array(array.try_astype(Dtype::I32).or_raise()?));
     }
     Err(PyValueError::new_err(format!(
@@ -54,11 +54,11 @@ fn one(obj: &Bound<'_, PyAny>) -> PyResult<Index> {
     if let Ok(slice) = obj.cast::<PySlice>() {
         let py = obj.py();
         let (mut start, mut stop, mut step) = (0, 0, 0);
-        // SAFETY: the object is a slice, and the numbers are ours.
+        // SAFETY: the object is a slice, and the numbers are local variables.
         if unsafe { ffi::PySlice_Unpack(slice.as_ptr(), &mut start, &mut stop, &mut step) } == 0 {
             return Ok(Index::Slice(Some(start), Some(stop), step));
         }
-        // What is wrong is said in this library's words.
+        // The error below replaces Python's.
         drop(PyErr::take(py));
         let (start, stop) = (bound(slice, intern!(py, "start"))?, bound(slice, intern!(py, "stop"))?);
         return Ok(Index::Slice(start, stop, bound(slice, intern!(py, "step"))?.unwrap_or(1)));
@@ -74,7 +74,7 @@ fn one(obj: &Bound<'_, PyAny>) -> PyResult<Index> {
     }
     if obj.is_instance_of::<PyBool>() {
         return Err(PyValueError::new_err(
-            "[index] True and False are no indices; use an int, or None for a new axis",
+            "[index] True and False are not indices; use an int, or None for a new axis",
         ));
     }
     if obj.is_instance_of::<PyList>() {
@@ -114,7 +114,7 @@ pub(crate) fn read(array: &Array, indices: &Bound<'_, PyAny>) -> PyResult<Array>
     array.try_index(&parse(indices)?).or_raise()
 }
 
-/// A value to be written: Python integers must fit, everything else is converted as C does.
+/// A value to be written. Python integers must fit the type; other values are converted as in C.
 fn value_for(value: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<Array> {
     match Operand::of(value)? {
         Some(Operand::Scalar(scalar)) => {
@@ -142,7 +142,7 @@ pub(crate) fn write(array: &Array, indices: &Bound<'_, PyAny>, value: &Bound<'_,
         && value.ndim() == 0
         && array.shape().starts_with(mask.shape())
     {
-        // One value wherever the mask is true needs no list of places, so that it works under vmap, too.
+        // One value for the whole mask needs no list of positions, so this works under vmap, too.
         let mut shape: Vec<isize> = mask.shape().iter().map(|&n| n as isize).collect();
         shape.resize(array.ndim(), 1);
         let mask = mask.try_reshape(&shape).or_raise()?;
@@ -151,7 +151,7 @@ pub(crate) fn write(array: &Array, indices: &Bound<'_, PyAny>, value: &Bound<'_,
     array.try_index_set(&indices, &value).or_raise()
 }
 
-/// Updates of a part of an array that leave the array as it is; every one of several equal indices counts.
+/// Updates of a part of an array, which leave the array unchanged. If an index occurs several times, every one counts.
 #[pyclass(frozen, name = "ArrayAt", module = "covector.core")]
 pub(crate) struct ArrayAt {
     array: Array,
@@ -165,7 +165,7 @@ impl ArrayAt {
 
     fn update(&self, value: &Bound<'_, PyAny>, how: Update) -> PyResult<PyArray> {
         let Some(indices) = &self.indices else {
-            return Err(PyValueError::new_err("[at] there are no indices; write a.at[i].add(v)"));
+            return Err(PyValueError::new_err("[at] the update has no indices; write a.at[i].add(v)"));
         };
         let value = value_for(value, self.array.dtype())?;
         self.array.try_index_update(indices, &value, how).or_raise().map(PyArray::new)

@@ -1,7 +1,7 @@
 //! The Python binding: MLX's names and conventions over `covector-core`.
 //!
-//! A thin skin: arguments are read here and everything else is the core's. Most functions are made from the core's registry
-//! ([`ops`]). Those whose arguments take several forms are one Rust function each (`ops_*`).
+//! This crate reads arguments; the core does everything else. Most functions are generated from the core's registry
+//! ([`ops`]). Functions whose arguments take several forms are one Rust function each (`ops_*`).
 
 mod activations;
 mod array;
@@ -34,7 +34,7 @@ mod tree;
 
 use pyo3::prelude::*;
 
-/// The native part of the `covector` package; `covector.core` gives its names to the world.
+/// The native part of the `covector` package. The module `covector.core` exports its names.
 #[pymodule]
 fn _covector(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -59,7 +59,7 @@ fn _covector(m: &Bound<'_, PyModule>) -> PyResult<()> {
     seeing::register(m)?;
     transforms::register(m)?;
     nn::register(m)?;
-    // `from covector._covector import *` gives the public names; submodules have Python modules in front of them.
+    // `from covector._covector import *` imports the public names; submodules have Python modules as their fronts.
     let names = m.index()?;
     for name in names.iter().collect::<Vec<_>>() {
         let text: String = name.extract()?;

@@ -1,6 +1,6 @@
 //! `covector._covector.nn`: the functions of `covector-nn` with MLX's names, argument names and defaults.
 //!
-//! The Python package's `nn` is made of these and of containers.
+//! The Python package's `nn` consists of these functions and of containers.
 
 use crate::array::PyArray;
 use crate::convert::{Arr, Value};
@@ -62,7 +62,7 @@ fn gru(
     recurrent::try_gru(&x, &wx, &wh, bias, state_bias, hidden.as_deref()).or_raise().map(PyArray::new)
 }
 
-/// An error of the library's, or one of Python's that a function raised.
+/// An error of the library, or an exception that a Python function raised.
 struct Raised(PyErr);
 
 impl From<covector_core::Error> for Raised {
@@ -123,7 +123,7 @@ fn sinusoidal_positions(x: Value, frequencies: Arr, scale: f64, cos_first: bool)
         .map(PyArray::new)
 }
 
-/// How fast the bias of each head falls with the distance, of shape ``(heads, 1, 1)``.
+/// The rate at which the bias of each head falls with the distance, of shape ``(heads, 1, 1)``.
 #[pyfunction]
 fn alibi_slopes(num_heads: usize, dtype: DtypeArg) -> PyResult<PyArray> {
     positions::try_alibi_slopes(num_heads, dtype.0).or_raise().map(PyArray::new)
@@ -141,7 +141,7 @@ fn alibi(
     positions::try_alibi(num_queries, num_keys, num_heads, offset, dtype.0).or_raise().map(PyArray::new)
 }
 
-/// Each element 0 with probability ``p``, the others divided by ``1 − p``.
+/// Sets each element to 0 with probability ``p``, and divides the others by ``1 − p``.
 #[pyfunction]
 #[pyo3(signature = (x, p, key=None))]
 fn dropout(x: Arr, p: f64, key: Option<Arr>) -> PyResult<PyArray> {
@@ -360,6 +360,6 @@ pub(crate) fn register(parent: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(binary_cross_entropy, &m)?)?;
     crate::ops_products::register_pooling(&m)?;
     crate::optim::register(&m)?;
-    // Not `add_submodule`, which would list it among the names of `covector.core`.
+    // `add_submodule` would list it among the names of `covector.core`.
     parent.setattr("nn", m)
 }

@@ -1,7 +1,7 @@
-//! NumPy beside arrays: its numbers, and its functions called with arrays.
+//! NumPy's numbers as operands, and NumPy's functions called with arrays.
 //!
-//! NumPy asks `__array_ufunc__` where an array stands in one of its functions, also where an operator has a NumPy
-//! number or array on the left. Such an operator is the array's own, so that it stays in the graph.
+//! NumPy calls `__array_ufunc__` if an array is an argument of one of its functions, or the right operand of a NumPy
+//! number or array. Such an operator becomes the array's own, so that it stays in the graph.
 
 use crate::array::PyArray;
 use crate::export;
@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple, PyType};
 
-/// A class of NumPy's; `None` before a program has imported NumPy, when no object can be of it.
+/// A class of NumPy; `None` before the program has imported NumPy, when no object can have the class.
 fn class<'py>(
     py: Python<'py>,
     cell: &'static PyOnceLock<Py<PyType>>,
@@ -29,7 +29,7 @@ fn class<'py>(
     Some(cell.get_or_init(py, || class.unbind()).bind(py))
 }
 
-/// The number in a NumPy scalar or in an array without axes, and the element type that it has alone; `None` for any other
+/// The number in a NumPy scalar or in an array without axes, and its element type on its own; `None` for any other
 /// object.
 pub(crate) fn number(obj: &Bound<'_, PyAny>) -> PyResult<Option<(Scalar, Dtype)>> {
     static GENERIC: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -44,7 +44,7 @@ pub(crate) fn number(obj: &Bound<'_, PyAny>) -> PyResult<Option<(Scalar, Dtype)>
     let dtype = obj.getattr(intern!(py, "dtype"))?;
     let kind: char = dtype.getattr(intern!(py, "kind"))?.extract()?;
     let size: usize = dtype.getattr(intern!(py, "itemsize"))?.extract()?;
-    // Wider than a Python number: rounded to one. `V` is the kind of the types that other packages add to NumPy.
+    // Wider numbers are rounded to a Python number. `V` is the kind of the types that other packages add to NumPy.
     let value = match kind {
         'f' if size > 8 => obj.call_method0(intern!(py, "__float__"))?,
         'c' if size > 16 => obj.call_method0(intern!(py, "__complex__"))?,
@@ -62,10 +62,10 @@ pub(crate) fn number(obj: &Bound<'_, PyAny>) -> PyResult<Option<(Scalar, Dtype)>
     Ok(Some((scalar, alone)))
 }
 
-/// What a NumPy function gives where an array is one of its arguments.
+/// The result of a NumPy ufunc with an array among its arguments.
 ///
-/// A function of two arguments of which the second is an array is how NumPy computes an operator with a NumPy object on
-/// the left: it becomes the operation of arrays. Any other call reads the values, which a transform must not miss.
+/// A call with two arguments, the second of which is an array, is an operator with a NumPy object on the left: it becomes
+/// the operation of arrays. Any other call reads the values, which is an error inside a transform.
 pub(crate) fn call_ufunc<'py>(
     ufunc: &Bound<'py, PyAny>,
     method: &str,
@@ -103,11 +103,11 @@ pub(crate) fn call_ufunc<'py>(
     ufunc.getattr(method)?.call(PyTuple::new(py, inputs)?, options.as_ref())
 }
 
-/// NumPy's functions that ask for no values.
+/// NumPy's functions that do not read values.
 const SHAPES: [&str; 3] = ["shape", "ndim", "size"];
 
-/// What a NumPy function that is no ufunc gives where an array is among its arguments, also in lists: it reads the values,
-/// which a transform must not miss.
+/// The result of a NumPy function other than a ufunc, with an array among its arguments or in lists of them. It reads the
+/// values, which is an error inside a transform.
 pub(crate) fn call_function<'py>(
     function: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
@@ -128,7 +128,7 @@ pub(crate) fn call_function<'py>(
     function.call(args, Some(&named))
 }
 
-/// [`values`] of an object and of what lists and tuples hold; NumPy takes no deeper ones than this.
+/// [`values`] of an object and of the items of lists and tuples, to the depth that NumPy accepts.
 fn all_values<'py>(name: &str, x: &Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'py, PyAny>> {
     let each = |items: Bound<'py, PyIterator>| {
         items.map(|item| all_values(name, &item?, depth + 1)).collect::<PyResult<Vec<_>>>()
@@ -142,7 +142,7 @@ fn all_values<'py>(name: &str, x: &Bound<'py, PyAny>, depth: usize) -> PyResult<
     values(name, x.clone())
 }
 
-/// A NumPy array of an array's values; anything else as it is.
+/// A NumPy array of an array's values. Returns any other object itself.
 fn values<'py>(name: &str, x: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let Ok(array) = x.cast::<PyArray>() else { return Ok(x) };
     let array = array.get().get();

@@ -2,7 +2,7 @@
 
 #![allow(
     unsafe_op_in_unsafe_fn,
-    reason = "the functions that `#[pymethods]` makes where a macro writes the methods; there is no other unsafe code here"
+    reason = "`#[pymethods]` makes unsafe functions for methods that a macro writes; this file has no other unsafe code"
 )]
 
 use crate::array::PyArray;
@@ -19,7 +19,7 @@ use std::cmp::Ordering;
 
 type Binary = fn(&Array, &Array) -> Result<Array>;
 
-/// The other operand as an array beside `x`; `None` when it is nothing that arrays operate with.
+/// The other operand as an array beside `x`; `None` if it is not an operand.
 fn beside(x: &Array, other: &Bound<'_, PyAny>) -> PyResult<Option<Array>> {
     if let Ok(other) = other.cast_exact::<PyArray>() {
         return Ok(Some(other.get().get()));
@@ -44,8 +44,8 @@ fn refuse(op: &str, other: &Bound<'_, PyAny>) -> String {
     format!("[{op}] cannot combine an array with {}; {}", describe(other), remedy(other))
 }
 
-/// The answer to an operand that arrays do not operate with: an error for containers and for numbers that would have to
-/// be converted first; for anything else `NotImplemented`, so that its own type is asked.
+/// The result for an object that is not an operand: an error for containers and for numbers that must be converted
+/// first. For any other object `NotImplemented`, so that Python calls the method of the object's type.
 fn declined<'py>(op: &str, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     if containers(other) {
         return Err(PyValueError::new_err(refuse(op, other)));
@@ -120,7 +120,7 @@ fn divmod<'py>(x: &PyArray, other: &Bound<'py, PyAny>, reflected: bool) -> PyRes
     (PyArray::new(parts.0), PyArray::new(parts.1)).into_bound_py_any(py)
 }
 
-/// A comparison: its operation, and whether it holds for an `x` that is less than, equal to or greater than the other.
+/// A comparison: its operation, and whether it is true for an `x` that is less than, equal to or greater than the other.
 pub(crate) struct Comparison {
     name: &'static str,
     f: Binary,
@@ -137,13 +137,13 @@ static COMPARISONS: [Comparison; 6] = [
 ];
 
 impl Comparison {
-    /// The comparison that an operation of this name makes.
+    /// The comparison with this name of an operation.
     pub(crate) fn of(name: &str) -> Option<&'static Comparison> {
         COMPARISONS.iter().find(|c| c.name == name)
     }
 
-    /// The comparison of two operands, of which a weak one adapts to the other. An integer that lies outside of the
-    /// range of the array's type is compared all the same: every element is on one side of it.
+    /// The comparison of two operands. A weak operand adapts to the other. An integer out of the range of the array's type
+    /// can be compared, too: every element is on one side of it.
     pub(crate) fn of_operands(&self, a: Operand, b: Operand) -> PyResult<Array> {
         let outside = match (&a, &b) {
             (Operand::Array(x), other) => other.outside(x.dtype()).map(|order| (x.clone(), order)),
@@ -186,8 +186,8 @@ fn everywhere(x: &Array, value: bool) -> PyResult<Array> {
     ops::try_full(x.shape(), &Array::scalar(value)).or_raise()
 }
 
-/// The operation that NumPy calls by this name, of a NumPy object and the array to its right; `None` when no operator of
-/// Python is computed by it.
+/// The operation with this name in NumPy, of a NumPy object and the array to its right. `None` if no operator of Python
+/// corresponds to it.
 pub(crate) fn after_numpy<'py>(
     ufunc: &str,
     left: &Bound<'py, PyAny>,
@@ -216,8 +216,8 @@ pub(crate) fn after_numpy<'py>(
     binary(x, left, op, f, true).map(Some)
 }
 
-/// `x` to the power of `other`. The most common power of all, a literal 2, is a product: correctly rounded, where the
-/// general function may be off by a digit, and a small part of its work, also in the derivative.
+/// `x` to the power of `other`. The most common exponent, a literal 2, becomes a product, which is correctly rounded and
+/// much cheaper than the general function, also in the derivative.
 fn power<'py>(x: &PyArray, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     if squares(x, other)? {
         let out = ops::try_square(&x.get()).or_raise()?;
@@ -262,7 +262,7 @@ impl PyArray {
         let dtype = self.peek(Array::dtype);
         if !dtype.is_inexact() {
             return Err(PyValueError::new_err(format!(
-                "[divide] dividing in place would turn {dtype} into floating point; write x = x / y or x //= y"
+                "[divide] dividing in place would change {dtype} to floating point; write x = x / y or x //= y"
             )));
         }
         in_place(self, other, "divide", ops::try_divide)

@@ -1,7 +1,7 @@
 //! The optimizers' part of `covector._covector.nn`: one call steps a whole tree.
 //!
-//! Python's optimizers hold settings and state; the update of one array is an optimizer of `covector-nn`. The
-//! trees are taken apart here, once per step, so that a step costs about the same for ten arrays as for one.
+//! Python's optimizers hold settings and state. An optimizer of `covector-nn` computes the update of each array. This
+//! module flattens the trees once per step, so a step costs about the same for ten arrays as for one.
 
 use crate::array::PyArray;
 use crate::convert::{Arr, Operand, Value};
@@ -15,7 +15,7 @@ use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-/// A row of the table of optimizers, of which Python makes a class.
+/// A row of the table of optimizers. Python makes a class from it.
 #[pyclass(frozen, module = "covector.optimizers")]
 struct OptimizerRow {
     spec: &'static Spec,
@@ -43,7 +43,7 @@ impl OptimizerRow {
         rows::settings(py, self.spec.settings)
     }
 
-    /// The rule with the settings that are attributes of `optimizer`.
+    /// The rule with the settings from the attributes of `optimizer`.
     fn rule(&self, optimizer: &Bound<'_, PyAny>) -> PyResult<Rule> {
         let values = rows::attributes(self.spec.name, self.spec.settings, optimizer)?;
         Ok(Rule { optimizer: (self.spec.make)(0.0.into(), &values).or_raise()?, names: self.spec.slots })
@@ -60,7 +60,7 @@ fn optimizer_rows() -> Vec<OptimizerRow> {
 #[pyclass(frozen, module = "covector.optimizers")]
 struct Rule {
     optimizer: Box<dyn Optimizer + Send + Sync>,
-    /// The names of the arrays in each parameter's state; the optimizer itself may use fewer.
+    /// The names of the arrays in each parameter's state. The optimizer may use fewer.
     names: &'static [&'static str],
 }
 
@@ -186,7 +186,7 @@ fn array_at(what: &str, x: &Bound<'_, PyAny>, path: impl Fn() -> String) -> PyRe
     }
 }
 
-/// Has all arrays in the trees evaluated together with the next evaluation, unless a transform is tracing.
+/// Schedules all arrays in the trees for the next evaluation, unless a transform is tracing.
 #[pyfunction]
 #[pyo3(signature = (*trees))]
 fn eval_soon(py: Python<'_>, trees: &Bound<'_, PyTuple>) -> PyResult<()> {
@@ -202,7 +202,7 @@ fn check_gradients(gradients: &Bound<'_, PyAny>, parameters: &Bound<'_, PyAny>) 
     Tree::flatten(gradients, &mut leaves)?.pick_from("update", "parameters", parameters).map(drop)
 }
 
-/// How many arrays a tree has.
+/// The number of arrays in a tree.
 #[pyfunction]
 fn count(tree: &Bound<'_, PyAny>) -> PyResult<usize> {
     let mut leaves = Vec::new();
@@ -210,10 +210,10 @@ fn count(tree: &Bound<'_, PyAny>) -> PyResult<usize> {
     Ok(leaves.len())
 }
 
-/// Scales gradients down so that all of them together, as one vector, are no longer than ``max_norm``.
+/// Scales gradients down so that the norm of all of them, as one vector, is at most ``max_norm``.
 ///
 /// Returns:
-///     The scaled gradients, and the length they had.
+///     The scaled gradients, and their norm before.
 ///
 /// Example:
 ///     >>> import covector.core as mx
@@ -295,7 +295,7 @@ fn step_decay(init: f64, decay_rate: f64, step_size: Steps) -> PyResult<PySchedu
     Ok(PySchedule { schedule: optim::step_decay(init, decay_rate, step_size.0).or_raise()?, text })
 }
 
-/// Half a cosine from ``init`` down to ``end`` over ``decay_steps`` steps, and ``end`` from then on.
+/// Half a cosine from ``init`` down to ``end`` over ``decay_steps`` steps, and ``end`` after them.
 ///
 /// Example:
 ///     >>> import covector.optimizers as optim
@@ -308,7 +308,7 @@ fn cosine_decay(init: f64, decay_steps: Steps, end: f64) -> PyResult<PySchedule>
     Ok(PySchedule { schedule: optim::cosine_decay(init, decay_steps.0, end).or_raise()?, text })
 }
 
-/// A straight line from ``init`` to ``end`` over ``steps`` steps, and ``end`` from then on.
+/// A straight line from ``init`` to ``end`` over ``steps`` steps, and ``end`` after them.
 ///
 /// Example:
 ///     >>> import covector.optimizers as optim
@@ -320,7 +320,7 @@ fn linear_schedule(init: f64, end: f64, steps: Steps) -> PyResult<PySchedule> {
     Ok(PySchedule { schedule: optim::linear_schedule(init, end, steps.0).or_raise()?, text })
 }
 
-/// One schedule after the other: the next begins, counting from 0, at each of the ``boundaries``.
+/// Several schedules in turn. At each of the ``boundaries`` the next schedule begins, counting from 0.
 ///
 /// Args:
 ///     schedules (list): Schedules, or functions of the number of steps taken.

@@ -26,13 +26,13 @@ fn key_of(key: &Option<Arr>) -> Option<&Array> {
 }
 
 functions! {
-    /// Sets the state that functions without a key take theirs from, for this thread.
+    /// Sets the state of this thread, from which functions without a key take their keys.
     fn seed ["seed": seed] (seed: Bound<'py, PyAny>) -> () {
         random::seed(seeded(&seed)?);
         Ok(())
     }
 
-    /// The key of a seed: two `uint32` that say everything about the numbers made from it.
+    /// The key of a seed: two `uint32`, which determine all numbers drawn with it.
     fn key ["key": seed] (seed: Bound<'py, PyAny>) -> PyArray {
         Ok(PyArray::new(random::key(seeded(&seed)?)))
     }
@@ -51,7 +51,7 @@ functions! {
     }
 }
 
-/// The key that functions without one split theirs from, as a sequence of one.
+/// The key from which functions without a key split theirs.
 #[pyfunction]
 fn _state() -> PyArray {
     PyArray::new(random::state())

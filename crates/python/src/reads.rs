@@ -1,5 +1,5 @@
-//! Values that a function reads while it is traced: the line is noted, and named in a warning if the result then does
-//! not depend on the argument.
+//! Values that a function reads while it is traced: the line is recorded, and a warning names it if the result does not
+//! depend on the argument.
 
 use covector_core::transforms::{Tracer, lost_read_message};
 use covector_core::{Array, Place};
@@ -8,16 +8,14 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use std::ffi::CString;
 
-/// Notes that Python reads the values of an array.
+/// Records that Python reads the values of an array.
 pub(crate) fn note(py: Python<'_>, array: &Array) {
     if array.is_tracer() {
-        array.note_read(|| {
-            Place::Other(line(py).unwrap_or_else(|_| "a line that Python does not tell".into()))
-        });
+        array.note_read(|| Place::Other(line(py).unwrap_or_else(|_| "an unknown line".into())));
     }
 }
 
-/// The line of Python that runs: the innermost one outside of NumPy and of this package.
+/// The running line of Python: the innermost line outside of NumPy and of this package.
 fn line(py: Python<'_>) -> PyResult<String> {
     let mut frame = py.import(intern!(py, "sys"))?.call_method1(intern!(py, "_getframe"), (0,))?;
     loop {
@@ -34,7 +32,7 @@ fn line(py: Python<'_>) -> PyResult<String> {
     }
 }
 
-/// Warns of a result that does not depend on the argument where a value of the argument was read.
+/// Warns about a result that does not depend on the argument, if a value of the argument was read.
 pub(crate) fn warn_lost(py: Python<'_>, op: &str, traced: &Tracer) -> PyResult<()> {
     let Some(place) = traced.lost_read() else { return Ok(()) };
     let text = format!("[{op}] {}", lost_read_message(&place.to_string()));

@@ -1,4 +1,4 @@
-//! Rows of the tables of `covector-nn` as Python sees them: documentation, settings with defaults, and their values.
+//! Rows of the tables of `covector-nn` in Python: documentation, settings with defaults, and their values.
 
 use covector_nn::settings::{Setting, Value};
 use pyo3::exceptions::PyTypeError;
@@ -25,7 +25,7 @@ pub(crate) fn settings<'py>(py: Python<'py>, settings: &[Setting]) -> PyResult<B
     PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
 }
 
-/// The value of a setting, of the kind that its default has. `owner` is the class that it belongs to.
+/// The value of a setting, of the kind of its default. `owner` is the class with the setting.
 pub(crate) fn value(owner: &str, setting: &Setting, given: &Bound<'_, PyAny>) -> PyResult<Value> {
     let value = match (setting.default)() {
         Value::Number(_) => given.extract().map(Value::Number),

@@ -1,7 +1,7 @@
-//! Python numbers: what type they have on their own, what type they take beside an array, and how they convert.
+//! Python numbers: their element type on their own, their element type beside an array, and their conversion.
 //!
-//! A Python number is weak: it takes the array's element type unless its kind is higher (a fraction beside an
-//! integer array makes `float32`). Alone, an `int` is `int32`, or `int64` if it needs to be.
+//! A Python number is weak: it takes the array's element type unless its kind is higher (a fraction beside an integer
+//! array gives `float32`). On its own, an `int` is `int32`, or `int64` if it does not fit.
 
 use covector_core::{Array, C64, Dtype, bf16, f16};
 use covector_kernels::half_bits::{f64_to_bf16, f64_to_f16};
@@ -18,9 +18,9 @@ use std::cmp::Ordering;
 pub(crate) enum Scalar {
     Bool(bool),
     Int(i64),
-    /// An integer that only fits in 64 bits without a sign.
+    /// An integer that fits only in 64 bits without a sign.
     Uint(u64),
-    /// A larger integer, as near as floating point comes.
+    /// A larger integer, rounded to floating point.
     Huge(f64),
     Float(f64),
     Complex(f64, f64),
@@ -28,7 +28,7 @@ pub(crate) enum Scalar {
 use Scalar::{Bool, Complex, Float, Huge, Int, Uint};
 
 impl Scalar {
-    /// The number behind a Python object, if it is one.
+    /// The number in a Python object, if it is a number.
     pub(crate) fn of(obj: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
         if let Ok(v) = obj.cast_exact::<PyFloat>() {
             return Ok(Some(Float(v.value())));
@@ -58,7 +58,7 @@ impl Scalar {
         if let Ok(v) = v.extract::<u64>() {
             return Ok(Uint(v));
         }
-        // Beyond the range of floating point, too: only its sign is known of it.
+        // Beyond the range of floating point, too: only its sign is kept.
         Ok(Huge(
             v.extract::<f64>()
                 .or_else(|_| v.lt(0).map(|low| if low { f64::NEG_INFINITY } else { f64::INFINITY }))?,
@@ -99,7 +99,7 @@ impl Scalar {
         two && dtype != Dtype::Bool && self.beside(dtype) == dtype
     }
 
-    /// How every value of an integer type compares with this number, if it is an integer that the type does not hold.
+    /// The order of all values of an integer type relative to this number, if it is an integer out of the type's range.
     #[inline]
     pub(crate) fn outside(self, dtype: Dtype) -> Option<Ordering> {
         if matches!(self, Float(_) | Bool(_) | Complex(..)) || !(dtype.is_integer() || dtype == Dtype::Bool) {
@@ -109,7 +109,7 @@ impl Scalar {
     }
 
     fn beyond(self, dtype: Dtype) -> Option<Ordering> {
-        // Beside truth values an integer keeps its own type, which only a huge one does not fit.
+        // Beside truth values an integer keeps its own type, which holds all integers of up to 64 bits.
         let (low, high) = range(if dtype == Dtype::Bool { Dtype::U64 } else { dtype })?;
         let (below, above) = match self {
             Int(_) | Uint(_) if dtype == Dtype::Bool => return None,
@@ -204,13 +204,14 @@ fn range(dtype: Dtype) -> Option<(i128, i128)> {
 const LITERAL_BITS: u32 = 7;
 
 thread_local! {
-    /// Numbers beside arrays, which come again and again: the bits of each, its type, and whether it was an `int`.
+    /// Cached arrays of numbers beside arrays, as programs use the same numbers often. A key is the bits of the number, its
+    /// type, and whether it was an `int`.
     static LITERALS: RefCell<[Option<((u64, Dtype, u64), Array)>; 1 << LITERAL_BITS]> =
         const { RefCell::new([const { None }; 1 << LITERAL_BITS]) };
 }
 
-/// An element type made from a Python number, as C converts: integers wrap, fractions are cut off, the imaginary
-/// part is dropped.
+/// Conversion of a Python number to an element type, as in C: integers wrap, fractions are cut off, the imaginary part is
+/// dropped.
 pub(crate) trait FromScalar {
     fn from_scalar(value: Scalar) -> Self;
 }
@@ -300,19 +301,19 @@ impl FromScalar for C64 {
     }
 }
 
-/// An element as the Python number that `item` and `tolist` give.
+/// Conversion of an element to the Python number that `item` and `tolist` return.
 pub(crate) trait ToPython {
     fn to_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>>;
 }
 
-// As many objects are made as an array has elements. The conversions of the binding library panic where there is no memory
-// for one; the interpreter's own functions raise MemoryError.
+// An array may have many elements, each of which becomes an object. Without memory for an object, the conversions of the
+// binding library panic; the interpreter's own functions raise MemoryError.
 macro_rules! to_python {
     ($($t:ty: |$x:ident| $new:ident($($value:expr),*);)*) => {$(
         impl ToPython for $t {
             fn to_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
                 let $x = self;
-                // SAFETY: the function takes numbers, and gives a new reference or an exception.
+                // SAFETY: the function takes numbers, and returns a new reference, or null with an exception.
                 unsafe { Bound::from_owned_ptr_or_err(py, ffi::$new($($value),*)) }
             }
         }

@@ -1,4 +1,4 @@
-//! Seeing what happens: profiles, graphs and plans.
+//! Profiles, graphs and plans for inspection.
 
 use crate::array::PyArray;
 use crate::convert::describe;
@@ -12,38 +12,38 @@ use pyo3::types::{PyDict, PyTuple};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// What stands in a profile: something that ran, or that got something ready to run.
+/// An event of a profile: a kernel that ran, or a preparation such as planning.
 #[pyclass(frozen, name = "ProfileEvent", module = "covector.core")]
 struct ProfileEvent(Event);
 
 #[pymethods]
 impl ProfileEvent {
-    /// What ran, as `plan_text` has it.
+    /// The name of the kernel, as in `plan_text`.
     #[getter]
     fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// `kernel`; `nested` for a call that ran a plan of its own, whose kernels are events themselves; `plan` for
-    /// planning; `trace` for the tracing of `compile`.
+    /// `kernel`; `nested` for a call that ran a plan of its own, whose kernels have their own events; `plan` for planning;
+    /// `trace` for the tracing of `compile`.
     #[getter]
     fn kind(&self) -> &'static str {
         self.0.kind.name()
     }
 
-    /// When it started, in microseconds after the profile did.
+    /// The start, in microseconds after the start of the profile.
     #[getter]
     fn start_us(&self) -> f64 {
         self.0.start_us
     }
 
-    /// How long it took, in microseconds.
+    /// The duration in microseconds.
     #[getter]
     fn duration_us(&self) -> f64 {
         self.0.duration_us
     }
 
-    /// The number of the thread that asked for the value.
+    /// The number of the thread that requested the value.
     #[getter]
     fn thread(&self) -> u32 {
         self.0.thread
@@ -87,14 +87,14 @@ impl ProfileEvent {
 #[derive(Default)]
 struct State {
     running: Option<Profiler>,
-    /// What the last finished run has collected.
+    /// The events of the last finished run.
     done: Option<Arc<Trace>>,
 }
 
 /// Records what runs inside a `with` block, in any thread: each kernel with its time, bytes and operations.
 ///
-/// Arrays are lazy: work is done, and seen, where a value is needed, so ask for values inside the block, with `mx.eval`
-/// if nothing else does. Outside of such blocks nothing is measured and nothing is slower.
+/// Arrays are lazy: kernels run, and are recorded, when a value is needed. So use values inside the block, for example
+/// with `mx.eval`. Code outside of such blocks is not measured and not slower.
 ///
 /// Args:
 ///     path: A file to write at the end of the block, as `save` does; None writes none.
@@ -122,7 +122,7 @@ impl Profile {
             (Some(profiler), _) => Ok(Arc::new(profiler.so_far())),
             (None, Some(trace)) => Ok(trace.clone()),
             (None, None) => Err(PyRuntimeError::new_err(
-                "[profile] nothing was recorded yet; run what is to be seen inside `with mx.profile() as p:`",
+                "[profile] nothing was recorded yet; run the code inside `with mx.profile() as p:`",
             )),
         }
     }
@@ -144,13 +144,13 @@ impl Profile {
     #[new]
     #[pyo3(signature = (path = None))]
     fn new(path: Option<PathBuf>) -> PyResult<Self> {
-        // Better now than when the work is done.
+        // A wrong path fails now instead of after the work.
         path.as_ref().map_or(Ok(()), check_path).or_raise()?;
         Ok(Self { path, state: Mutex::default() })
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        // What an optimizer has left to be done belongs to the step it was left in.
+        // Work that an optimizer has scheduled belongs to the step before the block.
         slf.py().detach(covector_core::finish).or_raise()?;
         {
             let mut state = slf.get().state();
@@ -175,30 +175,30 @@ impl Profile {
             trace
         };
         let saved = self.path.as_ref().map_or(Ok(()), |path| save(py, &trace, path)).and(left);
-        // What went wrong in the block says more than that the file cannot be written, or what was left.
+        // An exception of the block takes precedence over errors of the file or of scheduled work.
         let failing = exception.iter().next().is_some_and(|kind| !kind.is_none());
         if failing { Ok(()) } else { saved }
     }
 
-    /// What ran, by start. Inside of the block, what ran so far.
+    /// The events so far, in the order of their starts.
     #[getter]
     fn events(&self) -> PyResult<Vec<ProfileEvent>> {
         Ok(self.trace()?.events().iter().cloned().map(ProfileEvent).collect())
     }
 
-    /// How long the block took, in microseconds.
+    /// The duration of the block in microseconds.
     #[getter]
     fn duration_us(&self) -> PyResult<f64> {
         Ok(self.trace()?.duration_us())
     }
 
-    /// A table with a line for each kernel: how often it ran, its time without that of kernels inside it, its share, and
-    /// the rates at which it moved bytes and did arithmetic. What took longest comes first.
+    /// A table with a line for each kernel: the number of runs, the time without kernels inside it, its share, and the rates
+    /// of memory traffic and of arithmetic. The kernel with the longest time is first.
     fn summary(&self) -> PyResult<String> {
         Ok(self.trace()?.summary())
     }
 
-    /// Writes what was recorded, by the ending of the name.
+    /// Writes the profile in the format that the ending of the name chooses.
     ///
     /// `.json` is a trace for Perfetto (https://ui.perfetto.dev) or chrome://tracing, with a row for each kernel; `.svg`
     /// is a picture of the same; `.txt` is the summary.
@@ -216,12 +216,12 @@ impl Profile {
     }
 }
 
-/// The arrays in a function's arguments, each of which has some.
+/// The arrays in a function's arguments, each of which must have at least one.
 fn given(op: &'static str, args: &Bound<'_, PyTuple>) -> PyResult<Vec<Array>> {
     for (i, arg) in args.iter().enumerate() {
         if arrays_in(op, &PyTuple::new(args.py(), [&arg])?)?.is_empty() {
             return Err(PyTypeError::new_err(format!(
-                "[{op}] argument {i} of the arrays is {}, which holds none; give arrays, or lists, tuples and dicts \
+                "[{op}] argument {i} is {}, which holds no arrays; give arrays, or lists, tuples and dicts \
                  of them",
                 describe(&arg)
             )));
@@ -230,7 +230,7 @@ fn given(op: &'static str, args: &Bound<'_, PyTuple>) -> PyResult<Vec<Array>> {
     arrays_in(op, args)
 }
 
-/// The unevaluated graph behind some arrays as text, one operation a line, inputs before what uses them.
+/// The unevaluated graph behind some arrays as text, one operation a line, inputs before their uses.
 ///
 /// Example:
 ///     >>> import covector.core as mx
@@ -242,8 +242,8 @@ fn graph_text(arrays: &Bound<'_, PyTuple>) -> PyResult<String> {
     Ok(covector_core::graph_text(&given("graph_text", arrays)?))
 }
 
-/// What evaluating some arrays would do as text, one kernel a line: which operations run as one chain or band, what is
-/// called, and what costs nothing because it is only a view.
+/// The plan for evaluating some arrays as text, one kernel a line. It shows the operations that run as one map or region,
+/// the calls of other kernels, and the operations that cost nothing because they are views.
 ///
 /// Example:
 ///     >>> import covector.core as mx
@@ -262,7 +262,7 @@ fn plan_text(arrays: &Bound<'_, PyTuple>) -> PyResult<String> {
 /// Args:
 ///     file: A path, or an object with a method write.
 ///     *args: The arrays.
-///     **kwargs: Names for arrays of the graph; those that are not in it are drawn as well.
+///     **kwargs: Names for arrays. Named arrays outside of the graph are drawn as well.
 ///
 /// Example:
 ///     >>> import covector.core as mx

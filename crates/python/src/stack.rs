@@ -1,22 +1,22 @@
-//! How much of the thread's stack is left.
+//! The free part of the thread's stack.
 //!
-//! Python bounds recursion by counting calls, which says little about the stack: a call that goes through a
-//! transform takes several KiB of it, and a thread may have no more than a few hundred. So functions under a
-//! transform are called only while there is room, and endless recursion ends in an exception on any thread.
+//! Python bounds recursion by counting calls. But a call through a transform takes several KiB of stack, and a thread may
+//! have only a few hundred. So functions under a transform are called only while the stack has room, and endless
+//! recursion ends in an exception on any thread.
 
 use pyo3::PyResult;
 use pyo3::exceptions::PyRecursionError;
 use std::cell::Cell;
 
-/// What must be left for a function and what it calls.
+/// The free bytes that a function and its callees need.
 const ROOM: usize = 96 << 10;
 
 thread_local! {
-    /// The address at which this thread must not go deeper; 0 while it is not known yet.
+    /// The lowest address that this thread may use; 0 while it is unknown.
     static FLOOR: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Refuses to go deeper when the stack is nearly used up.
+/// Refuses a deeper call if the stack is nearly full.
 pub(crate) fn check(op: &str) -> PyResult<()> {
     let here = 0u8;
     let address = std::ptr::from_ref(&here).addr();
@@ -25,7 +25,7 @@ pub(crate) fn check(op: &str) -> PyResult<()> {
         floor = match bounds() {
             // A very small stack keeps a quarter.
             Some((lowest, size)) => lowest + ROOM.min(size / 4),
-            // Where the system does not say, nothing is ever refused.
+            // Without bounds from the system, no call is refused.
             None => 1,
         };
         FLOOR.set(floor);
@@ -59,7 +59,7 @@ fn bounds() -> Option<(usize, usize)> {
 /// The lowest address of this thread's stack, and its size.
 #[cfg(target_vendor = "apple")]
 fn bounds() -> Option<(usize, usize)> {
-    // SAFETY: both only read what the system knows of the calling thread.
+    // SAFETY: both only read data about the calling thread.
     let (highest, size) = unsafe {
         let me = libc::pthread_self();
         (libc::pthread_get_stackaddr_np(me).addr(), libc::pthread_get_stacksize_np(me))

@@ -1,5 +1,4 @@
-//! What is not about values: evaluation, memory, printing options, and MLX's devices and streams, of which there
-//! is one each.
+//! Evaluation, memory, printing options, and MLX's devices and streams, of which covector has one each.
 
 use crate::array::PyArray;
 use crate::convert::describe;
@@ -12,7 +11,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 /// Trees nested deeper than this contain themselves.
 const DEEPEST: usize = 10_000;
 
-/// The arrays in trees of lists, tuples and dicts; anything else in them is passed over.
+/// The arrays in trees of lists, tuples and dicts. Other objects are ignored.
 pub(crate) fn arrays_in(op: &str, trees: &Bound<'_, PyTuple>) -> PyResult<Vec<Array>> {
     let mut found = Vec::new();
     let mut waiting: Vec<(Bound<'_, PyAny>, usize)> = trees.iter().map(|t| (t, 0)).collect();
@@ -72,13 +71,13 @@ fn reset_peak_memory() {
     buffer::reset_peak_memory();
 }
 
-/// Bytes kept for reuse that no array holds.
+/// Bytes of freed memory that are kept for reuse.
 #[pyfunction]
 fn get_cache_memory() -> usize {
     buffer::cache_memory()
 }
 
-/// Gives the memory kept for reuse back to the system.
+/// Returns the memory that is kept for reuse to the system.
 #[pyfunction]
 fn clear_cache() {
     buffer::clear_cache();
@@ -86,14 +85,15 @@ fn clear_cache() {
 
 /// A number of bytes that Python gave.
 fn bytes(name: &str, limit: i64) -> PyResult<usize> {
-    usize::try_from(limit)
-        .map_err(|_| PyValueError::new_err(format!("[{name}] {limit} is no number of bytes; give 0 or more")))
+    usize::try_from(limit).map_err(|_| {
+        PyValueError::new_err(format!("[{name}] {limit} is not a number of bytes; give 0 or more"))
+    })
 }
 
-/// Sets how many bytes live arrays and the cache should stay below together, and returns the limit before.
+/// Sets the limit in bytes for live arrays and the cache together, and returns the previous limit.
 ///
-/// An allocation that would exceed it gives cached memory back first. If live arrays alone exceed it, it is tried all
-/// the same and raises where the system has no more memory.
+/// An allocation that would exceed the limit first returns cached memory to the system. If live arrays alone exceed the
+/// limit, the allocation is tried nevertheless, and raises if the system has no more memory.
 #[pyfunction]
 fn set_memory_limit(limit: i64) -> PyResult<usize> {
     Ok(buffer::set_memory_limit(bytes("set_memory_limit", limit)?))
@@ -105,36 +105,36 @@ fn get_memory_limit() -> usize {
     buffer::memory_limit()
 }
 
-/// Sets how many bytes of freed memory are kept for reuse, and returns the limit before; 0 keeps none.
+/// Sets the limit in bytes for freed memory that is kept for reuse, and returns the previous limit; 0 keeps none.
 #[pyfunction]
 fn set_cache_limit(limit: i64) -> PyResult<usize> {
     Ok(buffer::set_cache_limit(bytes("set_cache_limit", limit)?))
 }
 
-/// Notes how many bytes should stay resident, and returns the note before; it changes nothing on a CPU.
+/// Stores a limit of resident bytes, and returns the previous one. It has no effect on a CPU.
 #[pyfunction]
 fn set_wired_limit(limit: i64) -> PyResult<usize> {
     Ok(buffer::set_wired_limit(bytes("set_wired_limit", limit)?))
 }
 
-/// Sets how many threads work on one operation, at least 1. Results do not depend on it.
+/// Sets the number of threads that work on one operation, at least 1. Results do not depend on it.
 #[pyfunction]
 fn set_num_threads(n: i64) -> PyResult<()> {
     let n = usize::try_from(n).ok().filter(|&n| n > 0).ok_or_else(|| {
-        PyValueError::new_err(format!("[set_num_threads] {n} is no number of threads; give 1 or more"))
+        PyValueError::new_err(format!("[set_num_threads] {n} is not a number of threads; give 1 or more"))
     })?;
     covector_core::set_num_threads(n);
     Ok(())
 }
 
-/// How many threads work on one operation: what `set_num_threads` said, else the environment variable
-/// `COVECTOR_NUM_THREADS`, else one for each processor.
+/// The number of threads that work on one operation: the number of `set_num_threads`, else of the environment variable
+/// `COVECTOR_NUM_THREADS`, else of processors.
 #[pyfunction]
 fn get_num_threads() -> usize {
     covector_core::num_threads()
 }
 
-/// How floating-point elements print.
+/// The format of floating-point elements in text.
 #[pyclass(frozen, name = "PrintOptions", module = "covector.core")]
 #[derive(Clone, Copy)]
 struct PrintOptions {
@@ -171,7 +171,7 @@ impl PrintOptions {
     }
 }
 
-/// Sets how many decimal places floating-point elements print with; -1 shows at most six significant digits.
+/// Sets the number of decimal places of floating-point elements in text; -1 shows at most six significant digits.
 #[pyfunction]
 #[pyo3(signature = (precision = -1))]
 fn set_printoptions(precision: i32) -> PyResult<()> {
@@ -179,7 +179,7 @@ fn set_printoptions(precision: i32) -> PyResult<()> {
     Ok(())
 }
 
-/// What `set_printoptions` has set.
+/// The printing options.
 #[pyfunction]
 fn get_printoptions() -> PrintOptions {
     PrintOptions::now()
@@ -213,10 +213,10 @@ impl PrintContext {
     }
 }
 
-/// A kind of device. `cpu` is the one there is.
+/// A kind of device. The only kind is `cpu`.
 #[pyclass(frozen, eq, eq_int, hash, name = "DeviceType", module = "covector.core")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(non_camel_case_types, reason = "the names Python sees")]
+#[expect(non_camel_case_types, reason = "the names in Python")]
 enum DeviceType {
     cpu,
     gpu,
@@ -282,7 +282,7 @@ impl Device {
     }
 }
 
-/// A queue of work. There is one: everything is computed in the order it is asked for.
+/// A queue of work. There is one queue, which computes values in the order of requests.
 #[pyclass(frozen, eq, hash, name = "Stream", module = "covector.core")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct StreamObject {
@@ -292,7 +292,7 @@ struct StreamObject {
 
 #[pymethods]
 impl StreamObject {
-    /// The device the work is done on.
+    /// The device of the queue.
     #[getter]
     fn device(&self) -> Device {
         self.device
@@ -309,19 +309,19 @@ fn default_device() -> Device {
     Device::CPU
 }
 
-/// Chooses the device to use; only `mx.cpu` is there.
+/// Chooses the device to use. The only device is `mx.cpu`.
 #[pyfunction]
 fn set_default_device(device: &Bound<'_, PyAny>) -> PyResult<()> {
     Device::of(device)?.usable().map(drop)
 }
 
-/// Whether a device is there.
+/// Whether a device is available.
 #[pyfunction]
 fn is_available(device: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(Device::of(device)?.usable().is_ok())
 }
 
-/// How many devices of a kind are there.
+/// The number of devices of a kind.
 #[pyfunction]
 fn device_count(device_type: &Bound<'_, PyAny>) -> PyResult<usize> {
     Ok(usize::from(Device::of(device_type)?.kind == DeviceType::cpu))
@@ -333,13 +333,13 @@ fn default_stream(device: &Bound<'_, PyAny>) -> PyResult<StreamObject> {
     Ok(StreamObject { device: Device::of(device)?.usable()?, index: 0 })
 }
 
-/// Chooses the stream to use, which changes nothing.
+/// Chooses the stream to use. It has no effect.
 #[pyfunction]
 fn set_default_stream(stream: &Bound<'_, StreamObject>) {
     let _ = stream;
 }
 
-/// A stream of its own name that does the same as any other.
+/// A stream with its own name, which is otherwise like any other.
 #[pyfunction]
 fn new_stream(device: &Bound<'_, PyAny>) -> PyResult<StreamObject> {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
@@ -347,7 +347,7 @@ fn new_stream(device: &Bound<'_, PyAny>) -> PyResult<StreamObject> {
     Ok(StreamObject { device: Device::of(device)?.usable()?, index })
 }
 
-/// Finishes the work that was asked for: what an optimizer's last step left to be evaluated.
+/// Finishes scheduled work, such as the evaluation of an optimizer's last step.
 #[pyfunction]
 #[pyo3(signature = (stream = None))]
 fn synchronize(py: Python<'_>, stream: Option<&Bound<'_, PyAny>>) -> PyResult<()> {

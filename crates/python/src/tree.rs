@@ -1,9 +1,8 @@
-//! Python trees: lists, tuples, dicts, named tuples and dataclasses taken apart into arrays and put together again.
+//! Python trees: lists, tuples, dicts, named tuples and dataclasses, flattened to arrays and rebuilt.
 //!
-//! A tree's structure is the list of its nodes in the order a reader meets them, each container before its
-//! children. Taking apart follows that order with a stack of its own, putting together walks it backwards, so
-//! that neither recurses: however deep a tree is nested, it cannot overflow the stack. The way to a leaf is
-//! worked out only when an error needs it.
+//! A tree's structure is the list of its nodes in reading order, each container before its children. Flattening follows
+//! that order with a stack of its own; rebuilding walks the list backwards. Neither recurses, so deeply nested trees
+//! cannot overflow the stack. The path to a leaf is computed only for an error message.
 
 mod compare;
 mod fixed;
@@ -26,11 +25,11 @@ const MAX_DEPTH: u32 = 10_000;
 enum Step {
     /// An array.
     Array,
-    /// Anything that is no array and no container; it is carried along as it is.
+    /// An object that is neither an array nor a container. It is passed through unchanged.
     Static(Py<PyAny>),
-    /// A list of so many items.
+    /// A list, and its number of items.
     List(usize),
-    /// A tuple of so many items.
+    /// A tuple, and its number of items.
     Tuple(usize),
     /// A dict with these keys.
     Dict(Vec<Py<PyAny>>),
@@ -49,9 +48,9 @@ enum Kind {
 /// A container whose type Python code defined.
 struct Custom {
     kind: Kind,
-    /// A shallow copy, from which others are made; for a tuple its type.
+    /// A shallow copy, from which new containers are made; for a tuple its type.
     template: Py<PyAny>,
-    /// What leads to each child: dict keys, or the fields of a dataclass or named tuple.
+    /// The key of each child: dict keys, or the fields of a dataclass or named tuple.
     keys: Vec<Py<PyAny>>,
     len: usize,
 }
@@ -78,7 +77,7 @@ impl Step {
         matches!(self, Step::Dict(_)) || matches!(self, Step::Custom(c) if matches!(c.kind, Kind::Dict))
     }
 
-    /// The step from this container to child `i`, as one would write it.
+    /// The step from this container to child `i`, in Python's syntax.
     fn segment(&self, py: Python<'_>, i: usize) -> String {
         let Some(key) = self.keys().get(i) else { return format!("[{i}]") };
         let key = key.bind(py);
@@ -89,7 +88,7 @@ impl Step {
         }
     }
 
-    /// What the container is, for messages.
+    /// Describes the container in messages.
     fn describe(&self, py: Python<'_>) -> String {
         let n = self.len();
         match self {
@@ -114,7 +113,7 @@ impl Step {
     }
 }
 
-/// `a float`, `None`, …: what an object is, for messages.
+/// Describes an object in messages: `a float`, `None`, ….
 pub(crate) fn a_thing(x: &Bound<'_, PyAny>) -> String {
     if x.is_none() {
         return "None".to_owned();
@@ -130,7 +129,7 @@ fn copy<'py>(x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     COPY.import(x.py(), "copy", "copy")?.call1((x,))
 }
 
-/// The fields of a dataclass instance that are part of the tree: all but those with `metadata={"static": True}`.
+/// The fields of a dataclass instance that are part of the tree: all except those with `metadata={"static": True}`.
 fn dataclass_fields(x: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Py<PyAny>>>> {
     let py = x.py();
     let Some(fields) = x.get_type().getattr_opt("__dataclass_fields__")? else { return Ok(None) };
@@ -139,7 +138,7 @@ fn dataclass_fields(x: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Py<PyAny>>>> {
     static FIELD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let ordinary = FIELD.import(py, "dataclasses", "_FIELD").ok();
     for (name, field) in fields.iter() {
-        // ClassVar and InitVar pseudo-fields stand in the table too.
+        // The table also has ClassVar and InitVar pseudo-fields.
         if ordinary.is_some_and(|o| field.getattr("_field_type").is_ok_and(|kind| !kind.is(o))) {
             continue;
         }
@@ -154,14 +153,14 @@ fn dataclass_fields(x: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Py<PyAny>>>> {
 /// The structure of a Python tree.
 pub(crate) struct Tree {
     steps: Vec<Step>,
-    /// For each step the static values as they were, if [`Tree::fix`] has found some that can change.
+    /// For each step the recorded static values, if [`Tree::fix`] has found some that can change.
     fixed: Vec<Vec<fixed::Fixed>>,
 }
 
 type Work<'py> = Vec<(Bound<'py, PyAny>, u32)>;
 
 impl Tree {
-    /// Takes `root` apart: its arrays are pushed onto `leaves`, in order.
+    /// Flattens `root`: pushes its arrays onto `leaves`, in order.
     pub(crate) fn flatten(root: &Bound<'_, PyAny>, leaves: &mut Vec<Array>) -> PyResult<Self> {
         if let Ok(array) = root.cast::<PyArray>() {
             leaves.push(array.get().get());
@@ -183,7 +182,7 @@ impl Tree {
                 Step::Dict(keys)
             } else if let Ok(list) = object.cast_exact::<PyList>() {
                 work.extend(list.iter().map(|x| (x, depth + 1)));
-                // Counted after the fact: another thread may have changed the list meanwhile.
+                // Counted afterwards, because another thread may have changed the list meanwhile.
                 Step::List(work.len() - first)
             } else if let Ok(tuple) = object.cast_exact::<PyTuple>() {
                 work.extend(tuple.iter().map(|x| (x, depth + 1)));
@@ -202,7 +201,7 @@ impl Tree {
         Ok(Self { steps, fixed: Vec::new() })
     }
 
-    /// What is no array and none of the built-in containers.
+    /// Handles an object that is neither an array nor a built-in container.
     fn unusual<'py>(object: &Bound<'py, PyAny>, depth: u32, work: &mut Work<'py>) -> PyResult<Step> {
         let fixed = || Ok(Step::Static(object.clone().unbind()));
         if object.is_none()
@@ -217,7 +216,7 @@ impl Tree {
         let mut keys = Vec::new();
         let (kind, template) = if let Ok(dict) = object.cast::<PyDict>() {
             let template = copy(object)?;
-            // What overrides iteration is passed by: keys and values as the dict itself stores them.
+            // The stored keys and values; iteration that a subclass overrides is not used.
             for (key, value) in dict.iter() {
                 keys.push(key.unbind());
                 work.push((value, depth + 1));
@@ -230,7 +229,7 @@ impl Tree {
         } else if let Ok(tuple) = object.cast::<PyTuple>() {
             let class = object.get_type();
             if class.hasattr("n_sequence_fields")? {
-                // Structures of the operating system, such as time.struct_time: they hold no arrays.
+                // Structures of the operating system, such as time.struct_time, hold no arrays.
                 return fixed();
             }
             if let Some(fields) = class.getattr_opt("_fields")?
@@ -255,7 +254,7 @@ impl Tree {
         Ok(Step::Custom(Box::new(Custom { kind, template: template.unbind(), keys, len })))
     }
 
-    /// The tree with other arrays; there must be as many as it has.
+    /// The tree with other arrays, of the same number.
     pub(crate) fn unflatten<'py>(&self, py: Python<'py>, leaves: &[Array]) -> PyResult<Bound<'py, PyAny>> {
         if let [Step::Array] = &self.steps[..]
             && let [leaf] = leaves
@@ -271,7 +270,7 @@ impl Tree {
         })
     }
 
-    /// The tree with other objects in place of its arrays; `leaf` is asked for the last one first.
+    /// The tree with other objects in place of its arrays. `leaf` is called for the last one first.
     pub(crate) fn build<'py>(
         &self,
         py: Python<'py>,
@@ -280,7 +279,7 @@ impl Tree {
         self.build_with(py, true, leaf)
     }
 
-    /// As [`Tree::build`]; what is no array stays where it is, or gives way to `None`.
+    /// As [`Tree::build`]. Objects that are not arrays stay, or are replaced by `None`.
     pub(crate) fn build_with<'py>(
         &self,
         py: Python<'py>,
@@ -290,7 +289,7 @@ impl Tree {
         self.build_noting(py, keep, leaf, |_| ())
     }
 
-    /// As [`Tree::build_with`]; `note` sees each object that the tree is made of, the last step's first.
+    /// As [`Tree::build_with`]. `note` is called with the object of each step, the last step first.
     fn build_noting<'py>(
         &self,
         py: Python<'py>,
@@ -298,7 +297,7 @@ impl Tree {
         mut leaf: impl FnMut(Python<'py>) -> PyResult<Bound<'py, PyAny>>,
         mut note: impl FnMut(&Bound<'py, PyAny>),
     ) -> PyResult<Bound<'py, PyAny>> {
-        // Backwards, so that a container finds its children on the stack, the first one on top.
+        // Backwards, so that a container finds its children on the stack, the first child on top.
         let mut done: Vec<Bound<'py, PyAny>> = Vec::new();
         for step in self.steps.iter().rev() {
             let n = step.len();
@@ -327,8 +326,8 @@ impl Tree {
         done.pop().ok_or_else(|| PyValueError::new_err("[tree] an empty structure"))
     }
 
-    /// The object that stands in `other` where this tree has each of its arrays: `other` must have this tree's
-    /// structure, except that lists and tuples may stand for each other.
+    /// The objects in `other` at the positions of this tree's arrays. `other` must have this tree's structure, except that
+    /// lists and tuples are interchangeable.
     pub(crate) fn match_up<'py>(
         &self,
         op: &str,
@@ -359,8 +358,8 @@ impl Tree {
         Ok(found)
     }
 
-    /// What stands in `other` where this tree has each of its arrays; `other` may have entries that this tree has
-    /// not. A missing one is a `KeyError`.
+    /// The objects in `other` at the positions of this tree's arrays. `other` may have further entries. A missing entry is a
+    /// `KeyError`.
     pub(crate) fn pick_from<'py>(
         &self,
         op: &str,
@@ -441,12 +440,12 @@ impl Tree {
         Ok(found)
     }
 
-    /// The first thing that is neither an array nor a container, and the way to it.
+    /// The first object that is neither an array nor a container, and its path.
     pub(crate) fn first_static<'py>(&self, py: Python<'py>) -> Option<(String, Bound<'py, PyAny>)> {
         self.statics(py).next()
     }
 
-    /// Everything that is neither an array nor a container, each with the way to it.
+    /// All objects that are neither arrays nor containers, each with its path.
     pub(crate) fn statics<'a, 'py>(
         &'a self,
         py: Python<'py>,
@@ -457,15 +456,15 @@ impl Tree {
         })
     }
 
-    /// The way to the array number `leaf`.
+    /// The path to the array number `leaf`.
     pub(crate) fn leaf_path(&self, py: Python<'_>, leaf: usize) -> String {
         let mut places = self.steps.iter().enumerate().filter(|(_, s)| matches!(s, Step::Array));
         places.nth(leaf).map_or_else(String::new, |(i, _)| self.path(py, i))
     }
 
-    /// The way to node `target`, as in `['layers'][2]['weight']`.
+    /// The path to node `target`, such as `['layers'][2]['weight']`.
     fn path(&self, py: Python<'_>, target: usize) -> String {
-        // The containers that are open at this point, and how many of their children are behind.
+        // The containers around the present node, and the number of their finished children.
         let mut open: Vec<(&Step, usize)> = Vec::new();
         for step in &self.steps[..target] {
             if step.len() > 0 {
@@ -485,7 +484,7 @@ impl Tree {
 }
 
 impl Step {
-    /// The children of `object` that correspond to this container's, or what is missing; it may have more.
+    /// The children of `object` that correspond to this container's, or a message about a missing one. It may have more.
     fn some_children_in<'py>(
         &self,
         object: &Bound<'py, PyAny>,
@@ -519,7 +518,7 @@ impl Step {
         Ok(self.children_in(object)?.ok_or_else(wrong))
     }
 
-    /// The children of `object` in the order of this container's, or `None` when it is another kind of thing.
+    /// The children of `object` in the order of this container's, or `None` if `object` is of another kind.
     fn children_in<'py>(&self, object: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
         let py = object.py();
         if let Step::Custom(c) = self
@@ -585,7 +584,7 @@ impl Custom {
                 Ok(object)
             }
             Kind::Dataclass => {
-                // The way that works for frozen classes and for those with slots.
+                // This works for frozen classes and for classes with slots.
                 let set = OBJECT.import(py, "builtins", "object")?.getattr("__setattr__")?;
                 let object = copy(template)?;
                 for (name, child) in self.keys.iter().zip(children) {

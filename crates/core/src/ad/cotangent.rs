@@ -1,15 +1,16 @@
-//! The cotangents of a graph while reverse mode collects them: sums of terms, and the terms that are better added up together.
+//! The cotangents of a graph in reverse mode: sums of terms, and terms that are better added up together.
 //!
-//! Rules emit plain operations. A slice's cotangent is a `pad`: added up one by one, the steps of a sequence would be as
-//! many arrays of mostly zeros, and a loop would take the square of its length. So terms of three forms are kept until
-//! the sum is read:
-//! - Σ windows of zeros, side by side along an axis → one concatenation; others are added in place, one after the other;
-//! - Σ `AᵢᵀBᵢ` → `[A₁ A₂ …]ᵀ [B₁ B₂ …]`, one product with a long sum: a matrix that every step of a loop multiplies by;
-//! - Σ of sums of rows of `Xᵢ` → the sum of the rows of `[X₁ X₂ …]`, if the `Xᵢ` are factors of products, which
-//!   join them anyway: a bias that every step adds.
+//! Rules emit plain operations. The cotangent of a slice is a `pad`. Added up one by one, the slices of a sequence would
+//! give one array of mostly zeros for each step, and a loop would take quadratic time. So terms of three forms are kept
+//! until the sum is read:
+//! - Σ windows in zeros, side by side along an axis → one concatenation; other windows are added in place in turn;
+//! - Σ `AᵢᵀBᵢ` → `[A₁ A₂ …]ᵀ [B₁ B₂ …]`, one product with a long sum, for a matrix by which every step of a loop
+//!   multiplies;
+//! - Σ of sums of rows of `Xᵢ` → the sum of the rows of `[X₁ X₂ …]`, for a bias that every step adds. This requires that
+//!   the `Xᵢ` are factors of products, which concatenate them in any case.
 //!
-//! A term is read this way only if this sum is its sole owner: an array that others need, too, is computed in any case.
-//! Several cotangents of half precision are added up in `float32`, and the sum is rounded once.
+//! A term takes one of these forms only if the sum is its sole owner: a term with other readers must be computed in any
+//! case. Several cotangents of half precision are added up in `float32`, and the sum is rounded once.
 
 use crate::array::{Array, Aval, Outs, Recipe};
 use crate::error::Result;
@@ -44,7 +45,7 @@ impl<'g> Cotangents<'g> {
         Self { graph, sums, factors: Factors::default() }
     }
 
-    /// Adds a term to the cotangent of `x`; nothing if `x` is not in the graph.
+    /// Adds a term to the cotangent of `x`. Drops the term if `x` is not in the graph.
     pub(crate) fn add(&mut self, x: &Array, term: Array) -> Result<()> {
         let Some(place) = self.graph.place(x) else { return Ok(()) };
         debug_assert!(
@@ -78,12 +79,12 @@ impl<'g> Cotangents<'g> {
 #[derive(Default)]
 struct Cotangent {
     sum: Option<Array>,
-    /// Whether `sum` is the only term. Most arrays have no other, and its form is of no interest then.
+    /// Whether `sum` is the only term. Most arrays have one term, whose form does not matter.
     alone: bool,
     waiting: Option<Box<Waiting>>,
 }
 
-/// Terms that are added up together, each with the operands of the operation that makes it.
+/// Terms that are added up together, each with the operands of its operation.
 #[derive(Default)]
 struct Waiting {
     windows: Vec<(Array, Window, Array)>,
@@ -160,7 +161,7 @@ fn added(mut sum: Option<Array>, terms: impl Iterator<Item = Array>) -> Result<O
     Ok(sum)
 }
 
-/// The form of a term, by the operation that makes it.
+/// The form of a term, which its operation determines.
 enum Form {
     Plain,
     /// The array at a window of zeros.
@@ -189,7 +190,7 @@ impl Form {
                 let rows = x[0].ndim() == 2 && axes[..] == [0];
                 return rows.then(|| Form::Rows(x[0].clone()));
             }
-            // The forms of two operations: the inner one must be for this term alone, too.
+            // Forms of two operations: the result of the inner one must have no other reader, either.
             let inner = match () {
                 () if kind == TypeId::of::<Transpose>() && x[0].ndim() == 2 => transposed_product,
                 () if is_conjugate(op) => conjugate_at_window,
@@ -209,7 +210,7 @@ fn transposed_product(product: &Recipe) -> Option<Form> {
     }
 }
 
-/// Rules of complex arrays conjugate cotangents twice: before and after they put them at a window.
+/// `conj(pad(conj(x)))`, the cotangent of a slice of a complex array: the rules conjugate it twice.
 fn conjugate_at_window(pad: &Recipe) -> Option<Form> {
     let window = pad.op.get::<Pad>()?.window.clone();
     Some(Form::Window(window, ops::try_conjugate(&pad.inputs[0]).ok()?))
@@ -233,7 +234,7 @@ impl Factor {
         let inner =
             x.node.peek_recipe(|recipe| recipe.op.is::<Transpose>().then(|| recipe.inputs[0].clone()));
         match inner {
-            // Matrices have one order of axes that is another one.
+            // A matrix has only one order of axes other than its own.
             Some(matrix) => Self { matrix, transpose: true },
             None => Self { matrix: x.clone(), transpose: false },
         }
@@ -248,14 +249,14 @@ impl Factor {
     }
 }
 
-/// The matrices that are factors of products, and so in memory anyway.
+/// The matrices that are factors of products, and which are therefore in memory in any case.
 #[derive(Default)]
 struct Factors {
-    /// They are held: another array may not get the address of one.
+    /// The references keep the matrices alive, so that no other array gets one of their addresses.
     list: Vec<Array>,
-    /// The first of the list, by identity. Many graphs never ask.
+    /// The first `read` items of the list, by identity. Filled on demand, as many graphs never look here.
     known: FxHashSet<(graph::NodeId, u32)>,
-    /// How many of the list the set knows.
+    /// The number of items of the list that the set has.
     read: usize,
 }
 
@@ -272,7 +273,7 @@ impl Factors {
     }
 }
 
-/// `Σ aᵢᵀ bᵢ` as one product; `None` where that would not pay.
+/// `Σ aᵢᵀ bᵢ` as one product; `None` if it would be slower.
 fn joined_products(products: &[(Array, Factor, Factor)], aval: &Aval) -> Result<Option<Array>> {
     let &[k, n] = &aval.shape[..] else { return Ok(None) };
     if products.len() < 2 {
@@ -284,7 +285,7 @@ fn joined_products(products: &[(Array, Factor, Factor)], aval: &Aval) -> Result<
         right.push(b.array()?);
         rows += right[right.len() - 1].shape()[0];
     }
-    // Elements to copy against elements to write and add up otherwise.
+    // Elements to copy for one product, compared with elements to write and add up for several.
     if rows * (k + n) > products.len() * k * n {
         return Ok(None);
     }
@@ -292,8 +293,8 @@ fn joined_products(products: &[(Array, Factor, Factor)], aval: &Aval) -> Result<
     ops::try_matmul(&ops::try_mt(&left)?, &right).map(Some)
 }
 
-/// The matrices that are to be added up over their rows as one, if all are factors of products: the products that
-/// become one join them in the same way.
+/// The concatenation of matrices whose rows are added up, if all are factors of products: the joined products use the
+/// same concatenation.
 fn joined_rows(rows: &[(Array, Array)], factors: &mut Factors) -> Result<Option<Array>> {
     if rows.len() < 2 || !rows.iter().all(|(_, x)| factors.contain(x)) {
         return Ok(None);
@@ -302,7 +303,7 @@ fn joined_rows(rows: &[(Array, Array)], factors: &mut Factors) -> Result<Option<
     ops::try_concatenate(&rows, 0).map(Some)
 }
 
-/// Arrays at windows, put together and added to `sum`.
+/// The sum of arrays at windows and of `sum`.
 fn placed(sum: Option<Array>, mut windows: Vec<(Array, Window, Array)>, aval: &Aval) -> Result<Array> {
     if sum.is_none() && windows.len() == 1 {
         return Ok(windows.remove(0).0);
@@ -317,7 +318,7 @@ fn placed(sum: Option<Array>, mut windows: Vec<(Array, Window, Array)>, aval: &A
     overlaid(sum, windows, aval)
 }
 
-/// The one axis on which windows without gaps of their own differ from the whole array, if there is one.
+/// The axis on which windows of step 1 differ from the whole array, if there is exactly one.
 fn common_axis(windows: &[(Window, Array)], shape: &[usize]) -> Option<usize> {
     let spans = |w: &Window, k: usize| w.extents[k] == shape[k];
     let axis = (0..shape.len()).find(|&k| windows.iter().any(|(w, _)| !spans(w, k)))?;
@@ -326,7 +327,7 @@ fn common_axis(windows: &[(Window, Array)], shape: &[usize]) -> Option<usize> {
     windows.iter().all(|(w, _)| fits(w)).then_some(axis)
 }
 
-/// The windows by their starts on an axis; the arrays of equal windows are added up.
+/// The windows in the order of their starts on an axis. The arrays of equal windows are added up.
 fn in_order(mut windows: Vec<(Window, Array)>, axis: usize) -> Result<Vec<(Window, Array)>> {
     windows.sort_by_key(|(window, _)| window.starts[axis]);
     let mut out: Vec<(Window, Array)> = Vec::with_capacity(windows.len());
@@ -361,7 +362,7 @@ fn side_by_side(windows: &[(Window, Array)], axis: usize, aval: &Aval) -> Result
     ops::try_concatenate(&pieces, axis as isize)
 }
 
-/// Windows of any kind, each added in its place; the memory of one sum is reused for the next.
+/// Windows of any kind, each added in place, so that every sum reuses the memory of the one before.
 fn overlaid(sum: Option<Array>, windows: Vec<(Window, Array)>, aval: &Aval) -> Result<Array> {
     let several = sum.is_some() || windows.len() > 1 || windows.iter().any(|(_, x)| x.dtype() != aval.dtype);
     let dtype = if several { wide::of(aval.dtype) } else { aval.dtype };

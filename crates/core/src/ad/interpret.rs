@@ -1,4 +1,4 @@
-//! One interpreter of traced graphs, for all walks in graph order.
+//! The interpreter of traced graphs, for all walks in graph order.
 
 use crate::array::{Array, Outs, Recipe};
 use crate::error::Result;
@@ -8,9 +8,9 @@ use rustc_hash::FxHashMap;
 
 /// Evaluates the graph between `leaves` and `outputs` on values of another kind.
 ///
-/// A leaf has its value of `seeds`. An array that does not depend on the trace has the value `constant(array)`. The values
-/// of a node's outputs are `rule(step, recipe, values of the inputs)`. A node of the trace that is no leaf and has no
-/// recipe came out of a traced function that has ended; it counts as a constant.
+/// The value of a leaf comes from `seeds`. An array that does not depend on the trace has the value `constant(array)`.
+/// The values of a node's outputs are `rule(step, recipe, values of the inputs)`. A node of the trace that is neither a
+/// leaf nor has a recipe comes from a traced function that has ended; it counts as a constant.
 pub(crate) fn interpret<V: Clone>(
     trace: &Trace,
     outputs: &[Array],

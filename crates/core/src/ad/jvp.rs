@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::primitive::MaybeArrays;
 use crate::trace::Trace;
 
-/// The tangents of `outputs` for the tangents of `leaves`; `None` is zero.
+/// The tangents of `outputs` for the tangents of `leaves`; `None` means zero.
 pub(crate) fn pushforward(
     trace: &Trace,
     outputs: &[Array],

@@ -1,9 +1,9 @@
 //! Derivatives and vectorisation: from traced graphs to graphs.
 //!
-//! `rules` makes both modes from the one derivative that a primitive states; it is the only place that knows the families.
-//! `vjp` is the reverse walk. The walks in graph order (forward mode, vectorisation, replay) are one interpreter,
-//! [`interpret`], over three kinds of values. All of them emit public operations, so that their results are
-//! graphs that can be transformed again.
+//! `rules` makes both modes from the one derivative that a primitive declares; no other module depends on the families.
+//! `vjp` is the reverse walk. The walks in graph order (forward mode, vectorisation, replay) use one interpreter,
+//! [`interpret`], with three kinds of values. All of them emit public operations, so their results can be transformed
+//! again.
 
 mod cotangent;
 mod interpret;

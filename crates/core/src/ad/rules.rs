@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 /// One cotangent for each input of an operation; `None` is a structural zero.
 pub(crate) type Terms = SmallVec<[Option<Array>; 2]>;
 
-/// Tangents of the outputs `y` of an operation for the tangents of its inputs, of which at least one is there.
+/// Tangents of the outputs `y` of an operation for the tangents of its inputs, at least one of which is given.
 pub(crate) fn jvp(recipe: &Recipe, tangents: &[Option<Array>], y: &[Array]) -> Result<MaybeArrays> {
     let Recipe { op, inputs: x } = recipe;
     match op.derivative() {
@@ -28,7 +28,7 @@ pub(crate) fn jvp(recipe: &Recipe, tangents: &[Option<Array>], y: &[Array]) -> R
             if !(0..x.len()).any(|i| is_linear(i) && tangents[i].is_some()) {
                 return Ok(vec![None; y.len()]);
             }
-            // The operation itself on the tangents, with zeros for those that are missing.
+            // The operation itself, applied to the tangents, with zeros for missing ones.
             let input = |i: usize| match &tangents[i] {
                 _ if !is_linear(i) => x[i].clone(),
                 Some(t) => t.clone(),
@@ -38,7 +38,7 @@ pub(crate) fn jvp(recipe: &Recipe, tangents: &[Option<Array>], y: &[Array]) -> R
             Ok(found.into_iter().map(Some).collect())
         }
         Derivative::Bilinear(_) => {
-            // The operation itself on each tangent and the other input.
+            // The operation itself, applied to each tangent and the other input.
             let several = is_wide_sum(tangents, &y[0]);
             let mut sum = None;
             for (i, t) in tangents.iter().enumerate().take(2) {
@@ -58,7 +58,7 @@ pub(crate) fn jvp(recipe: &Recipe, tangents: &[Option<Array>], y: &[Array]) -> R
     }
 }
 
-/// Cotangents of the inputs that are `wanted`, for the cotangents of the outputs `y`, of which at least one is there.
+/// Cotangents of the inputs that are `wanted`, for the cotangents of the outputs `y`, at least one of which is given.
 /// Cotangents of half precision may be in the wide type: they are terms of sums, which are rounded once.
 pub(crate) fn vjp(
     recipe: &Recipe,
@@ -96,7 +96,7 @@ pub(crate) fn vjp(
     Ok(terms)
 }
 
-/// The conjugate of a complex array; real arrays are their own.
+/// Conjugates a complex array.
 fn conjugate(x: &mut Option<Array>) -> Result<()> {
     if let Some(x) = x
         && x.dtype().is_complex()
@@ -106,7 +106,7 @@ fn conjugate(x: &mut Option<Array>) -> Result<()> {
     Ok(())
 }
 
-/// The tangent of the output `y` of an elementwise operation. A sum of half precision is formed in the wide type, and
+/// The tangent of the output `y` of an elementwise operation. A sum of half precision is formed in the wide type and
 /// rounded once.
 fn push_elementwise(
     rule: &dyn Elementwise,
@@ -133,8 +133,9 @@ fn push_elementwise(
     }
 }
 
-/// The cotangent of input `i` of an elementwise operation, for the conjugate of its output's. Terms of half precision that
-/// are added up over axes along which the input was broadcast are in the wide type, unless they are the cotangent itself.
+/// The cotangent of input `i` of an elementwise operation, for the conjugated cotangent of its output. Terms of half
+/// precision are in the wide type if they are added up over axes along which the input was broadcast, unless the term is
+/// the cotangent itself.
 fn pull_elementwise(
     rule: &dyn Elementwise,
     recipe: &Recipe,
@@ -161,7 +162,7 @@ fn partial(rule: &dyn Elementwise, recipe: &Recipe, i: usize, t: &Array, y: &Arr
     if !wide::is_half(t.dtype()) {
         return Ok(Some(term));
     }
-    // One operation on given arrays rounds once. Truth values are exact, and constants are no operations.
+    // One operation on existing arrays rounds once. Truth values are exact, and constants are not operations.
     let given = |a: &Array| a.is_same(t) || a.is_same(y) || x.iter().any(|x| a.is_same(x));
     let exact = |a: &Array| given(a) || a.dtype() == Dtype::Bool || a.node.recipe().is_none();
     if given(&term) || term.node.recipe().is_none_or(|recipe| recipe.inputs.iter().all(exact)) {
@@ -177,7 +178,7 @@ fn wide_partial(rule: &dyn Elementwise, recipe: &Recipe, i: usize, t: &Array) ->
     rule.partial(i, t, &recipe.inputs, &unrounded(&recipe)?)
 }
 
-/// The output of an operation on wide inputs: computed again, if the rule reads it, as the output that is there was rounded.
+/// The output of an operation on wide inputs, for rules that read the output: the existing output was rounded.
 fn unrounded(wide: &Recipe) -> Result<Array> {
     Array::apply(wide.op.clone(), wide.inputs.clone())
 }
@@ -218,8 +219,8 @@ fn structured_jvp(
     Ok(found.into_iter().zip(y).map(|(t, y)| t.map(|t| ops::into_dtype(t, y.dtype()))).collect())
 }
 
-/// The pullback of a primitive that only has a jvp: its tangent map, a linear graph over fresh leaves, walked
-/// backwards.
+/// The pullback of a primitive that only has a jvp: the transpose of its tangent map, which is a linear graph over fresh
+/// leaves.
 pub(crate) fn transpose_jvp(
     rule: &dyn Structured,
     cotangents: &[Option<Array>],

@@ -9,7 +9,7 @@ use crate::primitive::MaybeArrays;
 use crate::trace::Trace;
 use smallvec::SmallVec;
 
-/// The cotangents of `leaves`, which are distinct, for the cotangents of `outputs`; `None` where no path leads to a leaf.
+/// The cotangents of distinct `leaves` for the cotangents of `outputs`. `None` if no output depends on the leaf.
 pub(crate) fn pullback(
     trace: &Trace,
     outputs: &[Array],

@@ -8,7 +8,7 @@ use crate::primitive::Batch;
 use crate::shape::ShapeText;
 use crate::trace::Trace;
 
-/// The outputs with `values` in place of `leaves`; the flag of a value says whether it has the batch, of extent `size`, as
+/// The outputs with `values` in place of `leaves`. The flag of a value is true if the batch, of extent `size`, is its
 /// axis 0.
 pub(crate) fn batch(
     trace: &Trace,
@@ -37,7 +37,7 @@ pub(crate) fn batch(
     )
 }
 
-/// Refuses results of a batching rule that are not the outputs with the batch in front.
+/// Refuses results of a batching rule that do not have the outputs' shapes with the batch in front.
 fn check(step: &Step, recipe: &Recipe, outs: &[Array], size: usize) -> Result<()> {
     for (out, aval) in outs.iter().zip(&step.node.avals) {
         if out.shape().first() != Some(&size) || out.shape()[1..] != aval.shape[..] {
@@ -57,7 +57,7 @@ fn check(step: &Step, recipe: &Recipe, outs: &[Array], size: usize) -> Result<()
 fn escaped() -> Error {
     Error::value(
         "vmap",
-        "a value of this function came out of another function that was being traced and is over; \
-         return it from there instead of storing it",
+        "the function uses an array that another traced function made and stored, and that function has ended; \
+        return the array from it instead of storing it",
     )
 }

@@ -34,15 +34,15 @@ impl Array {
         Ok((0..n).map(|index| Self { node: first.node.clone(), index }).collect())
     }
 
-    /// Applies a primitive of another crate; the primitives of this one are applied by [`ops`](crate::ops).
+    /// Applies a primitive of another crate. The functions of [`ops`](crate::ops) apply the primitives of this crate.
     ///
     /// # Errors
-    /// What the primitive's `infer` refuses.
+    /// The errors of the primitive's `infer`.
     pub fn from_primitive(primitive: Arc<dyn Primitive>, inputs: &[Array]) -> Result<Vec<Self>> {
         Self::apply_multi(Op::Shared(primitive), inputs.into())
     }
 
-    /// A new node without inference. It depends on the traces of its inputs, and on `extra`.
+    /// A new node with given avals. It depends on the traces of its inputs, and on `extra`.
     pub(crate) fn build(op: Op, inputs: Inputs, avals: Outs<Aval>, extra: Option<&Arc<TraceSet>>) -> Self {
         let traces = TraceSet::union(inputs.iter().map(|x| x.node.traces.as_ref()).chain([extra]));
         let mut pending = Pending::default();

@@ -1,11 +1,11 @@
 //! The lazy array: a cheap handle to a node of the computation graph.
 //!
-//! A node has a shape and an element type from birth, and either its values, or the recipe that makes them (a
-//! primitive and its inputs), or, while a trace is alive, both. Values arrive once and are then read without
-//! a lock; a node that has values and is not part of a live trace drops its recipe, which frees its inputs.
+//! A node always has a shape and an element type. Besides, it has values, or a recipe (a primitive and its inputs), or
+//! both while a trace is alive. Values are set once and are then read without a lock. A node that has values and is not
+//! part of a live trace drops its recipe, which frees its inputs.
 //!
-//! This module knows nothing of evaluation: the methods that compute values are in [`eval`](crate::eval()), and `apply`,
-//! which makes nodes, is the one place that bounds how much work may wait.
+//! This module does not depend on evaluation, except that `apply`, which makes nodes, bounds the amount of pending work.
+//! The methods that compute values are in [`eval`](crate::eval()).
 
 mod apply;
 mod node;
@@ -42,7 +42,7 @@ pub struct Array {
 }
 
 impl Array {
-    /// An array over values that exist.
+    /// An array with the given values.
     pub fn from_data(data: Data) -> Self {
         let aval = Aval::new(data.dtype(), data.shape());
         Self::from_node(Node::new(Outs::from_buf([aval]), Some(data), None, None, Pending::default()))
@@ -53,8 +53,8 @@ impl Array {
         Self { node: Arc::new(node), index: 0 }
     }
 
-    /// A number as a program writes it. One such array may serve every place of a program that has this number: the
-    /// planner makes a leaf of each use, so that plans do not depend on which numbers happen to be equal.
+    /// A number that is written in a program. One such array can serve all occurrences of the number: the planner makes a
+    /// leaf for each use, so that plans do not depend on which numbers happen to be equal.
     pub fn literal<T: Element>(value: T) -> Self {
         let mut array = Self::scalar(value);
         if let Some(node) = Arc::get_mut(&mut array.node) {
@@ -120,12 +120,12 @@ impl Array {
         self.aval().dtype
     }
 
-    /// The bytes its elements take.
+    /// The size of its elements in bytes.
     pub fn nbytes(&self) -> usize {
         self.size() * self.dtype().size()
     }
 
-    /// The values, if they were computed already.
+    /// The values, if they exist.
     #[track_caller]
     pub fn data_if_ready(&self) -> Option<&Data> {
         let data = self.ready();
@@ -135,12 +135,12 @@ impl Array {
         data
     }
 
-    /// [`Array::data_if_ready`] for callers that hand no value to the program.
+    /// [`Array::data_if_ready`] for callers that do not return a value to the program.
     pub(crate) fn ready(&self) -> Option<&Data> {
         self.node.data().map(|d| &d[self.index as usize])
     }
 
-    /// Whether the values exist already.
+    /// Whether the values exist.
     pub fn is_available(&self) -> bool {
         self.node.data().is_some()
     }
@@ -155,9 +155,9 @@ impl Array {
         self.node.depends_on(trace)
     }
 
-    /// Tells the transforms that trace this array that its value was read at a place: to them, results computed from the
-    /// value are constants. The methods that return values call this; a binding for another language calls it first, with
-    /// a place in that language.
+    /// Records in the transforms that trace this array that its value was read at a place. For them, results computed from
+    /// the value are constants. The methods that return values call this. A binding for another language calls it before
+    /// them, with a place in that language.
     pub fn note_read(&self, place: impl FnOnce() -> Place) {
         if let Some(traces) = &self.node.traces {
             traces.note_read(place);

@@ -1,4 +1,4 @@
-//! A node of the graph: the recipe of its values, the values once they are known, and the note of a walk.
+//! A node of the graph: the recipe of its values, the values once they are computed, and the mark of a walk.
 
 use crate::array::{Aval, Inputs, Outs};
 use crate::buffer::Data;
@@ -8,24 +8,24 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-/// How to make a node's values.
+/// The primitive and the inputs from which a node's values are computed.
 #[derive(Clone)]
 pub(crate) struct Recipe {
     pub(crate) op: Op,
     pub(crate) inputs: Inputs,
 }
 
-/// How much unevaluated work hangs behind a node, for bounded laziness.
+/// The amount of pending work behind a node, for bounded laziness.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Pending {
-    /// The longest chain of unevaluated nodes.
+    /// The length of the longest chain of pending nodes.
     pub(crate) depth: u32,
     /// KiB of evaluated arrays held along such a chain.
     pub(crate) kib: u32,
 }
 
-/// The note of a graph walk in a node: the walk's number and the node's place in the walk's list. Looking a place up here
-/// costs next to nothing; [`Places`](crate::graph::Places) says which walk may write here.
+/// The mark of a graph walk in a node: the walk's number, and the node's place in the walk's list. A lookup here is much
+/// cheaper than in a map. [`Places`](crate::graph::Places) decides which walk may write marks.
 #[derive(Default)]
 pub(crate) struct Mark {
     pub(crate) walk: AtomicU64,
@@ -39,15 +39,15 @@ pub(crate) struct Node {
     /// The traces whose leaves the node depends on.
     pub(crate) traces: Option<Arc<TraceSet>>,
     pub(crate) pending: Pending,
-    /// Whether its evaluation is scheduled, so that nodes made from it count no pending work behind it.
+    /// Whether the node's evaluation is scheduled. Nodes computed from it count no pending work behind it.
     due: AtomicBool,
-    /// Whether it is a number as a program writes it; see [`Array::literal`](crate::Array::literal).
+    /// Whether the node is a number that is written in a program; see [`Array::literal`](crate::Array::literal).
     pub(crate) literal: bool,
     pub(crate) mark: Mark,
 }
 
 impl Node {
-    /// A node with values, with a recipe that makes them, or, as the abstract argument of a function, with neither.
+    /// A node with values, with a recipe, or with neither as the abstract argument of a function.
     #[inline]
     pub(crate) fn new(
         avals: Outs<Aval>,
@@ -72,13 +72,13 @@ impl Node {
         self.recipe.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// The values, if they were computed.
+    /// The values, if they exist.
     #[inline]
     pub(crate) fn data(&self) -> Option<&Outs<Data>> {
         self.data.get()
     }
 
-    /// The recipe, if it is still there.
+    /// The recipe, if the node has one.
     pub(crate) fn recipe(&self) -> Option<Recipe> {
         self.lock().clone()
     }
@@ -88,12 +88,12 @@ impl Node {
         self.lock().as_ref().and_then(f)
     }
 
-    /// Takes the recipe out, to make the values. The node must then get values, or another recipe.
+    /// Takes the recipe out in order to compute the values. The node must then get values or another recipe.
     pub(crate) fn take_recipe(&self) -> Option<Recipe> {
         self.lock().take()
     }
 
-    /// Gives it a recipe.
+    /// Stores a recipe.
     pub(crate) fn put_recipe(&self, recipe: Recipe) {
         *self.lock() = Some(recipe);
     }
@@ -103,7 +103,7 @@ impl Node {
         self.data.take()
     }
 
-    /// Stores computed values; the recipe goes unless a live trace may still differentiate through it.
+    /// Stores computed values. Drops the recipe unless a live trace may still differentiate through it.
     pub(crate) fn fill(&self, data: Outs<Data>) {
         debug_assert!(
             data.iter().zip(&self.avals).all(|(d, a)| d.shape() == &a.shape[..] && d.dtype() == a.dtype),
@@ -111,7 +111,7 @@ impl Node {
             data.iter().map(|d| (d.dtype(), d.shape().to_vec())).collect::<Vec<_>>(),
             self.avals
         );
-        // A second thread may have been faster; both computed the same values.
+        // Another thread may have stored its values first; they are equal.
         let _ = self.data.set(data);
         self.settle();
     }
@@ -126,12 +126,12 @@ impl Node {
         }
     }
 
-    /// Notes that the node's evaluation is scheduled.
+    /// Records that the node's evaluation is scheduled.
     pub(crate) fn set_due(&self) {
         self.due.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its evaluation is scheduled.
+    /// Whether the node's evaluation is scheduled.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
         self.due.load(Ordering::Relaxed)
@@ -150,13 +150,13 @@ impl Node {
     }
 }
 
-/// Recipes that wait to be dropped, and how many nested drops this thread is in.
+/// Recipes that wait to be dropped, and the depth of nested drops on this thread.
 struct Graves {
     queue: RefCell<Vec<Recipe>>,
     depth: Cell<u32>,
 }
 
-/// This many levels of a graph are dropped by recursion, which costs less than the queue.
+/// Levels of a graph that are dropped by recursion, which costs less than the queue.
 const MAX_DROP_DEPTH: u32 = 16;
 
 thread_local! {
@@ -166,7 +166,7 @@ thread_local! {
 /// Drops a recipe without deep recursion: a chain of a million nodes is dropped in one loop, and so are graphs that
 /// primitives hold, because recipes further down are queued.
 fn bury(recipe: &mut Option<Recipe>) {
-    // While a thread ends, its queue may be gone: then the recipe is dropped in place.
+    // The queue of a thread that ends may no longer exist; then the recipe is dropped here.
     let _ = GRAVES.try_with(|graves| {
         let depth = graves.depth.get();
         if depth == MAX_DROP_DEPTH {

@@ -27,7 +27,7 @@ fn need_float(op: &'static str, dtype: Dtype) -> Result<()> {
     Err(Error::dtype(op, format!("{dtype} is not supported; ask for float16, bfloat16, float32 or float64")))
 }
 
-/// Refuses parameters that do not broadcast to the shape asked for.
+/// Refuses parameters that do not broadcast to the result's shape.
 fn check_fit(op: &'static str, shape: &[usize], parameters: &[&Operand]) -> Result<()> {
     for parameter in parameters {
         if broadcast_shapes(op, shape, parameter.shape())?[..] != *shape {
@@ -55,7 +55,7 @@ fn unit(shape: &[usize], dtype: Dtype, key: Array) -> Result<Array> {
     Ok(ops::to_dtype(&draw(Draw::Uniform { most }, shape, key)?, dtype))
 }
 
-/// The value that a number has in an element type.
+/// The number rounded to an element type.
 fn rounded(v: f64, dtype: Dtype) -> f64 {
     match dtype {
         Dtype::F16 => f64_to_f16(v).to_f64(),
@@ -70,7 +70,7 @@ fn next_towards(v: f64, low: f64, dtype: Dtype) -> f64 {
     macro_rules! step {
         ($t:ty, $bits:ty, $narrow:expr, $wide:expr) => {{
             let v: $t = $narrow(v);
-            // Towards zero the bits count down, away from it they count up.
+            // Towards zero, the bits of the number count down; away from zero, they count up.
             let sign = (1 as $bits).reverse_bits();
             let (bits, down) = (v.to_bits(), low < $wide(v));
             let next = match bits & !sign {
@@ -96,7 +96,7 @@ fn between(low: &Operand, high: &Operand, shape: &[usize], dtype: Dtype, key: Ar
     }
     let numbers = low.number().zip(high.number());
     let (low, high) = (low.array(dtype), high.array(dtype));
-    // (high − low)·u + low, and by halves where the difference is more than the type holds.
+    // (high − low)·u + low; in halves where the difference overflows the type.
     let spread = |low: &Array, high: &Array| {
         ops::try_add(&ops::try_multiply(&ops::try_subtract(high, low)?, &unit)?, low)
     };
@@ -107,7 +107,7 @@ fn between(low: &Operand, high: &Operand, shape: &[usize], dtype: Dtype, key: Ar
         if from == to {
             return Ok(x);
         }
-        // The sum may have been rounded up to the end, which is excluded.
+        // Rounding may give the excluded end of the interval.
         let last = ops::constant(next_towards(to, from, dtype), dtype);
         return if from < to { ops::try_minimum(&last, &x) } else { ops::try_maximum(&last, &x) };
     }
@@ -136,7 +136,7 @@ fn limits(dtype: Dtype) -> (i128, i128) {
     if dtype.is_signed_integer() { (-1 << (bits - 1), (1 << (bits - 1)) - 1) } else { (0, (1 << bits) - 1) }
 }
 
-/// A parameter that was given, or a number.
+/// The given parameter, or else a number.
 fn or(given: Option<Operand>, number: f64) -> Operand {
     given.unwrap_or(Operand::Number(number))
 }
@@ -158,7 +158,7 @@ op! {
     ///
     /// # Errors
     /// When the element type is not a real floating-point one, when a bound is not finite in it or does not broadcast to
-    /// `shape`, or when `key` is no key.
+    /// `shape`, or when `key` is not a key.
     pub fn uniform(low: impl Into<Operand>, high: impl Into<Operand>, shape: &[usize], dtype: Dtype, key: Option<&Array>)
     python uniform(low: Option<Number> = None, high: Option<Number> = None, shape: Option<Extents> = None, dtype: Option<Dtype> = None, key: Option<Array> = None)
     => { uniform(or(low, 0.0), or(high, 1.0), shape.unwrap_or_default(), dtype.unwrap_or(Dtype::F32), key) }
@@ -183,8 +183,8 @@ op! {
         between(&low, &high, shape, dtype, key_or_next("uniform", key)?)
     }
 
-    /// Normal random numbers with mean `loc` and standard deviation `scale`. They are drawn in single precision, whatever
-    /// the type. Complex ones have `E|z|² = scale²`, in equal parts real and imaginary.
+    /// Normal random numbers with mean `loc` and standard deviation `scale`. They are drawn in single precision for every
+    /// type. Complex ones have `E|z|² = scale²`, in equal parts real and imaginary.
     ///
     /// ```
     /// use covector_core::{Dtype, random};
@@ -196,7 +196,7 @@ op! {
     ///
     /// # Errors
     /// When the element type is not a floating-point or complex one, when `loc` or `scale` does not broadcast with `shape`,
-    /// or when `key` is no key.
+    /// or when `key` is not a key.
     pub fn normal(shape: &[usize], dtype: Dtype, loc: impl Into<Operand>, scale: impl Into<Operand>, key: Option<&Array>)
     python normal(shape: Option<Extents> = None, dtype: Option<Dtype> = None, loc: Option<Number> = None, scale: Option<Number> = None, key: Option<Array> = None)
     => { normal(shape.unwrap_or_default(), dtype.unwrap_or(Dtype::F32), or(loc, 0.0), or(scale, 1.0), key) }
@@ -235,12 +235,13 @@ op! {
         }
     }
 
-    /// Normal random numbers of mean 0 and deviation 1 between `lower` and `upper`, which broadcast to the shape, or give it.
-    /// Bounds may be infinite, and as far out in a tail as the type reaches.
+    /// Normal random numbers of mean 0 and deviation 1 between `lower` and `upper`. The bounds broadcast to the shape;
+    /// without a shape, their common shape is the result's. They may be infinite, or far out in a tail.
     ///
     /// # Errors
-    /// When the element type is not a real floating-point one, when `lower` is above `upper` or one is NaN (where both are
-    /// numbers; of arrays `lower` counts), when a bound does not broadcast to `shape`, or when `key` is no key.
+    /// When the element type is not a real floating-point one, when `lower` is above `upper` or one is NaN, when a bound
+    /// does not broadcast to `shape`, or when `key` is not a key. The order of bounds is checked for numbers only; for
+    /// arrays in the wrong order, the result is `lower`.
     pub fn truncated_normal(lower: impl Into<Operand>, upper: impl Into<Operand>, shape: Option<&[usize]>, dtype: Dtype, key: Option<&Array>)
     python truncated_normal(lower: Number, upper: Number, shape: Option<Extents> = None, dtype: Option<Dtype> = None, key: Option<Array> = None)
     => { truncated_normal(lower, upper, shape, dtype.unwrap_or(Dtype::F32), key) }
@@ -277,8 +278,8 @@ op! {
     /// probability.
     ///
     /// # Errors
-    /// When the element type is not an integer one or `bool`, when it does not hold the numbers between the bounds, when a bound
-    /// does not broadcast to `shape`, or when `key` is no key.
+    /// When the element type is not an integer type or `bool`, when it cannot represent the numbers between the bounds, when
+    /// a bound does not broadcast to `shape`, or when `key` is not a key.
     pub fn randint(low: impl Into<Operand>, high: impl Into<Operand>, shape: &[usize], dtype: Dtype, key: Option<&Array>)
     python randint(low: Number, high: Number, shape: Option<Extents> = None, dtype: Option<Dtype> = None, key: Option<Array> = None)
     => { randint(low, high, shape.unwrap_or_default(), dtype.unwrap_or(Dtype::I32), key) }
@@ -315,7 +316,7 @@ op! {
             (Some(from), Some(last)) => Some(last.max(from)),
             _ => last,
         };
-        // Of truth values any number will do.
+        // For truth values, any number may be a bound.
         let (least, most) = if dtype == Dtype::Bool { limits(Dtype::I64) } else { limits(dtype) };
         let scalar = |name: &str, v: i128, given: i128| {
             if v < least || v > most {
@@ -348,11 +349,12 @@ op! {
         Array::apply(draw, smallvec![key, spread(first)?, spread(last)?])
     }
 
-    /// Truth values that are true with probability `p`, which broadcasts to the shape, or gives it.
+    /// Truth values that are true with probability `p`. Without a shape, the result has the shape of `p`, which otherwise
+    /// broadcasts to the shape.
     ///
     /// # Errors
-    /// When `p` is a number that is no probability, an array of integers, or does not broadcast to `shape`, or when `key` is no
-    /// key.
+    /// When `p` is a number outside of `[0, 1]` or an array of integers, when it does not broadcast to `shape`, or when
+    /// `key` is not a key.
     pub fn bernoulli(p: impl Into<Operand>, shape: Option<&[usize]>, key: Option<&Array>)
     python bernoulli(p: Option<Number> = None, shape: Option<Extents> = None, key: Option<Array> = None)
     => { bernoulli(or(p, 0.5), shape, key) }
@@ -382,7 +384,7 @@ op! {
     /// Random numbers of the standard Gumbel distribution, `-log(-log u)` for uniform `u`.
     ///
     /// # Errors
-    /// When the element type is not a real floating-point one, or `key` is no key.
+    /// When the element type is not a real floating-point one, or `key` is not a key.
     pub fn gumbel(shape: &[usize], dtype: Dtype, key: Option<&Array>)
     python gumbel(shape: Option<Extents> = None, dtype: Option<Dtype> = None, key: Option<Array> = None)
     => { gumbel(shape.unwrap_or_default(), dtype.unwrap_or(Dtype::F32), key) }
@@ -391,7 +393,7 @@ op! {
     }
     {
         need_float("gumbel", dtype)?;
-        // Zero, whose logarithm is infinite, counts as half the smallest other number.
+        // The logarithm of zero is infinite: half the smallest other number takes its place.
         let least = match dtype {
             Dtype::F16 => f16::from_bits(1).to_f64(),
             Dtype::F64 => 0.5 / (1u64 << 53) as f64,
@@ -406,11 +408,11 @@ op! {
     }
 
     /// Random numbers of the Laplace distribution around `loc`: `scale` times the logarithm of a uniform number, with a
-    /// random sign. They are drawn in single precision, whatever the type.
+    /// random sign. They are drawn in single precision for every type.
     ///
     /// # Errors
     /// When the element type is not a real floating-point one, when `loc` or `scale` does not broadcast with `shape`, or
-    /// when `key` is no key.
+    /// when `key` is not a key.
     pub fn laplace(shape: &[usize], dtype: Dtype, loc: impl Into<Operand>, scale: impl Into<Operand>, key: Option<&Array>)
     python laplace(shape: Option<Extents> = None, dtype: Option<Dtype> = None, loc: Option<Number> = None, scale: Option<Number> = None, key: Option<Array> = None)
     => { laplace(shape.unwrap_or_default(), dtype.unwrap_or(Dtype::F32), or(loc, 0.0), or(scale, 1.0), key) }
@@ -431,7 +433,7 @@ op! {
     /// The numbers from 0 to `count - 1` in random order, as `uint32`.
     ///
     /// # Errors
-    /// When `key` is no key.
+    /// When `key` is not a key.
     pub fn permutation(count: usize, key: Option<&Array>)
     samples {
         flat [input([2], Kind::Key)] |key| permutation(5, Some(key));
@@ -444,7 +446,7 @@ op! {
     /// An array with the slices along `axis` in random order.
     ///
     /// # Errors
-    /// When the array has no such axis, or `key` is no key.
+    /// When the array does not have this axis, or `key` is not a key.
     pub fn permutation_of(x: &Array, axis: isize, key: Option<&Array>)
     samples {
         [input([2], Kind::Key), real([4, 2])] |key, x| permutation_of(x, 0, Some(key));

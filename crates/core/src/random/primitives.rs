@@ -204,7 +204,7 @@ impl Primitive for RandomIntegers {
     }
 }
 
-/// Normal numbers between a lower and an upper bound, from uniform ones: inputs `(u, lower, upper)`.
+/// Normal numbers between a lower and an upper bound, from uniform numbers: inputs `(u, lower, upper)`.
 pub(crate) struct TruncatedNormal;
 pub(crate) static TRUNCATED_NORMAL: TruncatedNormal = TruncatedNormal;
 

@@ -1,9 +1,9 @@
 //! The generator behind calls without a key.
 //!
-//! It belongs to a thread: another thread's draws cannot come in between, so that a seeded program gives the same
-//! numbers every time, and no lock is taken. The key is kept as two plain numbers and split on the spot; only where
-//! a transform has put a traced array in its place (a compiled function that takes the state as an input) does
-//! splitting build graph.
+//! Each thread has its own: draws of other threads do not change the sequence, so that a seeded program gives the same
+//! numbers every time, and no lock is needed. The key is two plain numbers, which are split at once. Splitting builds
+//! a graph only if a transform has replaced the key by a traced array, as in a compiled function that takes the state as
+//! an input.
 
 use super::{check_key, key_array, split};
 use crate::array::Array;
@@ -23,13 +23,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 enum State {
     Key([u32; 2]),
     Traced(Array),
-    /// A function is being traced that takes what it draws as inputs.
+    /// A function is being traced that takes its draws as inputs.
     Recorded(Rc<Recorder>),
-    /// A function is being traced that must not draw; this is the state around it.
+    /// A function is being traced that must not draw. The value is the state to restore.
     Refused(Rc<State>),
 }
 
-/// What a recorded function asked of the generator.
+/// A request of a recorded function to the generator.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Draw {
     /// The next key.
@@ -39,7 +39,7 @@ pub(crate) enum Draw {
 }
 
 impl Draw {
-    /// Asks the same of the generator as it is now.
+    /// Makes the same request to the generator in its present state.
     pub(crate) fn again(self) -> Result<Array> {
         match self {
             Draw::Next => next_key(),
@@ -61,7 +61,7 @@ impl Recorder {
     }
 }
 
-/// Puts placeholders in the place of everything this thread's generator gives, until dropped.
+/// Records the requests to this thread's generator and answers them with placeholders, until dropped.
 pub(crate) struct Recording {
     recorder: Rc<Recorder>,
     saved: Option<State>,
@@ -74,7 +74,7 @@ impl Recording {
         Self { recorder, saved: Some(saved) }
     }
 
-    /// What was drawn, with the placeholder each draw was given, and the state that the function has set, if it has.
+    /// The draws with their placeholders, and the state if the function has set one.
     pub(crate) fn finish(self) -> (Vec<(Draw, Array)>, Option<Array>) {
         let untouched =
             STATE.with_borrow(|s| matches!(s, State::Recorded(r) if Rc::ptr_eq(r, &self.recorder)));
@@ -104,7 +104,7 @@ impl Refusing {
 
 impl Drop for Refusing {
     fn drop(&mut self) {
-        // Unless the function has set another state.
+        // The function may have set another state, which stays.
         if let State::Refused(around) = STATE.with_borrow(State::clone) {
             STATE.set(State::clone(&around));
         }
@@ -115,7 +115,7 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::new(State::Key(clock_key()));
 }
 
-/// The key a thread starts with: the clock, and the number of the thread for those that start together.
+/// The first key of a thread, from the clock. The number of the thread tells threads apart that start together.
 fn clock_key() -> [u32; 2] {
     static THREADS: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
@@ -123,12 +123,12 @@ fn clock_key() -> [u32; 2] {
     threefry2x32([now as u32, (now >> 32) as u32], [thread as u32, (thread >> 32) as u32])
 }
 
-/// Starts this thread's generator anew. Until then it starts from the clock.
+/// Restarts this thread's generator from a seed. Without a call, it starts from the clock.
 pub fn seed(seed: u64) {
     STATE.set(State::Key([(seed >> 32) as u32, seed as u32]));
 }
 
-/// The key that this thread's next call without a key starts from.
+/// The key from which this thread's next call without a key draws.
 pub fn state() -> Array {
     let mut state = STATE.with_borrow(State::clone);
     loop {
@@ -141,11 +141,11 @@ pub fn state() -> Array {
     }
 }
 
-/// Puts this thread's generator where [`state`] has found it, or at any other key. The key may be traced: that is how
-/// a compiled function takes the generator's state as an input.
+/// Sets this thread's generator to a key, such as an earlier result of [`state`]. The key may be traced, so that a
+/// compiled function can take the generator's state as an input.
 ///
 /// # Errors
-/// When `key` is no key.
+/// When `key` is not a key.
 pub fn set_state(key: &Array) -> Result<()> {
     check_key("random.state", key)?;
     let state = match key.values::<u32>("random.state") {
@@ -156,11 +156,11 @@ pub fn set_state(key: &Array) -> Result<()> {
     Ok(())
 }
 
-/// Splits the state in two: one half stays, the other is the next key.
+/// Splits the state in two keys: the new state, and the next key.
 pub(super) fn next_key() -> Result<Array> {
     match STATE.with_borrow(State::clone) {
         State::Key(key) => {
-            // The words of split(key, 2), by row.
+            // The rows of split(key, 2).
             let [stay0, next0] = threefry2x32(key, [0, 2]);
             let [stay1, next1] = threefry2x32(key, [1, 3]);
             STATE.set(State::Key([stay0, stay1]));
@@ -175,8 +175,8 @@ pub(super) fn next_key() -> Result<Array> {
         State::Recorded(recorder) => Ok(recorder.draw(Draw::Next)),
         State::Refused(_) => Err(Error::value(
             "vmap",
-            "the function under vmap draws random numbers without a key, and randomness is \"error\"; map over keys that split has made, \
-             or choose \"same\" (one draw for all examples) or \"different\" (one for each)",
+            "the function under vmap draws random numbers without a key, and randomness is \"error\"; map over keys made with split, \
+            or choose \"same\" (one draw for all examples) or \"different\" (one for each)",
         )),
     }
 }

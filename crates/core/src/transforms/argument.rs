@@ -14,7 +14,7 @@ pub(super) struct Argument {
 }
 
 impl Argument {
-    /// The leaves of `tree`. A trained one that has no derivative is refused, by its path.
+    /// The leaves of `tree`. Refuses a trained leaf whose type has no derivatives; the message names its path.
     pub(super) fn new<P: Tree>(op: &'static str, tree: &P) -> Result<Self> {
         let (mut leaves, mut kept, mut wrong) = (Vec::new(), Vec::new(), None);
         tree.visit(&mut Path::new(), &mut |path, x| {
@@ -44,7 +44,7 @@ impl Argument {
         &self.leaves
     }
 
-    /// Those of `leaves`, one for each leaf of the argument, that belong to trained ones.
+    /// The trained ones of `leaves`, which has one array for each leaf of the argument.
     pub(super) fn trained_of(&self, leaves: Vec<Array>) -> Vec<Array> {
         if !self.kept.contains(&true) || leaves.len() != self.kept.len() {
             return leaves;
@@ -67,7 +67,7 @@ impl Argument {
         self.fill(tree, trained, |x| Ok(ops::zeros_like(x)))
     }
 
-    /// `tree` with `trained` in place of its trained leaves and `kept` of the others.
+    /// `tree` with `trained` in place of its trained leaves, and with `kept` applied to the others.
     pub(super) fn fill<P: Tree>(
         &self,
         tree: &P,
@@ -86,8 +86,8 @@ impl Argument {
     }
 }
 
-/// Refuses a result that does not depend on the argument after a value of the argument was read: a result computed from
-/// the value is a constant, and its derivative would silently be zero.
+/// Refuses a result that does not depend on the argument, if a value of the argument was read. A result computed from
+/// that value is a constant, and its derivative would silently be zero.
 pub(super) fn check_reads(op: &'static str, traced: &Tracer) -> Result<()> {
     match traced.lost_read() {
         None => Ok(()),
@@ -98,8 +98,8 @@ pub(super) fn check_reads(op: &'static str, traced: &Tracer) -> Result<()> {
 /// The message for a result that does not depend on the argument, after a value was read at `place`.
 pub fn lost_read_message(place: &str) -> String {
     format!(
-        "the result does not depend on the argument, but a value of the argument was read at {place}. What is made \
-         from a value that was read is a constant, with a derivative of zero. Compute with the array itself; if a \
+        "the result does not depend on the argument, but a value of the argument was read at {place}. A result \
+        computed from that value is a constant, with a derivative of zero. Compute with the array itself; if a \
          constant is meant, read the value outside of the function"
     )
 }

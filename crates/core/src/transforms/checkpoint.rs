@@ -1,4 +1,4 @@
-//! `checkpoint`: forget the intermediate values of a function and compute them again when its gradient needs them.
+//! `checkpoint`: drops the intermediate values of a function, and computes them again when its gradient needs them.
 
 use crate::ad::or_zeros;
 use crate::array::Array;

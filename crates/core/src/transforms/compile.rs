@@ -1,8 +1,8 @@
-//! `compile`: trace a function once, plan its graph once, and run the plan ever after.
+//! `compile`: traces a function once, plans its graph once, and runs the plan at every call.
 //!
-//! Called with values, a compiled function is one node whose evaluation binds the inputs to a plan that is ready:
-//! nothing is traced, listed or looked up. Called with arrays that another transform traces, its graph is put in
-//! place as if the function had run, so that every transform sees the operations themselves.
+//! A call with values is one node, whose evaluation binds the inputs to an existing plan: nothing is traced, listed or
+//! looked up. A call with arrays that another transform traces inlines the graph, as if the function had run, so that
+//! every transform sees the operations themselves.
 
 use crate::ad::or_zeros;
 use crate::array::{Array, Aval};
@@ -27,7 +27,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-/// Graphs that one function of [`compile`] keeps, and plans that one graph keeps for other layouts in memory.
+/// The most graphs that one function of [`compile`] keeps, and the most plans that one graph keeps for other layouts of
+/// its inputs.
 const MAX_GRAPHS: usize = 64;
 const MAX_LAYOUTS: usize = 8;
 
@@ -55,7 +56,7 @@ pub struct Compiled {
 /// ```
 ///
 /// # Errors
-/// What `f` fails with; [`Error::NoValue`] when it reads the value of an argument.
+/// The errors of `f`; [`Error::NoValue`] when `f` reads the value of an argument.
 pub fn compile_flat(avals: &[Aval], f: impl FnOnce(&[Array]) -> Result<Vec<Array>>) -> Result<Compiled> {
     let tracing_time = profile::span(EventKind::Trace, "trace for compile");
     let guard = TraceGuard::new();
@@ -82,13 +83,13 @@ pub fn compile_flat(avals: &[Aval], f: impl FnOnce(&[Array]) -> Result<Vec<Array
 }
 
 impl Compiled {
-    /// Whether it uses no array of a transform around it. Otherwise it is valid for this run of that transform only, and
-    /// must not be kept.
+    /// Whether the graph uses no array of an enclosing transform. A graph that does is valid for this run of that
+    /// transform only, and must not be kept.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// The outputs for arrays of the shapes and types it was traced for.
+    /// The outputs for arrays of the shapes and types that the function was traced for.
     ///
     /// # Errors
     /// When the arrays are not of these shapes and types.
@@ -113,13 +114,13 @@ impl Compiled {
         Ok(outs)
     }
 
-    /// A call as a node of its own, also on tracers, where [`Compiled::call`] would put the graph in place.
+    /// A call as a node of its own, also on tracers, where [`Compiled::call`] would inline the graph.
     pub(crate) fn node(&self, inputs: Vec<Array>) -> Result<Vec<Array>> {
         check("compiled", self.graph.graph.inputs(), &inputs)?;
         Ok(self.checked(inputs))
     }
 
-    /// [`Compiled::node`] for inputs that are checked already.
+    /// [`Compiled::node`] for checked inputs.
     fn checked(&self, inputs: Vec<Array>) -> Vec<Array> {
         let avals: Avals = self.graph.graph.outputs().iter().map(|x| x.aval().clone()).collect();
         let n = avals.len() as u32;
@@ -154,7 +155,7 @@ impl Drop for Graph {
     }
 }
 
-/// The same arrays, each with a node of its own: keeping one does not keep the values of the others.
+/// The same arrays, each with a node of its own, so that keeping one does not keep the values of the others.
 fn apart(outs: Vec<Array>) -> Vec<Array> {
     if outs.len() < 2 {
         return outs;
@@ -193,7 +194,7 @@ type Layouts = Vec<Option<Strides>>;
 
 struct Graph {
     graph: Subgraph,
-    /// The newest last.
+    /// The oldest first.
     prepared: Mutex<Vec<(Layouts, Arc<Prepared>)>>,
 }
 
@@ -281,15 +282,15 @@ impl Structured for CompiledCall {
     }
 }
 
-/// A function that traces `f` at the first call with arrays of given shapes and types, and from then on runs a plan.
+/// A function that traces `f` at the first call with arrays of given shapes and types, and runs a plan at later calls.
 ///
 /// `f` is traced again for arguments with arrays of other shapes or types, and for arguments of another
 /// [structure](Tree::structure): another variant, key, length, or plain value (a `bool` or an `f32` in a tree, a field
 /// with `#[tree(skip)]`). The 64 most recent traces are kept.
 ///
 /// The result equals that of `f`, bit for bit, and the function can itself be transformed. Arrays that `f` captures are
-/// constants; random numbers without a key are drawn anew at each call; other side effects happen when `f` is traced
-/// only.
+/// constants. Random numbers without a key are drawn anew at each call. Other side effects happen only when `f` is
+/// traced.
 ///
 /// ```
 /// use covector_core::{Array, transforms::{compile, grad}};

@@ -1,9 +1,9 @@
 //! Functions with derivative and batching rules of the user's own.
 //!
-//! The function runs as usual; its outputs then pass through a node that is the identity on them and knows the
-//! arguments. Differentiating stops at that node and asks the user's rule; without a rule it goes on through
-//! the function. A rule for one direction gives the other by transposition, and `vmap` of the node is a node
-//! whose rules are `vmap`ped, so that every composition works whatever the user wrote.
+//! The function runs as usual. Its outputs then pass through a node that is the identity on them and has the arguments
+//! as further inputs. At that node, differentiation uses the user's rule; without a rule, it continues through the
+//! function. A rule for one mode gives the other mode by transposition. `vmap` of the node is a node with batched
+//! rules. So every composition works, whichever rules the user wrote.
 
 use crate::ad::{or_zeros, pullback, transpose_jvp};
 use crate::array::Array;
@@ -54,7 +54,7 @@ impl CustomFunction {
     }
 }
 
-/// Arrays of outer traces that the graph between the trace's leaves and `outs` uses without having been passed.
+/// Arrays of outer traces that the graph between the trace's leaves and `outs` uses, although they are not arguments.
 pub(crate) fn captured(guard: &TraceGuard, outs: &[Array]) -> Vec<Array> {
     let trace = guard.trace();
     let mut found: Vec<Array> = Vec::new();
@@ -202,7 +202,7 @@ impl Primitive for Custom {
     }
 }
 
-/// The vjp rule over a batch. An argument that the batch shares gets the sum over the batch.
+/// The vjp rule over a batch. The cotangent of an argument without a batch axis is summed over the batch.
 fn batched_vjp(rule: VjpRule, flags: Arc<[bool]>) -> VjpRule {
     Arc::new(move |args, cts, outs| {
         let axes: Vec<Option<isize>> = flags

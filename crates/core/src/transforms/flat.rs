@@ -11,7 +11,7 @@ use crate::shape::{ShapeText, normalize_axis};
 use crate::trace::{Place, TraceGuard, Tracing};
 use smallvec::smallvec;
 
-/// A function that was run on tracers and can be differentiated: its outputs, and the way back to its inputs.
+/// A recorded run of a function on tracers, which can be differentiated: its outputs, and their graph over its inputs.
 #[derive(Debug)]
 pub struct Tracer {
     guard: TraceGuard,
@@ -19,7 +19,7 @@ pub struct Tracer {
     outputs: Vec<Array>,
 }
 
-/// Aliases of the arrays that are leaves of a trace: the same values, but the results that depend on them can be told apart.
+/// Aliases of the arrays, as leaves of a trace: the same values, and results that depend on them carry the trace's mark.
 pub(crate) fn tracers(xs: &[Array], guard: &TraceGuard) -> Vec<Array> {
     let tracer = |x: &Array| {
         let avals = smallvec![x.aval().clone()];
@@ -53,8 +53,8 @@ impl Tracer {
         &self.outputs
     }
 
-    /// Where a value that depends on the primals was read, if no output depends on them: then the outputs computed from the
-    /// value are constants, and all derivatives are zero.
+    /// The place at which a value that depends on the primals was read, if no output depends on them. Outputs computed from
+    /// that value are constants, and all derivatives are zero.
     pub fn lost_read(&self) -> Option<&Place> {
         let trace = self.guard.trace();
         let place = trace.read()?;
@@ -87,7 +87,7 @@ impl Tracer {
         self.pushforward_some(&seeds)
     }
 
-    /// [`Tracer::pushforward`] of tangents that fit, `None` for zero.
+    /// [`Tracer::pushforward`] of checked tangents; `None` means zero.
     pub(crate) fn pushforward_some(&self, tangents: &[Option<Array>]) -> Result<Vec<Array>> {
         let _tracing = Tracing::enter();
         let found = pushforward(self.guard.trace(), &self.outputs, &self.leaves, tangents)?;
@@ -166,7 +166,7 @@ impl Batched {
     /// unless its axis is `None`.
     ///
     /// # Errors
-    /// When an axis is out of range, or `None` is asked of an output that has the batch.
+    /// When an axis is out of range, or `None` is given for an output that has the batch.
     pub fn at_axes(self, axes: &[Option<isize>]) -> Result<Vec<Array>> {
         if axes.len() != self.outputs.len() {
             return Err(Error::value(
@@ -204,7 +204,7 @@ pub enum Randomness {
     Same,
     /// Each example has a draw of its own.
     Different,
-    /// To draw without a key is an error.
+    /// Drawing without a key is an error.
     Error,
 }
 
@@ -220,7 +220,7 @@ pub fn vmap_flat(
     vmap_flat_with(args, axes, Randomness::Same, f)
 }
 
-/// [`vmap_flat`] with a choice for random numbers without a key.
+/// [`vmap_flat`] with a rule for random numbers that are drawn without a key.
 ///
 /// # Errors
 /// As [`vmap_flat`]; when `f` draws without a key where that is an error, or gives the generator a state that differs
@@ -295,7 +295,7 @@ pub fn vmap_flat_with(
             f(&leaves)?
         }
         Randomness::Different => {
-            // The keys are arguments, mapped over like the others.
+            // The keys are further arguments with a batch axis.
             let recording = Recording::start(guard.set.clone());
             let outputs = f(&leaves)?;
             let (draws, set) = recording.finish();

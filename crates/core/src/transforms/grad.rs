@@ -14,7 +14,7 @@ use crate::tree::Tree;
 pub trait Loss {
     /// The value that [`value_and_grad`] returns beside the gradient.
     type Value;
-    /// Takes the loss out.
+    /// Separates the loss from the value.
     ///
     /// # Errors
     /// The function's own.
@@ -76,9 +76,9 @@ pub fn check_loss(op: &'static str, loss: &Array) -> Result<()> {
 
 /// A function that gives the value and the gradient of `f` in one pass.
 ///
-/// The gradient is a tree of the argument's own type; where `f` does not use a leaf it is zero. Differentiate
-/// with respect to several arguments by passing a tuple; capture constants. Nothing is attached to the
-/// argument, and the returned function can itself be transformed.
+/// The gradient is a tree of the argument's own type; it is zero for a leaf that `f` does not use. Pass a tuple in order
+/// to differentiate with respect to several arguments, and capture constants. Nothing is attached to the argument, and
+/// the returned function can itself be transformed.
 ///
 /// ```
 /// use covector_core::{Array, transforms::value_and_grad};
@@ -97,7 +97,7 @@ pub fn value_and_grad<P: Tree, L: Loss>(f: impl Fn(&P) -> L) -> impl Fn(&P) -> R
     move |params: &P| value_and_grad_of("value_and_grad", &f, params)
 }
 
-/// A function that gives the gradient of `f`; as [`value_and_grad`] without the value.
+/// A function that gives the gradient of `f`: [`value_and_grad`] without the value.
 ///
 /// # Errors
 /// The returned function fails as that of [`value_and_grad`] does.
@@ -125,7 +125,7 @@ pub(super) fn value_and_grad_of<P: Tree, L: Loss>(
     Ok((value.expect("f ran"), grads))
 }
 
-/// A function of a tree that ran once on tracers: the trace, and the tree that it returned.
+/// A run of a function of a tree on tracers: the trace, and the tree that the function returned.
 pub(super) struct Ran<T> {
     pub(super) argument: Argument,
     pub(super) traced: Tracer,

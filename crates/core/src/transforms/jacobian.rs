@@ -91,7 +91,7 @@ pub fn jacfwd_flat(op: &'static str, traced: &Tracer) -> Result<Vec<Vec<Array>>>
             tangents[k] = Some(t[0].clone());
             traced.pushforward_some(&tangents)
         })?;
-        // The input's element is axis 0: it goes behind the output's axes and takes the input's shape.
+        // Axis 0 counts the input's elements: it moves behind the output's axes and gets the input's shape.
         let columns = columns.at_axes(&vec![Some(-1); outputs.len()])?;
         for ((blocks, out), columns) in blocks.iter_mut().zip(outputs).zip(&columns) {
             blocks.push(ops::reshape_to(columns, &block(out, x))?);
@@ -252,22 +252,22 @@ fn dot_all(xs: &[Array], ys: &[Array]) -> Result<f64> {
     xs.iter().zip(ys).map(|(x, y)| dot(x, y)).sum()
 }
 
-/// The choices of [`check_grads_flat`]; `None` is chosen by the element types of the arguments.
+/// The options of [`check_grads_flat`]. For `None`, the element types of the arguments decide.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GradCheck {
     /// The step of the differences.
     pub eps: Option<f64>,
-    /// How far apart two slopes may be, absolutely.
+    /// The absolute tolerance between two slopes.
     pub atol: Option<f64>,
-    /// The same, relative to their size.
+    /// The tolerance relative to their size.
     pub rtol: Option<f64>,
     /// The seed of the random directions.
     pub seed: u64,
 }
 
-/// Compares forward mode of a function of arrays with central differences, along a random direction, and reverse mode
-/// with forward mode, for a random covector. `check` is asked about the function's trace before. Gives the first
-/// disagreement in words, or `None`.
+/// Compares forward mode of a function of arrays with central differences along a random direction, and reverse mode
+/// with forward mode for a random covector. `check` sees the function's trace first and may refuse it. Returns a message
+/// about the first disagreement, or `None`.
 ///
 /// # Errors
 /// When `f` or `check` fails, or an operation has no derivative.
@@ -307,7 +307,9 @@ pub fn check_grads_flat(
     let compare = |what: String, got: f64, want: f64, scale: f64| {
         let allowed = atol + rtol * scale;
         let near = got == want || (got - want).abs() <= allowed;
-        (!near).then(|| format!("{what}: {got:.9e} against {want:.9e}, where {allowed:.1e} apart is allowed"))
+        (!near).then(|| {
+            format!("{what}: {got:.9e} against {want:.9e}, but they may differ by {allowed:.1e} only")
+        })
     };
     for (i, &forward) in slopes.forward.iter().enumerate() {
         let what = format!("output {i}: jvp against the central difference");
@@ -320,8 +322,8 @@ pub fn check_grads_flat(
     Ok(compare("vjp against jvp".into(), slopes.reverse, forward, slopes.reverse_scale))
 }
 
-/// Compares reverse and forward mode of a scalar `f` with central differences along fixed directions; for
-/// `float64` arguments, as smaller types have too few digits.
+/// Compares reverse and forward mode of a scalar `f` with central differences along fixed directions. The arguments must
+/// be `float64`: smaller types have too few digits.
 ///
 /// # Errors
 /// [`Error::Value`] with both numbers when they differ by more than `tolerance`, relative to their size; otherwise as
@@ -343,8 +345,7 @@ pub fn check_grads<P: Tree, L: Loss>(f: impl Fn(&P) -> L, at: &P, tolerance: f64
     check_reads(OP, &traced)?;
     let ct = [ops::ones_like(&traced.outputs()[0])];
     for seed in 0..3u64 {
-        // Directions need not be random in distribution, only to touch every element: cosines of incommensurable
-        // multiples do.
+        // Directions need not be random; they must only change every element. Cosines of incommensurable multiples do.
         let direction = |x: &Array| -> Result<Array> {
             let n = ops::iota_of(x.shape(), Dtype::F64)?;
             Ok(ops::cos(&(n * (1.3 + seed as f64) + (0.7 + seed as f64))))

@@ -1,7 +1,7 @@
 //! The transforms: functions from graph to graph.
 //!
-//! A transform runs a function on tracers and walks the graph that it made (the module `ad`). The functions of `flat`
-//! take and give lists of arrays, as the Python binding needs them; the typed functions wrap them for closures over
+//! A transform runs a function on tracers and walks the resulting graph (the module `ad`). The functions of `flat` take
+//! and return lists of arrays, as the Python binding needs them. The typed functions wrap them for closures over
 //! [`Tree`](crate::tree::Tree)s.
 
 mod argument;

@@ -1,4 +1,4 @@
-//! A traced graph that is kept, to run it again on other inputs.
+//! A traced graph that can run again on other inputs.
 
 use crate::ad::replay;
 use crate::array::Array;
@@ -7,7 +7,7 @@ use crate::graph;
 use crate::trace::TraceGuard;
 use rustc_hash::FxHashSet;
 
-/// A traced graph with abstract inputs, ready to be run again on others.
+/// A traced graph with abstract inputs, which can run on other inputs.
 pub(crate) struct Subgraph {
     /// Keeps the recipes alive.
     guard: TraceGuard,
@@ -25,7 +25,7 @@ impl Subgraph {
         Ok(Self { guard: own, inputs, outputs })
     }
 
-    /// The outputs for these inputs, as graph.
+    /// The outputs for these inputs, as new nodes.
     pub(crate) fn run(&self, values: &[Array]) -> Result<Vec<Array>> {
         replay(self.guard.trace(), &self.outputs, &self.inputs, values)
     }
@@ -38,7 +38,7 @@ impl Subgraph {
         &self.outputs
     }
 
-    /// The arrays that it uses and that do not depend on its inputs, each once.
+    /// The arrays in the graph that do not depend on its inputs, each once.
     pub(crate) fn constants(&self) -> Vec<Array> {
         let trace = self.guard.trace();
         let mut found: FxHashSet<(graph::NodeId, u32)> = FxHashSet::default();

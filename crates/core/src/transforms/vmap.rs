@@ -5,12 +5,12 @@ use crate::error::{Error, Result};
 use crate::transforms::flat::{Randomness, vmap_flat_with};
 use crate::tree::Tree;
 
-/// Which axis of each leaf is the batch: one for all, or one for each leaf; `None` leaves a leaf whole.
+/// The batch axis of each leaf: one axis for all, or one for each leaf. A leaf with `None` has no batch.
 #[derive(Clone, Debug)]
 pub enum Axes {
-    /// The same for every leaf.
+    /// The same axis for every leaf.
     All(Option<isize>),
-    /// One for each leaf, in the tree's order.
+    /// An axis for each leaf, in the tree's order.
     Each(Vec<Option<isize>>),
 }
 
@@ -45,7 +45,7 @@ impl Axes {
     }
 }
 
-/// The choices of [`vmap_with`].
+/// The options of [`vmap_with`].
 ///
 /// ```
 /// use covector_core::transforms::{Randomness, Vmap};
@@ -53,11 +53,11 @@ impl Axes {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Vmap {
-    /// Which axis of each leaf of the argument is the batch.
+    /// The batch axis of each leaf of the argument.
     pub in_axes: Axes,
-    /// The axis of each leaf of the result at which the batch is put.
+    /// The position of the batch axis in each leaf of the result.
     pub out_axes: Axes,
-    /// How random numbers drawn without a key relate to each other.
+    /// Whether the examples share random numbers that are drawn without a key.
     pub randomness: Randomness,
 }
 
@@ -91,7 +91,7 @@ pub fn vmap_axes<P: Tree, R: Output>(
     vmap_with(f, Vmap { in_axes: in_axes.into(), out_axes: out_axes.into(), ..Vmap::default() })
 }
 
-/// [`vmap`] with a choice of axes and for random numbers without a key.
+/// [`vmap`] with a choice of axes and a rule for random numbers that are drawn without a key.
 ///
 /// ```
 /// use covector_core::{Array, Dtype, random, transforms::{Randomness, Vmap, vmap_with}};

@@ -1,10 +1,10 @@
-//! Static fields: how `#[derive(Tree)]` tells the structure of a field that is no part of the tree.
+//! Static fields: how `#[derive(Tree)]` describes a field that is not part of the tree.
 //!
 //! The macro calls `(&&&&&&Field(&self.field)).describe(to)`, and method resolution takes the first of these that the
 //! field's type allows:
 //!
 //! 1. a tree is described as one, its arrays as constants: so numbers are compared by their bits at any depth;
-//! 2. what is borrowed or shared (`&T`, `Arc<T>`, `Rc<T>`) is compared and copied as the `T` that it leads to;
+//! 2. a reference or shared pointer (`&T`, `Arc<T>`, `Rc<T>`) is compared and copied as the `T` that it points to;
 //! 3. any other `PartialEq + Clone` value is compared with `==`;
 //! 4. an `Arc` of a sized type that can't be compared is refused,
 //! 5. and one of an unsized type (`Arc<dyn Fn…>`) is compared by its address;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Field<'a, T: ?Sized>(pub &'a T);
 
-/// What a static field must be; never needed as a bound, only for its message.
+/// The requirement on a static field. It exists for the compiler's message, and is never used as a bound.
 #[diagnostic::on_unimplemented(
     message = "a static field of type `{Self}` can't be compared, so `compile` would not notice when it changes",
     label = "not `PartialEq + Clone + Send + Sync + 'static`",
@@ -29,7 +29,7 @@ pub struct Field<'a, T: ?Sized>(pub &'a T);
 )]
 pub trait Comparable {}
 
-/// Stage 1.
+/// Stage 1: trees.
 pub trait OfTree {
     /// Describes the field.
     fn describe(&self, to: &mut Describe<'_>);
@@ -40,7 +40,7 @@ impl<T: Tree> OfTree for &&&&&Field<'_, T> {
     }
 }
 
-/// Stage 2.
+/// Stage 2: references and shared pointers.
 pub trait OfShared {
     /// Describes the field.
     fn describe(&self, to: &mut Describe<'_>);
@@ -60,7 +60,7 @@ macro_rules! shared {
 }
 shared!(&T, Arc<T>, Rc<T>);
 
-/// Stage 3.
+/// Stage 3: values that can be compared and cloned.
 pub trait OfValue {
     /// Describes the field.
     fn describe(&self, to: &mut Describe<'_>);
@@ -71,7 +71,7 @@ impl<T: PartialEq + Clone + Send + Sync + 'static> OfValue for &&&Field<'_, T> {
     }
 }
 
-/// Stage 4.
+/// Stage 4: an `Arc` of a sized type, which is refused.
 pub trait OfSized {
     /// The type.
     type Target;
@@ -89,7 +89,7 @@ impl<T> OfSized for &&Field<'_, Arc<T>> {
     }
 }
 
-/// Stage 5.
+/// Stage 5: an `Arc` of an unsized type.
 pub trait OfObject {
     /// Describes the field.
     fn describe(&self, to: &mut Describe<'_>);
@@ -100,7 +100,7 @@ impl<T: ?Sized + Send + Sync + 'static> OfObject for &Field<'_, Arc<T>> {
     }
 }
 
-/// Stage 6.
+/// Stage 6: every other type, which is refused.
 pub trait OfAny {
     /// The type.
     type Target: ?Sized;

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::tree::{Describe, Path, Tree};
 use std::ops::{Deref, DerefMut};
 
-/// What a leaf of a tree is for.
+/// The purpose of a leaf of a tree.
 ///
 /// Both kinds are visited, mapped, saved, vectorised, compiled over and moved along with the rest of the tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ pub enum Role {
     Kept,
 }
 
-/// A part of a tree whose leaves are [kept](Role::Kept): what `#[tree(kept)]` says of a field, as a type.
+/// A part of a tree whose leaves are [kept](Role::Kept). It is the type for the attribute `#[tree(kept)]` of a field.
 ///
 /// ```
 /// use covector_core::{Array, transforms::value_and_grad, tree::Kept};

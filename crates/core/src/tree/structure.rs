@@ -1,7 +1,7 @@
 //! The structure of a tree: everything in it but the values of its arrays.
 //!
-//! A tree tells its structure to a [`Describe`]. One walk makes a [`Structure`] and compares a tree with a structure
-//! that was made before: a comparison allocates nothing, and what counts is defined once.
+//! A tree describes its structure to a [`Describe`]. The same walk either makes a [`Structure`] or compares the tree with
+//! an existing one. So both agree on the parts that count, and a comparison allocates nothing.
 
 use crate::array::Array;
 use crate::tree::{Role, Tree};
@@ -34,14 +34,14 @@ enum Token {
     Leaf(Role),
     /// A struct or a variant of an enum: its name and those of its fields.
     Node(&'static str, &'static [&'static str]),
-    /// A list, a tuple or a map of so many items.
+    /// A list, a tuple or a map, and its number of items.
     List(&'static str, usize),
     Text(Box<str>),
     /// A number: its type and its bits, so that NaN is equal to itself and −0 is not 0.
     Number(&'static str, u128),
-    /// An array in a static field: that very array.
+    /// An array in a static field, compared by identity.
     Constant(Array),
-    /// An object that is compared by its address; it is kept, so that no other gets the address.
+    /// An object that is compared by its address. The token keeps it alive, so that no other object gets the address.
     Object {
         address: usize,
         type_name: &'static str,
@@ -77,7 +77,7 @@ impl Hash for Token {
             Token::Number(kind, bits) => (kind, bits).hash(state),
             Token::Constant(array) => array.aval().hash(state),
             Token::Object { address, .. } => address.hash(state),
-            // Equal values have equal types; more is not known of them.
+            // Values need not implement `Hash`; equal values have at least equal types.
             Token::Value(value) => value.get().type_id().hash(state),
         }
     }
@@ -154,8 +154,8 @@ enum Mode<'a> {
 
 /// Receives the structure of a tree, part by part; see [`Tree::describe`].
 ///
-/// An implementation of [`Tree`] by hand tells everything that can differ between two values of its type, apart from
-/// the values of its arrays: what it leaves out, `compile` takes to be the same.
+/// An implementation of [`Tree`] by hand describes everything that can differ between two values of its type, apart
+/// from the values of its arrays. `compile` takes parts that are left out to be equal.
 pub struct Describe<'a> {
     mode: Mode<'a>,
     role: Role,
@@ -172,8 +172,8 @@ impl Describe<'_> {
         }
     }
 
-    /// An array. Its shape and type are not part of the structure; in a [static part](Describe::fixed) it is part of it
-    /// as the very array that it is.
+    /// An array. Its shape and type are not part of the structure. In a [static part](Describe::fixed), the array itself
+    /// is part of the structure, and is compared by identity.
     pub fn leaf(&mut self, array: &Array) {
         if self.fixed {
             self.put(
@@ -213,12 +213,12 @@ impl Describe<'_> {
         );
     }
 
-    /// A static value, which is compared with `==`. The copy that is kept must not change with the original.
+    /// A static value, which is compared with `==`. Its clone must not change with the original.
     pub fn value<T: PartialEq + Clone + Send + Sync + 'static>(&mut self, value: &T) {
         self.owned(value, T::clone);
     }
 
-    /// [`Describe::value`] of what is only borrowed.
+    /// [`Describe::value`] of a borrowed value; `own` makes the copy that is kept.
     pub(super) fn owned<T, O>(&mut self, value: &T, own: impl FnOnce(&T) -> O)
     where
         T: ?Sized + PartialEq,
@@ -242,14 +242,14 @@ impl Describe<'_> {
         );
     }
 
-    /// Describes what `f` does as leaves that are kept; see [`Role`].
+    /// Describes the leaves that `f` describes as kept; see [`Role`].
     pub fn kept(&mut self, f: impl FnOnce(&mut Self)) {
         let role = std::mem::replace(&mut self.role, Role::Kept);
         f(self);
         self.role = role;
     }
 
-    /// Describes what `f` does as static: an array in it is a constant.
+    /// Describes the part that `f` describes as static: an array in it is a constant.
     pub fn fixed(&mut self, f: impl FnOnce(&mut Self)) {
         let fixed = std::mem::replace(&mut self.fixed, true);
         f(self);

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Traces that one function keeps, and reasons for tracing that it remembers.
+/// The most traces, and reasons for tracing, that one function keeps.
 const MAX_ENTRIES: usize = 64;
 const MAX_REASONS: usize = 100;
 
@@ -24,23 +24,23 @@ static DISABLED: AtomicBool = AtomicBool::new(false);
 
 /// Returns a compiled function which produces the same output as ``fun``.
 ///
-/// The first call traces ``fun``: it runs on abstract arrays, and what it did is planned as a whole. Later calls with
+/// The first call traces ``fun``: it runs on abstract arrays, and its operations are planned as a whole. Later calls with
 /// arguments of the same kind run the plan and not the function. The results are the same, bit for bit. The compiled
-/// function can be transformed, and used in functions that are.
+/// function can be transformed, and transformed functions can call it.
 ///
-/// ``fun`` is traced again when the structure of its arguments changes, the shape or type of an array in them, or the
-/// value of anything else in them; :func:`explain_retrace` says when that happened and why. The 64 most recent traces
-/// are kept. Tracing takes milliseconds.
+/// ``fun`` is traced again if the structure of its arguments changes, the shape or type of an array in them, or any other
+/// value in them. :func:`explain_retrace` lists the traces with the reasons. The 64 most recent traces are kept. Tracing
+/// takes milliseconds.
 ///
-/// Arrays that ``fun`` captures are constants, except those in ``inputs``; what it assigns is lost, except to
-/// containers in ``outputs``. Random numbers need neither: they are drawn anew at each call.
+/// Arrays that ``fun`` captures are constants, except those in ``inputs``. Assignments are lost, except to containers in
+/// ``outputs``. Random numbers need neither: they are drawn anew at each call.
 ///
 /// Args:
 ///     fun: A function of arrays, trees of arrays, and hashable values, which returns the same or anything else.
 ///     inputs: A list, dict or module, or a tree of them, with arrays that ``fun`` uses and that change.
-///     outputs: The same for what ``fun`` changes: after each call it holds the new arrays.
-///     shapeless: Accepted for compatibility. Graphs here are made for the shapes they run on, so that arguments of
-///         other shapes are traced for in any case, and results never depend on this.
+///     outputs: The containers that ``fun`` changes, in the same form. After each call they hold the new arrays.
+///     shapeless: Accepted for compatibility, without effect: every graph is made for given shapes, and arguments of
+///         other shapes are always traced again.
 ///
 /// Returns:
 ///     The compiled function.
@@ -64,19 +64,19 @@ pub(super) fn compile<'py>(
     Transformed::wrap(fun, What::Compile(Box::new(compile)))
 }
 
-/// Makes compiled functions run as they were written, in all threads, until :func:`enable_compile`.
+/// Makes compiled functions run uncompiled, in all threads, until :func:`enable_compile`.
 #[pyfunction]
 pub(super) fn disable_compile() {
     DISABLED.store(true, Ordering::Relaxed);
 }
 
-/// Takes :func:`disable_compile` back.
+/// Undoes :func:`disable_compile`.
 #[pyfunction]
 pub(super) fn enable_compile() {
     DISABLED.store(false, Ordering::Relaxed);
 }
 
-/// Says how often a compiled function was traced, and what was different each time.
+/// Lists the traces of a compiled function, each with the difference that caused it.
 ///
 /// Example:
 ///     >>> import covector.core as mx
@@ -100,30 +100,30 @@ pub(super) fn explain_retrace(fun: &Bound<'_, PyAny>) -> PyResult<String> {
     )))
 }
 
-/// What is compiled, and what was.
+/// A function to compile, and its traces.
 pub(super) struct Compile {
     inputs: Option<Py<PyAny>>,
     outputs: Option<Py<PyAny>>,
-    /// Never locked while Python code may run.
+    /// It is never locked while Python code may run.
     cache: Mutex<Cache>,
 }
 
 #[derive(Default)]
 struct Cache {
-    /// The newest last.
+    /// In order of their age, the newest last.
     entries: Vec<Arc<Entry>>,
     traces: usize,
     reasons: VecDeque<String>,
 }
 
-/// The arguments of a call, taken apart.
+/// The flattened arguments of a call.
 struct Given {
     args: Tree,
     kwargs: Option<Tree>,
     captured: Option<Tree>,
     /// All arrays: of the positional arguments, of the named ones, of the containers.
     leaves: Vec<Array>,
-    /// Where the first two end.
+    /// The ends of the first two parts.
     ends: [usize; 2],
 }
 
@@ -134,7 +134,7 @@ struct Entry {
     avals: Vec<Aval>,
     compiled: Compiled,
     result: Tree,
-    /// How many of the outputs are the result's; the others go to the containers.
+    /// The number of outputs that belong to the result. The others belong to the containers.
     results: usize,
     outputs: Option<Tree>,
 }
@@ -155,14 +155,14 @@ impl Given {
         Ok(Self { args: positional, kwargs: named, captured, leaves, ends: [first, second] })
     }
 
-    /// Remembers the values that are no arrays.
+    /// Records the values that are not arrays.
     fn fix(&mut self, py: Python<'_>) -> PyResult<()> {
         let Self { args, kwargs, captured, .. } = self;
         let trees = [Some(args), kwargs.as_mut(), captured.as_mut()];
         trees.into_iter().flatten().try_for_each(|tree| tree.fix(py))
     }
 
-    /// Refuses values that may change without being another value.
+    /// Refuses values whose changes cannot be noticed.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
         let named = self.kwargs.iter().flat_map(|tree| tree.statics(py));
         let strange = self.args.statics(py).map(|(path, x)| (format!("args{path}"), x));
@@ -170,7 +170,7 @@ impl Given {
         for (path, x) in strange {
             if x.hash().is_err() {
                 return Err(PyValueError::new_err(format!(
-                    "[compile] {path} is {}, which is neither an array nor hashable, so that a change of it would go \
+                    "[compile] {path} is {}, which is neither an array nor hashable, so a change of it would go \
                      unnoticed; make an array of it with mx.array, or pass numbers, strings or tuples of them",
                     a_thing(&x)
                 )));
@@ -196,7 +196,7 @@ impl Entry {
             && same(py, self.captured.as_ref(), given.captured.as_ref())
     }
 
-    /// [`Entry::fits`] for arguments that are not taken apart yet. `None` says that they may fit all the same.
+    /// [`Entry::fits`] for arguments that are not flattened yet. `None` means that they may still fit.
     fn takes(
         &self,
         args: &Bound<'_, PyTuple>,
@@ -216,13 +216,13 @@ impl Entry {
         fits.then_some(leaves)
     }
 
-    /// What is different, in words.
+    /// The differences as text.
     fn differences(&self, py: Python<'_>, given: &Given) -> Vec<String> {
         let mut found = self.args.differences(py, "args", &given.args);
         match (&self.kwargs, &given.kwargs) {
             (Some(a), Some(b)) => found.extend(a.differences(py, "kwargs", b)),
-            (None, Some(_)) => found.push("kwargs: there were none".to_owned()),
-            (Some(_), None) => found.push("kwargs: there are none any more".to_owned()),
+            (None, Some(_)) => found.push("kwargs: was empty, is not".to_owned()),
+            (Some(_), None) => found.push("kwargs: was not empty, is empty".to_owned()),
             (None, None) => {}
         }
         if let (Some(a), Some(b)) = (&self.captured, &given.captured) {
@@ -263,7 +263,7 @@ impl Compile {
             return fun.call(args, kwargs);
         }
         let captured = self.inputs.as_ref().map(|i| i.bind(py));
-        // A copy of the list: comparing may run Python code, which must not find the lock held.
+        // A copy of the list, because a comparison may run Python code, and the lock must not be held then.
         let known: SmallVec<[Arc<Entry>; 4]> = self.lock().entries.iter().cloned().collect();
         let taken = known.iter().rev().find_map(|e| Some((e.clone(), e.takes(args, kwargs, captured)?)));
         let (entry, leaves) = match taken {
@@ -297,7 +297,7 @@ impl Compile {
         self.cache.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Runs the function on abstract arrays and keeps what it did.
+    /// Runs the function on abstract arrays and keeps the graph.
     fn trace<'py>(
         &self,
         fun: &Bound<'py, PyAny>,
@@ -306,7 +306,7 @@ impl Compile {
     ) -> PyResult<Arc<Entry>> {
         let py = fun.py();
         given.check(py)?;
-        // As they are before the function runs, which may change them.
+        // Before the function runs, which may change the values.
         let mut given = given;
         given.fix(py)?;
         let reason = match newest {
@@ -321,7 +321,7 @@ impl Compile {
         let roots: Vec<_> = inputs.iter().chain(&outputs).cloned().collect();
         let before = Snapshot::new(&roots)?;
         let traced = self.run(fun, &given, inputs.as_ref(), outputs.as_ref());
-        // Whatever happened, the containers are as they were; the new arrays are put into them after each call.
+        // The containers are always restored. Each call puts the new arrays into them.
         let restored = before.restore();
         let (compiled, result, results, outputs) = traced?;
         restored?;
@@ -342,18 +342,18 @@ impl Compile {
             cache.entries.push(entry.clone());
         } else {
             cache.reasons.push_back(
-                "it captures an array of a transform around it, so that this trace cannot be kept; pass the array as an \
+                "it captures an array of an enclosing transform, so this trace cannot be kept; pass the array as an \
                  argument"
                     .to_owned(),
             );
         }
         drop(cache);
-        // Only now: dropping it may run Python code.
+        // Dropped here, without the lock, because it may run Python code.
         drop(evicted);
         Ok(entry)
     }
 
-    /// The traced function, the structure of its result and the number of arrays in it, and that of the containers.
+    /// The traced function, the structure of its result, the number of arrays in it, and the structure of the containers.
     fn run<'py>(
         &self,
         fun: &Bound<'py, PyAny>,
@@ -409,7 +409,7 @@ impl Compile {
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.inputs)?;
         visit.call(&self.outputs)?;
-        // Held by another thread: the collector comes again.
+        // Another thread holds the lock; the collector will visit again.
         let Ok(cache) = self.cache.try_lock() else { return Ok(()) };
         for entry in &cache.entries {
             entry.args.traverse(visit)?;

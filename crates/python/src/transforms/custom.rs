@@ -14,15 +14,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 /// Transform a function to one that performs gradient checkpointing.
 ///
-/// Its intermediate values are not kept for the gradient but computed again when the gradient needs them, which
-/// trades time for memory.
+/// The gradient computes the function's intermediate values again instead of keeping them, which trades time for memory.
 #[pyfunction]
 pub(super) fn checkpoint(fun: Bound<'_, PyAny>) -> PyResult<Bound<'_, Transformed>> {
     check_callable("checkpoint", &fun)?;
     Transformed::wrap(fun, What::Checkpoint)
 }
 
-/// Runs the function; whatever it returns beside arrays is kept from this one run.
+/// Runs the function. Values of the result that are not arrays are kept from this run.
 pub(super) fn call_checkpoint<'py>(
     fun: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
@@ -60,14 +59,14 @@ fn tuple(x: PyResult<Bound<'_, PyAny>>) -> Result<Bound<'_, PyTuple>> {
 
 /// Set up a function for custom gradient and vmap definitions.
 ///
-/// Use it as a decorator: the result behaves as the function does, and under a transform the rules given with
-/// its ``vjp``, ``jvp`` and ``vmap`` decorators are used. Each is optional; without one the function itself is
-/// transformed (with only one of ``vjp`` and ``jvp``, the other follows by transposition).
+/// Use it as a decorator. The result behaves like the function; under a transform, it uses the rules that its ``vjp``,
+/// ``jvp`` and ``vmap`` decorators define. Each rule is optional: without a rule the function itself is transformed. With
+/// only one of ``vjp`` and ``jvp``, the other follows by transposition.
 ///
-/// A function of one argument hands its rules that argument, not a tuple of one.
+/// The rules of a function of one argument get that argument, not a tuple of one.
 ///
-/// Arrays that the function captures are constants to it: differentiating with respect to one is an error that
-/// asks to pass it as an argument.
+/// Arrays that the function captures are constants. Differentiating with respect to one is an error; pass it as an
+/// argument.
 ///
 /// Example:
 ///     >>> import covector.core as mx
@@ -104,7 +103,7 @@ impl CustomFunction {
             let mut rules = slf.get().rules.lock().unwrap_or_else(|e| e.into_inner());
             place(&mut rules).replace(rule.unbind())
         };
-        // Only now: dropping it may run Python code.
+        // Dropped here, without the lock, because it may run Python code.
         drop(old);
         Ok(slf.clone())
     }
@@ -120,8 +119,8 @@ impl CustomFunction {
 
     /// Define a custom vjp for the wrapped function.
     ///
-    /// The rule takes ``primals``, ``cotangents`` (with the structure of the output) and ``outputs``, and returns
-    /// the cotangents with the structure of the primals; ``None`` stands for zero.
+    /// The rule takes ``primals``, ``cotangents`` (with the structure of the output) and ``outputs``, and returns the
+    /// cotangents with the structure of the primals; ``None`` means zero.
     fn vjp<'py>(slf: &Bound<'py, Self>, f: Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         Self::set(slf, f, |rules| &mut rules.vjp)
     }
@@ -129,7 +128,7 @@ impl CustomFunction {
     /// Define a custom jvp for the wrapped function.
     ///
     /// The rule takes ``primals`` and ``tangents`` (with the same structure, ``None`` where there is no tangent),
-    /// and returns the tangents with the structure of the output; ``None`` stands for zero.
+    /// and returns the tangents with the structure of the output; ``None`` means zero.
     fn jvp<'py>(slf: &Bound<'py, Self>, f: Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         Self::set(slf, f, |rules| &mut rules.jvp)
     }
@@ -184,7 +183,7 @@ impl CustomFunction {
     }
 }
 
-/// What all the rules of one call know.
+/// The data that all the rules of one call share.
 struct Shared {
     args: Tree,
     single: bool,
@@ -199,7 +198,7 @@ impl Shared {
             .ok_or_else(|| covector_core::Error::value("custom_function", "the function did not return"))
     }
 
-    /// What stands for all the positional arguments: the tuple of them, or the only one.
+    /// The positional arguments in the form that rules get: a tuple, or the only argument.
     fn unwrap<'py>(&self, args: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         if self.single { args.get_item(0) } else { Ok(args) }
     }
@@ -214,16 +213,16 @@ impl Shared {
         rule.bind(py).call(&args, self.kwargs.as_ref().map(|k| k.bind(py)))
     }
 
-    /// The cotangents of the arguments in what a vjp rule returned.
+    /// The cotangents of the arguments from the result of a vjp rule.
     fn cotangents(&self, returned: &Bound<'_, PyAny>, primals: &[Array]) -> PyResult<Vec<Array>> {
         let py = returned.py();
         let wrapped = if self.single { PyTuple::new(py, [returned])?.into_any() } else { returned.clone() };
-        let what = "what the vjp rule returned";
+        let what = "the result of the vjp rule";
         arrays(&self.args.match_up("custom_function", what, &wrapped)?, what, |i| primals.get(i).cloned())
     }
 }
 
-/// The arrays a rule returned, with zeros where it returned None.
+/// The arrays that a rule returned, with zeros in place of None.
 fn arrays(
     found: &[Bound<'_, PyAny>],
     what: &str,
@@ -244,7 +243,7 @@ fn arrays(
 }
 
 impl CustomFunction {
-    /// The rules as the core calls them.
+    /// The rules in the form that the core calls.
     fn prepare(
         &self,
         py: Python<'_>,
@@ -292,7 +291,7 @@ fn jvp_rule(rule: Py<PyAny>, shared: Arc<Shared>) -> transforms::JvpRule {
                 None => Ok(py.None().into_bound(py)),
             })?;
             let returned = shared.call(py, &rule, (args, shared.unwrap(ts)?))?;
-            let what = "what the jvp rule returned";
+            let what = "the result of the jvp rule";
             arrays(&output.match_up("custom_function", what, &returned)?, what, |_| None)
         })
         .map_err(from_py)
@@ -316,7 +315,7 @@ fn vmap_rule(rule: Py<PyAny>, shared: Arc<Shared>) -> transforms::VmapRule {
                     a_thing(&returned)
                 ))
             })?;
-            let what = "what the vmap rule returned";
+            let what = "the result of the vmap rule";
             let found = arrays(&output.match_up("custom_function", what, &outs)?, what, |_| None)?;
             let axes =
                 output.spread_axes("custom_function", "the axes that the vmap rule returned", &axes)?;

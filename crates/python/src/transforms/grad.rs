@@ -14,21 +14,21 @@ use smallvec::SmallVec;
 
 /// Returns a function which computes the value and gradient of ``fun``.
 ///
-/// ``fun`` takes any arguments; those that are differentiated are arrays or trees of arrays (lists, tuples,
-/// dicts, named tuples, dataclasses, nested). It returns a scalar array of shape ``()``, or a tuple whose first
-/// element is one; the rest of the tuple may be anything and comes back as it is. What it writes into a container
-/// that it was given is in that container afterwards.
+/// ``fun`` takes any arguments. The differentiated ones are arrays or trees of arrays (lists, tuples, dicts, named tuples,
+/// dataclasses, nested). It returns a scalar array of shape ``()``, or a tuple whose first element is one; the other
+/// elements may be any objects, and are returned unchanged. If ``fun`` writes into a container among its arguments, the
+/// container has the new values afterwards.
 ///
 /// Args:
 ///     fun: The function to differentiate.
-///     argnums (int or sequence of ints, optional): The positions of the arguments to differentiate. Given
-///         neither this nor ``argnames``, the first argument.
+///     argnums (int or sequence of ints, optional): The positions of the arguments to differentiate. The default is
+///         the first argument, if ``argnames`` is not given either.
 ///     argnames (str or sequence of str, optional): The names of arguments passed by keyword to differentiate.
 ///
 /// Returns:
-///     A function with the arguments of ``fun`` that returns ``(output of fun, gradients)``. The gradient has
-///     the structure of its argument; for several arguments it is a tuple of these in the order of their
-///     positions; with ``argnames`` it is ``(positional, {name: gradient})``.
+///     A function with the arguments of ``fun`` that returns ``(output of fun, gradients)``. The gradient has the
+///     structure of its argument. For several arguments, ``gradients`` is a tuple in the order of their positions; with
+///     ``argnames`` it is ``(positional, {name: gradient})``.
 ///
 /// Example:
 ///     >>> import covector.core as mx
@@ -52,7 +52,7 @@ pub(super) fn value_and_grad<'py>(
 
 /// Returns a function which computes the gradient of ``fun``.
 ///
-/// As :func:`value_and_grad` without the value: ``fun`` must return a scalar array.
+/// :func:`value_and_grad` without the value. ``fun`` must return a scalar array.
 ///
 /// Example:
 ///     >>> import covector.core as mx
@@ -69,7 +69,7 @@ pub(super) fn grad<'py>(
     Transformed::wrap(fun, What::Grad(grad))
 }
 
-/// Which arguments are differentiated, and what is given back.
+/// The arguments to differentiate, and the form of the result.
 pub(super) struct Grad {
     pub(super) op: &'static str,
     /// Positions, ascending.
@@ -113,7 +113,7 @@ impl Grad {
         let py = fun.py();
         let op = self.op;
         let mut leaves = Vec::new();
-        // The differentiated arguments, positional ones first, each with the place of its first leaf.
+        // The differentiated arguments, positional ones first, each with the index of its first leaf.
         let mut trees: Vec<(Tree, usize)> = Vec::with_capacity(self.argnums.len() + self.argnames.len());
         for &i in &self.argnums {
             if i >= args.len() {
@@ -140,7 +140,7 @@ impl Grad {
             let handed = self.hand_out(py, &trees, xs).map_err(from_py)?;
             let (args, kwargs) = self.rebuild(py, args, kwargs, &handed).map_err(from_py)?;
             let result = call(op, fun, &args, kwargs.as_ref());
-            // Also what was written before a failure is the caller's.
+            // Values that the function wrote before a failure are kept, too.
             let written = self.write_back(given, &trees, &handed, xs);
             let result = result?;
             written.map_err(from_py)?;
@@ -161,7 +161,7 @@ impl Grad {
         }
     }
 
-    /// The differentiated arguments as the function gets them.
+    /// The differentiated arguments that are passed to the function.
     fn hand_out<'py>(
         &self,
         py: Python<'py>,
@@ -171,7 +171,7 @@ impl Grad {
         parts(trees, xs).map(|(tree, xs)| tree.hand_out(py, xs)).collect()
     }
 
-    /// Carries over to the caller's containers what the function has written into those that it got.
+    /// Writes the function's changes of its containers back to the caller's containers.
     fn write_back<'py>(
         &self,
         (args, kwargs): (&Bound<'py, PyTuple>, Option<&Bound<'py, PyDict>>),
@@ -196,7 +196,7 @@ impl Grad {
         Ok(())
     }
 
-    /// The arguments with what is handed out in place of those that are differentiated.
+    /// The arguments, with the passed objects in place of the differentiated ones.
     fn rebuild<'py>(
         &self,
         py: Python<'py>,
@@ -232,7 +232,7 @@ impl Grad {
         parts(trees, xs).map(move |(tree, xs)| tree.unflatten(py, xs))
     }
 
-    /// The gradients as they are given back.
+    /// The gradients in the form of the result.
     fn assemble<'py>(
         &self,
         py: Python<'py>,
@@ -256,7 +256,7 @@ impl Grad {
         Ok((positional, named).into_pyobject(py)?.into_any())
     }
 
-    /// The loss in what the function returned.
+    /// The loss in the function's result.
     fn loss(&self, result: &Bound<'_, PyAny>) -> PyResult<Array> {
         if let Ok(loss) = result.cast::<PyArray>() {
             return Ok(loss.get().get());
@@ -285,7 +285,7 @@ impl Grad {
         )))
     }
 
-    /// Refuses leaves without a gradient, naming them.
+    /// Refuses leaves that have no gradient. The message names one.
     fn check_leaves(
         &self,
         fun: &Bound<'_, PyAny>,
@@ -380,7 +380,7 @@ pub(super) fn parse_positions(op: &str, argnums: &Bound<'_, PyAny>) -> PyResult<
         let n = x.extract::<isize>().map_err(|error| {
             if error.is_instance_of::<PyOverflowError>(x.py()) {
                 return PyValueError::new_err(format!(
-                    "[{op}] argnums has {x}, and no function has as many arguments"
+                    "[{op}] argnums has {x}, but no function has as many arguments"
                 ));
             }
             wrong(x)
@@ -430,7 +430,7 @@ fn parse_names(op: &str, argnames: &Bound<'_, PyAny>) -> PyResult<Vec<Py<PyStrin
     Ok(names.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Refuses positions and names that a plain Python function does not have, before it is ever called.
+/// Refuses positions and names that a plain Python function does not have, before its first call.
 fn check_signature(
     op: &str,
     fun: &Bound<'_, PyAny>,
@@ -440,7 +440,7 @@ fn check_signature(
     const VARARGS: u32 = 0x04;
     const VARKEYWORDS: u32 = 0x08;
     let py = fun.py();
-    // A bound method says which function it is; its first parameter is taken.
+    // The first parameter of a bound method's function is already bound.
     let method = fun.getattr_opt("__func__")?;
     let bound = usize::from(method.is_some());
     let Some(code) = method.as_ref().unwrap_or(fun).getattr_opt("__code__")? else { return Ok(()) };

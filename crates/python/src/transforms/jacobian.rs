@@ -1,4 +1,4 @@
-//! `jacrev`, `jacfwd`, `value_and_jac`, `hessian`, and `check_grads`: functions of trees taken apart for the core's.
+//! `jacrev`, `jacfwd`, `value_and_jac`, `hessian`, and `check_grads` for functions of trees, over the core's functions.
 
 use super::grad::{items, parse_positions};
 use super::{Transformed, What, call, check_callable, flatten_result};
@@ -20,8 +20,8 @@ use pyo3::types::{PyDict, PyTuple};
 ///
 /// Args:
 ///     fun: A function of arrays or trees of arrays.
-///     argnums (int or sequence of ints): The positions of the arguments to differentiate; a sequence makes a tuple
-///         of each Jacobian.
+///     argnums (int or sequence of ints): The positions of the arguments to differentiate. For a sequence, the Jacobians
+///         are a tuple.
 ///
 /// Example:
 ///     >>> import covector.core as mx
@@ -82,7 +82,7 @@ enum Mode {
     Second,
 }
 
-/// Which arguments are differentiated, and how.
+/// The arguments to differentiate, and the mode.
 pub(super) struct Jacobian {
     pub(super) op: &'static str,
     positions: Positions,
@@ -156,7 +156,7 @@ impl Jacobian {
         let rows = blocks.iter().map(|row| call.tree.unflatten(py, row));
         let mut rows = rows.collect::<PyResult<Vec<_>>>()?;
         if matches!(self.mode, Mode::Second) {
-            // Each element of the gradient has a row of its own.
+            // Each element of the gradient has its own row.
             rows = rows
                 .chunks(call.leaves.len().max(1))
                 .map(|rows| fill(&call.tree, py, rows))
@@ -188,7 +188,7 @@ struct Call<'a, 'py> {
     leaves: Vec<Array>,
 }
 
-/// What the function returned, and its structure.
+/// The function's result, and its structure.
 type Returned<'py> = Option<(Bound<'py, PyAny>, Tree)>;
 
 impl<'a, 'py> Call<'a, 'py> {
@@ -236,7 +236,7 @@ impl<'a, 'py> Call<'a, 'py> {
         Ok(Self { op, fun, positions, args, kwargs, tree, leaves })
     }
 
-    /// Calls the function on `xs` in place of the differentiated arrays, and takes its result apart.
+    /// Calls the function on `xs` in place of the differentiated arrays, and flattens its result.
     fn run(&self, xs: &[Array], output: &mut Returned<'py>) -> covector_core::Result<Vec<Array>> {
         let args = self.arguments(xs).map_err(from_py)?;
         let result = call(self.op, self.fun, &args, self.kwargs)?;
@@ -277,20 +277,20 @@ impl<'a, 'py> Call<'a, 'py> {
 
 /// Compares the derivatives of ``fun`` at ``args``, forward and reverse, with differences of its values.
 ///
-/// Along a random direction the forward derivative must agree with the central difference, and along a random
-/// covector the reverse derivative with the forward one. Use float64 arguments where you can: differences of
-/// float32 values are rough.
+/// Along a random direction, the forward derivative must agree with the central difference. For a random covector, the
+/// reverse derivative must agree with the forward one. Use float64 arguments if possible: differences of float32 values
+/// are inaccurate.
 ///
 /// Args:
 ///     fun: A function of arrays or trees of arrays, smooth near ``args``.
 ///     args: A list of the arguments; a single array counts as a list of one.
 ///     eps (float, optional): The step of the difference.
-///     atol (float, optional): How far apart the two may be, absolutely.
-///     rtol (float, optional): The same, relative to their size.
+///     atol (float, optional): The absolute tolerance.
+///     rtol (float, optional): The tolerance relative to the size of the numbers.
 ///     seed (int): The seed of the random directions.
 ///
 /// Raises:
-///     AssertionError: When they do not agree; the message gives the two and how far apart they may be.
+///     AssertionError: If they do not agree. The message gives both numbers and the allowed difference.
 #[pyfunction]
 #[pyo3(signature = (fun, args, *, eps=None, atol=None, rtol=None, seed=0))]
 pub(super) fn check_grads(

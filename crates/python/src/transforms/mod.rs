@@ -1,9 +1,9 @@
 //! The transforms of Python functions: `value_and_grad`, `grad`, `vjp`, `jvp`, Jacobians, `vmap`, `compile`, `checkpoint`,
 //! `custom_function`.
 //!
-//! Each takes the arguments apart into a flat list of arrays, hands the core a closure that puts them together
-//! again with traced arrays, calls the function, and takes its result apart; the mathematics is the core's.
-//! An exception of the function passes through the core as it is and comes out as the same object.
+//! Each flattens the arguments to a list of arrays and passes a closure to the core, which does the mathematics. The
+//! closure rebuilds the arguments with traced arrays, calls the function, and flattens its result. An exception of the
+//! function passes through the core and comes out as the same object.
 
 mod compile;
 mod custom;
@@ -54,7 +54,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-/// What a [`Transformed`] function does with its own.
+/// The transform of a [`Transformed`] function.
 enum What {
     Grad(Grad),
     Jacobian(Jacobian),
@@ -63,7 +63,7 @@ enum What {
     Compile(Box<Compile>),
 }
 
-/// A function that a transform made of another. It has the other's name, documentation and signature.
+/// The result of a transform of a Python function. It has the function's name, documentation and signature.
 #[pyclass(frozen, name = "transformed", module = "covector.core", weakref)]
 pub(crate) struct Transformed {
     fun: Py<PyAny>,
@@ -76,9 +76,8 @@ impl Transformed {
         Bound::new(py, Self { fun: fun.unbind(), what })
     }
 
-    /// Gives the type properties for the two names that every type has of its own, so that `__getattr__` would
-    /// never be asked for them. (Instances have no dict: making one may start a garbage collection that would
-    /// visit the unfinished object.)
+    /// Gives the type properties for two names that every type has itself, and for which `__getattr__` is therefore never
+    /// called. (Instances have no dict: making one may start a garbage collection, which would visit the unfinished object.)
     fn finish_type(py: Python<'_>) -> PyResult<()> {
         let class = py.get_type::<Self>();
         let property = py.import("builtins")?.getattr("property")?;
@@ -114,7 +113,7 @@ impl Transformed {
         self.fun.clone_ref(py)
     }
 
-    /// Everything else a function has, its name first of all, is the wrapped function's.
+    /// All other attributes of a function, such as its name, are those of the wrapped function.
     fn __getattr__<'py>(&self, py: Python<'py>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         self.fun.bind(py).getattr(name)
     }
@@ -140,7 +139,7 @@ impl Transformed {
     }
 }
 
-/// Refuses what cannot be called.
+/// Refuses an object that cannot be called.
 fn check_callable(op: &str, fun: &Bound<'_, PyAny>) -> PyResult<()> {
     if fun.is_callable() {
         return Ok(());
@@ -151,7 +150,7 @@ fn check_callable(op: &str, fun: &Bound<'_, PyAny>) -> PyResult<()> {
     )))
 }
 
-/// The name of positional parameter `i`, as far as the function tells, for messages.
+/// The name of positional parameter `i` in messages, if the signature is known.
 fn parameter_name(fun: &Bound<'_, PyAny>, i: usize) -> String {
     static SIGNATURE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let name = || -> PyResult<Option<String>> {
@@ -168,7 +167,7 @@ fn parameter_name(fun: &Bound<'_, PyAny>, i: usize) -> String {
     name().ok().flatten().unwrap_or_else(|| format!("argument {i}"))
 }
 
-/// Takes a result apart that must consist of arrays alone (and `None`, where `none` says so).
+/// Flattens a result that must consist of arrays alone (and `None`, if `none` is set).
 fn flatten_result(
     op: &str,
     result: &Bound<'_, PyAny>,

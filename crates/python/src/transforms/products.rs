@@ -173,7 +173,7 @@ pub(super) fn linearize<'py>(
     Ok((values, LinearMap { given, outputs, traced }))
 }
 
-/// What `linearize` returns: the function from tangents to tangents.
+/// The function from tangents to tangents that `linearize` returns.
 #[pyclass(frozen, name = "linear_map", module = "covector.core")]
 pub(super) struct LinearMap {
     given: Primals,
@@ -196,7 +196,7 @@ impl LinearMap {
 /// Trees side by side, over one list of leaves.
 struct Trees {
     trees: Vec<Tree>,
-    /// Where each tree's leaves end.
+    /// The end of each tree's leaves.
     ends: Vec<usize>,
 }
 
@@ -224,7 +224,7 @@ impl Trees {
         Ok(PyList::new(py, self.each(py, leaves).collect::<PyResult<Vec<_>>>()?)?.into_any())
     }
 
-    /// The (co)tangents `given` for these trees, as a flat list; `of` are the arrays they belong to.
+    /// The (co)tangents `given` for these trees, as a flat list; `of` are their arrays.
     fn like(
         &self,
         op: &'static str,
@@ -270,8 +270,8 @@ impl Trees {
     }
 }
 
-/// A (co)tangent with the type of the array it belongs to, where that loses nothing but precision. Integers have
-/// no derivative, so theirs is zero whatever was given.
+/// A (co)tangent converted to the type of its array, if that loses only precision. Integers have no derivative, so their
+/// (co)tangents are always zero.
 fn fitting(x: Array, of: &Array) -> Result<Array> {
     let (have, want) = (x.dtype(), of.dtype());
     if x.shape() != of.shape() || have == want {
@@ -288,7 +288,7 @@ fn fitting(x: Array, of: &Array) -> Result<Array> {
 
 /// The primals of a call.
 struct Primals {
-    /// As they were given.
+    /// The given objects.
     given: Vec<Py<PyAny>>,
     trees: Trees,
     leaves: Vec<Array>,
@@ -315,7 +315,7 @@ impl Primals {
         Ok(Self { given, trees: Trees { trees, ends }, leaves })
     }
 
-    /// Refuses arrays that have no derivative. `vjp` and `jvp` take them, as MLX's do.
+    /// Refuses arrays that have no derivative. `vjp` and `jvp` accept them, as in MLX.
     fn check_types(&self, op: &'static str, what: &str, py: Python<'_>) -> PyResult<()> {
         let Some(bad) = self.leaves.iter().position(|x| !x.dtype().is_inexact()) else { return Ok(()) };
         let k = self.trees.ends.iter().position(|&end| bad < end).unwrap_or_default();
@@ -329,7 +329,7 @@ impl Primals {
         Err(Error::kind(op, message)).or_raise()
     }
 
-    /// Calls the function on `xs` in place of the primals, through `run`, and takes its outputs apart.
+    /// Calls the function on `xs` in place of the primals, through `run`, and flattens its outputs.
     fn call<'py>(
         &self,
         op: &'static str,

@@ -16,10 +16,10 @@ use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
 ///
 /// Args:
 ///     fun: A function of arrays or trees of arrays that returns arrays or trees of arrays.
-///     in_axes (int, None or tree of these): The axis of each argument that is the batch; ``None`` for what every
-///         example shares. A tree may end above the arrays: its int then holds for all below.
-///     out_axes (int, None or tree of these): The axis of each result at which the batch is put.
-///     randomness (str): What random numbers drawn without a key are: ``"same"``, one draw that all examples share;
+///     in_axes (int, None or tree of these): The batch axis of each argument; ``None`` for an argument that all examples
+///         share. A tree may end above the arrays: its int is then the axis of all arrays below.
+///     out_axes (int, None or tree of these): The position of the batch axis in each result.
+///     randomness (str): The rule for random numbers drawn without a key: ``"same"``, one draw for all examples;
 ///         ``"different"``, a draw for each example; ``"error"``, not allowed.
 ///
 /// Returns:
@@ -64,7 +64,7 @@ pub(super) fn vmap<'py>(
     Transformed::wrap(fun, What::Vmap(Vmap { in_axes, out_axes, randomness }))
 }
 
-/// An argument for which `None` is a value of its own and not the same as leaving it out.
+/// An argument for which `None` is a value, different from a missing argument.
 pub(super) enum Axes<'py> {
     Zero,
     Given(Bound<'py, PyAny>),
@@ -86,7 +86,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Axes<'py> {
     }
 }
 
-/// Refuses axes that are neither ints nor None. Says whether any is an int.
+/// Refuses axes that are neither ints nor None. Returns whether any is an int.
 fn check_axes(what: &str, axes: &Bound<'_, PyAny>) -> PyResult<bool> {
     let mut arrays = Vec::new();
     let tree = Tree::flatten(axes, &mut arrays)?;
@@ -109,7 +109,7 @@ fn check_axes(what: &str, axes: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(any)
 }
 
-/// Which axes are mapped.
+/// The mapped axes.
 pub(super) struct Vmap {
     in_axes: Py<PyAny>,
     out_axes: Py<PyAny>,
@@ -147,7 +147,7 @@ impl Vmap {
         output.unflatten(py, &batched.at_axes(&axes).or_raise()?)
     }
 
-    /// The axes of all arrays of a result: those of a function that returns one thing may stand in a tuple or list of one.
+    /// The axes of all arrays of a result. For a function that returns one object, they may be in a tuple or list of one.
     fn spread(tree: &Tree, what: &str, axes: &Bound<'_, PyAny>) -> PyResult<Vec<Option<isize>>> {
         let all = tree.spread_axes("vmap", what, axes);
         let only = match super::grad::items(axes).as_deref() {
@@ -157,8 +157,8 @@ impl Vmap {
         all.or_else(|error| tree.spread_axes("vmap", what, &only).map_err(|_| error))
     }
 
-    /// The axes of all arrays in the arguments: `in_axes` is one for all, a sequence with one for each argument,
-    /// or, for a function of one argument, also that argument's own.
+    /// The axes of all arrays in the arguments. `in_axes` is one axis for all, or a sequence with an item for each argument.
+    /// For a function of one argument, it may also be the axes of that argument.
     fn spread_in_axes(&self, tree: &Tree, args: &Bound<'_, PyTuple>) -> PyResult<Vec<Option<isize>>> {
         let in_axes = self.in_axes.bind(args.py());
         let spread = |axes: &Bound<'_, PyAny>| tree.spread_axes("vmap", "in_axes", axes);

@@ -1,4 +1,4 @@
-//! Trees compared with each other, and values put back into containers: what `compile` needs beside the rest.
+//! Comparison of trees, and restoring of containers, for `compile`.
 
 use super::fixed::Fixed;
 use super::{Custom, Kind, Step, Tree, dataclass_fields};
@@ -12,7 +12,7 @@ use pyo3::types::{PyComplex, PyDict, PyFloat, PyList, PyString, PyTuple};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashSet;
 
-/// Whether two values that are no arrays are the same to a compiled function: of one type and equal, numbers by their
+/// Whether two values that are not arrays are the same for a compiled function: of one type and equal, numbers by their
 /// bits.
 pub(super) fn same_static(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> bool {
     if a.is(b) {
@@ -33,7 +33,7 @@ pub(super) fn same_static(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> bool {
     if a.is_instance_of::<PyFloat>() || a.get_type().name().is_ok_and(|name| name == "Decimal") {
         return matches!((a.repr(), b.repr()), (Ok(a), Ok(b)) if a.to_string() == b.to_string());
     }
-    // What cannot be compared is not the same.
+    // Values that cannot be compared are not the same.
     a.eq(b).unwrap_or(false)
 }
 
@@ -41,14 +41,14 @@ fn same_keys(py: Python<'_>, a: &[Py<PyAny>], b: &[Py<PyAny>]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_static(a.bind(py), b.bind(py)))
 }
 
-/// A value as a message shows it.
+/// The text of a value in messages.
 fn shown(x: &Bound<'_, PyAny>) -> String {
     let text = x.repr().map_or_else(|_| super::a_thing(x), |text| text.to_string());
     if text.chars().count() <= 60 { text } else { text.chars().take(57).chain("...".chars()).collect() }
 }
 
 impl Custom {
-    /// What the container has beside its children: attributes of an object, static fields of a dataclass.
+    /// The container's values besides its children: attributes of an object, static fields of a dataclass.
     fn attributes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let template = self.template.bind(py);
         let out = PyDict::new(py);
@@ -80,8 +80,8 @@ impl Custom {
         if matches!(self.kind, Kind::Tuple) { template.clone() } else { template.get_type().into_any() }
     }
 
-    /// The attributes that differ, in words; nothing when all are the same. `fixed` are this one's as they were, if
-    /// there is more to them than their values.
+    /// Messages about the attributes that differ; none if all are the same. `fixed` holds the recorded attributes of this
+    /// container, if they can change.
     fn differing(&self, py: Python<'_>, other: &Custom, fixed: Option<&[Fixed]>) -> PyResult<Vec<String>> {
         let (mine, theirs) = (self.attributes(py)?, other.attributes(py)?);
         let mut found = Vec::new();
@@ -103,7 +103,7 @@ impl Custom {
 }
 
 impl Step {
-    /// Whether both are containers of one kind with the same places for children, or no containers.
+    /// Whether both are containers of one kind with the same keys of children, or neither is a container.
     fn same_container(&self, py: Python<'_>, other: &Step) -> bool {
         match (self, other) {
             (Step::Array, Step::Array) | (Step::Static(_), Step::Static(_)) => true,
@@ -118,8 +118,7 @@ impl Step {
 }
 
 impl Tree {
-    /// Remembers the static values as they are, apart from those that cannot change. For what is kept, to be compared
-    /// with other trees later.
+    /// Records the static values that can change. For trees that are kept and compared with other trees later.
     pub(crate) fn fix(&mut self, py: Python<'_>) -> PyResult<()> {
         let mut all = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
@@ -139,7 +138,7 @@ impl Tree {
         Ok(())
     }
 
-    /// What is remembered of the static values of step `i`, where there is more to them than their values.
+    /// The recorded static values of step `i`, if they can change.
     fn fixed(&self, i: usize) -> Option<&[Fixed]> {
         self.fixed.get(i).map(Vec::as_slice).filter(|fixed| !fixed.is_empty())
     }
@@ -148,8 +147,7 @@ impl Tree {
         self.fixed(i).map_or_else(|| same_static(mine, other), |fixed| fixed[0].same(other))
     }
 
-    /// Whether a compiled function may take one tree for the other: the same containers and equal values beside the
-    /// arrays.
+    /// Whether the trees are the same for a compiled function: the same containers, and equal values besides the arrays.
     pub(crate) fn same(&self, py: Python<'_>, other: &Tree) -> bool {
         self.steps.len() == other.steps.len()
             && self.steps.iter().zip(&other.steps).enumerate().all(|(i, (a, b))| {
@@ -164,9 +162,8 @@ impl Tree {
             })
     }
 
-    /// Whether a compiled function that was traced for this tree may take `root`: as [`Tree::same`], without making a
-    /// tree of `root`. Its arrays are pushed onto `leaves`. `false` where containers of other types stand in it, too:
-    /// only the tree tells them apart.
+    /// [`Tree::same`] for an object, without making a tree from it. Pushes its arrays onto `leaves`. Returns `false` also for
+    /// containers of types that Python code defined, which only a tree can compare.
     pub(crate) fn takes(&self, root: &Bound<'_, PyAny>, leaves: &mut Vec<Array>) -> bool {
         let py = root.py();
         let mut work: SmallVec<[Bound<'_, PyAny>; 16]> = smallvec![root.clone()];
@@ -197,8 +194,8 @@ impl Tree {
                         return false;
                     }
                     for ((key, value), have) in dict.iter().zip(keys) {
-                        // Keys are nearly always the same objects. Others may run Python code to compare, which this
-                        // iteration must not meet.
+                        // Keys are nearly always the same objects. Comparing others may run Python code, which must not
+                        // happen during this iteration.
                         if !key.is(have) {
                             return false;
                         }
@@ -212,7 +209,7 @@ impl Tree {
         work.is_empty()
     }
 
-    /// What another tree has otherwise, in words, apart from the arrays.
+    /// Messages about the differences of another tree, apart from the arrays.
     pub(crate) fn differences(&self, py: Python<'_>, what: &str, other: &Tree) -> Vec<String> {
         let mut found = Vec::new();
         for (i, (a, b)) in self.steps.iter().zip(&other.steps).enumerate() {
@@ -243,7 +240,7 @@ impl Tree {
         found
     }
 
-    /// Shows the garbage collector what the structure holds.
+    /// Visits the objects of the structure for the garbage collector.
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         for step in &self.steps {
             match step {
@@ -258,8 +255,8 @@ impl Tree {
         self.fixed.iter().flatten().try_for_each(|fixed| fixed.traverse(visit))
     }
 
-    /// Puts arrays into `object` where this tree has its own: lists, dicts and objects are changed in place, and made
-    /// where they are missing. Gives what has taken the place of `object`, which is `object` unless it cannot change.
+    /// Puts arrays into `object` at the positions of this tree's arrays. Lists, dicts and objects are changed in place, and
+    /// missing ones are made. Returns the replacement of `object`, which is `object` itself unless it cannot change.
     pub(crate) fn fill<'py>(
         &self,
         object: &Bound<'py, PyAny>,
@@ -270,7 +267,7 @@ impl Tree {
     }
 }
 
-/// What is left of a tree that is being put into containers.
+/// The remaining steps and arrays of a tree that is being written into containers.
 struct Filler<'a> {
     steps: &'a [Step],
     leaves: &'a [Array],
@@ -376,7 +373,7 @@ impl Filler<'_> {
             let set = |(name, child): (&Py<PyAny>, &Bound<'py, PyAny>)| {
                 old.setattr(name.bind(py).cast::<PyString>()?, child)
             };
-            // A frozen one cannot be changed; a new one takes its place.
+            // A frozen dataclass cannot be changed; a new one takes its place.
             if matches!(custom.kind, Kind::Dataclass)
                 && custom.keys.iter().zip(&children).try_for_each(set).is_ok()
             {
@@ -399,7 +396,7 @@ fn child_is(custom: &Custom, object: &Bound<'_, PyAny>, i: usize, child: &Bound<
     found.is_ok_and(|x| x.is(child))
 }
 
-/// What containers hold, and what the arrays in them are, at one time.
+/// The contents of containers, and the values of the arrays in them, at one time.
 #[derive(Default)]
 pub(crate) struct Snapshot<'py> {
     dicts: Vec<(Bound<'py, PyDict>, Bound<'py, PyDict>)>,
@@ -409,7 +406,7 @@ pub(crate) struct Snapshot<'py> {
 }
 
 impl<'py> Snapshot<'py> {
-    /// Remembers everything in these trees.
+    /// Records the contents of these trees.
     pub(crate) fn new(roots: &[Bound<'py, PyAny>]) -> PyResult<Self> {
         let mut out = Self::default();
         let mut seen = HashSet::new();
@@ -444,7 +441,7 @@ impl<'py> Snapshot<'py> {
         Ok(out)
     }
 
-    /// Puts everything back that has changed.
+    /// Restores the contents that have changed.
     pub(crate) fn restore(&self) -> PyResult<()> {
         for (array, value) in &self.arrays {
             if !array.get().peek(|now| now.is_same(value)) {

@@ -1,8 +1,8 @@
-//! Static values as they were when a function was traced.
+//! Static values at the time when a function was traced.
 //!
-//! A trace holds what its function saw of the values in its arguments that are no arrays. An object that can change keeps
-//! its identity when it does, so the values in it are remembered one by one: those of lists, dicts and sets, the
-//! attributes of objects that have no `==` of their own, what a function closes over, and what a method is bound to.
+//! A trace depends on the values in its function's arguments that are not arrays. An object that changes keeps its
+//! identity, so the values in it are recorded one by one: the items of lists, dicts and sets, the attributes of objects
+//! that have no `==` of their own, the variables in a function's closure, and the object of a bound method.
 
 use super::compare::same_static;
 use crate::array::PyArray;
@@ -15,26 +15,26 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFrozenSet, PyList, PyModule, PySet, PyString, PyTuple, PyType};
 use std::collections::HashSet;
 
-/// The most values that are remembered of one argument; one with more is taken to have changed.
+/// The most values that are recorded for one argument. An argument with more values counts as changed.
 const MAX_PARTS: usize = 20_000;
 const MAX_DEPTH: usize = 100;
 
-/// What is remembered of a value.
+/// The record of a value.
 pub(super) enum Fixed {
-    /// A value that does not change, or that says itself when it is equal to another.
+    /// A value that does not change, or whose type has its own `==`.
     Value(Py<PyAny>),
-    /// What an array of this library held.
+    /// The Rust array of an array object.
     Array(Array),
     /// An array of NumPy: its type, shape and bytes.
     Memory(Py<PyAny>),
-    /// A value that was remembered further up: it must be that very object.
+    /// A value that was recorded before: it must be the same object.
     Known(Py<PyAny>),
     Parts(Box<Parts>),
-    /// Too large to be remembered.
+    /// Too large to be recorded.
     Changed,
 }
 
-/// A value that is made of others.
+/// A value that consists of others.
 pub(super) struct Parts {
     object: Py<PyAny>,
     kind: Kind,
@@ -44,11 +44,11 @@ pub(super) struct Parts {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A container: another one with the same parts is the same.
+    /// A container: another container with the same parts is the same.
     Container,
     /// A set, whose keys have no order.
     Set,
-    /// An object with attributes: another one is not the same.
+    /// An object with attributes: another object is not the same.
     Object,
 }
 
@@ -60,17 +60,17 @@ struct Now<'py> {
 }
 
 impl Fixed {
-    /// Remembers a value.
+    /// Records a value.
     pub(super) fn new(value: &Bound<'_, PyAny>) -> PyResult<Self> {
         Memory { seen: HashSet::new(), left: MAX_PARTS }.fix(value, 0)
     }
 
-    /// Whether it is plain, so that looking at it again is no more than comparing it.
+    /// Whether the value is plain, so that a comparison is enough.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self, Fixed::Value(_))
     }
 
-    /// Whether a value is the one that was remembered, and has not changed since.
+    /// Whether a value is the recorded one and has not changed since.
     pub(super) fn same(&self, value: &Bound<'_, PyAny>) -> bool {
         let py = value.py();
         match self {
@@ -156,10 +156,10 @@ impl Memory {
 }
 
 impl<'py> Now<'py> {
-    /// The parts of a value, or `None` for one that is a value by itself.
+    /// The parts of a value, or `None` for a value without parts.
     fn of(value: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
         let container = |keys, mut values: Vec<Bound<'py, PyAny>>| {
-            // What a subclass has beside its items, such as the mode of a module.
+            // The attributes that a subclass has besides its items, such as the mode of a module.
             values.extend(own_attributes(value)?.map(Bound::into_any));
             Ok(Some(Self { kind: Kind::Container, keys, values }))
         };
@@ -186,7 +186,7 @@ impl<'py> Now<'py> {
         if value.is_instance(types.function.bind(py))? {
             let mut values = vec![get(intern!(py, "__defaults__"))?, get(intern!(py, "__kwdefaults__"))?];
             if let Ok(cells) = get(intern!(py, "__closure__"))?.cast::<PyTuple>() {
-                // An empty cell belongs to a name that is not assigned yet.
+                // An empty cell belongs to a variable that is not assigned yet.
                 values.extend(cells.iter().filter_map(|cell| cell.getattr("cell_contents").ok()));
             }
             return Ok(Some(Self { kind: Kind::Object, keys: Vec::new(), values }));
@@ -232,7 +232,7 @@ impl<'py> Now<'py> {
     }
 }
 
-/// The dict of an instance, if it has one with something in it.
+/// The dict of an instance, if it has a dict that is not empty.
 fn own_attributes<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
     let Some(own) = value.getattr_opt(intern!(value.py(), "__dict__"))? else { return Ok(None) };
     Ok(own.cast_into::<PyDict>().ok().filter(|own| !own.is_empty()))

@@ -1,8 +1,8 @@
-//! What a function writes into the containers that a transform hands it.
+//! Writes of a function into the containers that a transform passes to it.
 //!
-//! The function gets copies of the containers, with traced arrays in them; the containers of the caller never hold a traced
-//! array while it runs. What it has changed in the copies by then is carried over, with the caller's own objects in place of
-//! the copies.
+//! The function gets copies of the containers with traced arrays in them, so the caller's containers never hold a traced
+//! array while it runs. Its changes of the copies are then written to the caller's containers, with the caller's own
+//! objects in place of the copies.
 
 use super::{Custom, Kind, Step, Tree};
 use crate::array::PyArray;
@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
 
-/// A tree that was handed to a function, with what it consisted of at that time.
+/// A tree that was passed to a function, with its objects at that time.
 pub(crate) struct Handed<'py> {
     /// The object of each step of the tree, the last step first.
     objects: SmallVec<[Bound<'py, PyAny>; 1]>,
@@ -22,17 +22,17 @@ pub(crate) struct Handed<'py> {
 }
 
 impl<'py> Handed<'py> {
-    /// What the function is called with.
+    /// The argument of the function.
     pub(crate) fn root(&self) -> Bound<'py, PyAny> {
         self.objects.last().expect("a tree has a root").clone()
     }
 }
 
-/// The caller's object for each object that was handed out, by address.
+/// The caller's object for each passed object, by address.
 type Originals<'py> = HashMap<usize, Bound<'py, PyAny>>;
 
 impl Tree {
-    /// The tree with other arrays, to be handed to a function that may write into it.
+    /// The tree with other arrays, for a function that may write into it.
     pub(crate) fn hand_out<'py>(&self, py: Python<'py>, leaves: &[Array]) -> PyResult<Handed<'py>> {
         let changes = PyArray::changes();
         if let [Step::Array] = &self.steps[..] {
@@ -57,8 +57,7 @@ impl Tree {
         self.steps.len() > 1 || matches!(self.steps[..], [Step::List(_) | Step::Dict(_) | Step::Custom(_)])
     }
 
-    /// Carries over to the tree `original` what the function has written into what it was handed; `leaves` are the arrays
-    /// that it was handed.
+    /// Writes the function's changes of the passed tree to the tree `original`; `leaves` are the arrays that were passed.
     pub(crate) fn write_back<'py>(
         &self,
         handed: &Handed<'py>,
@@ -89,13 +88,13 @@ impl Tree {
         &handed.objects[self.steps.len() - 1 - step]
     }
 
-    /// The containers whose contents are other than they were, inner ones first.
+    /// The containers whose contents have changed, inner ones first.
     fn changed(&self, handed: &Handed<'_>, leaves: &[Array]) -> PyResult<Vec<usize>> {
         let mut changed = Vec::new();
-        // Another value may have been put into an array itself, as by a[0] = 1, but hardly ever was.
+        // The function may have changed an array itself, as by a[0] = 1, but this is rare.
         let look_inside = PyArray::changes() != handed.changes;
         let mut rest = leaves.iter().rev();
-        // The steps that wait for their container, and whether each is as it was; the first child on top.
+        // The steps that wait for their container, and whether each is unchanged; the first child on top.
         let mut waiting: SmallVec<[(usize, bool); 32]> = SmallVec::new();
         for (i, step) in self.steps.iter().enumerate().rev() {
             let mut same = true;
@@ -123,7 +122,7 @@ impl Tree {
         Ok(changed)
     }
 
-    /// The caller's object for each that was handed out, as far as the two trees still match.
+    /// The caller's object for each passed object, as far as the two trees still match.
     fn originals<'py>(
         &self,
         handed: &Handed<'py>,
@@ -139,7 +138,7 @@ impl Tree {
             if matches!(step, Step::Array) {
                 let leaf = leaf.next();
                 let array = ours.cast::<PyArray>()?.get();
-                // An array with another value in it is what the function has written.
+                // An array object with another Rust array in it was changed by the function.
                 if let Some(theirs) = theirs.filter(|x| x.is_instance_of::<PyArray>())
                     && leaf.is_some_and(|leaf| array.peek(|now| now.is_same(leaf)))
                 {
@@ -168,7 +167,7 @@ fn address(object: &Bound<'_, PyAny>) -> usize {
 }
 
 impl Step {
-    /// Whether a container consists of these very objects, in this order.
+    /// Whether a container consists of exactly these objects, in this order.
     fn holds<'a, 'py: 'a>(
         &self,
         object: &Bound<'py, PyAny>,
@@ -193,7 +192,7 @@ impl Step {
             return Ok(list.len() == expected.len() && expected.enumerate().all(same));
         }
         let Ok(dict) = object.cast::<PyDict>() else {
-            // A tuple stays as it is.
+            // A tuple cannot change.
             return Ok(true);
         };
         if dict.len() != expected.len() {
@@ -202,8 +201,8 @@ impl Step {
         let mut place = 0;
         let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
         for (name, child) in self.keys().iter().zip(expected) {
-            // SAFETY: the pointers are ours, and nothing runs that could change the dict. The references are borrowed, and
-            // compared only.
+            // SAFETY: the pointers are to local variables, and nothing runs that could change the dict. The references are
+            // borrowed, and compared only.
             let more = unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut key, &mut value) };
             if more == 0 || key != name.as_ptr() || value != child.as_ptr() {
                 return Ok(false);
@@ -214,7 +213,7 @@ impl Step {
 }
 
 impl Custom {
-    /// Whether a dataclass has attributes beside its fields, or static fields, that its template has not, or other ones.
+    /// Whether the attributes besides the fields, or the static fields, of a dataclass differ from its template's.
     fn has_other_attributes(&self, object: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = object.py();
         let Some(now) = attributes(object) else { return Ok(false) };
@@ -237,7 +236,7 @@ fn attributes<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
     object.getattr("__dict__").ok()?.cast_into::<PyDict>().ok()
 }
 
-/// Gives the caller's container what the copy holds now.
+/// Gives the caller's container the contents of the copy.
 fn carry_over<'py>(
     py: Python<'py>,
     step: &Step,
@@ -248,7 +247,7 @@ fn carry_over<'py>(
     if let (Step::Custom(custom), true) = (step, copy.get_type().is(target.get_type()))
         && matches!(custom.kind, Kind::Dataclass)
     {
-        // The way that works for classes with slots.
+        // This works for classes with slots.
         let set = py.import("builtins")?.getattr("object")?.getattr("__setattr__")?;
         let fields = custom.keys.iter().map(|k| k.bind(py).clone());
         let others = attributes(copy).map(|a| a.keys().iter().collect::<Vec<_>>()).unwrap_or_default();
@@ -263,7 +262,7 @@ fn carry_over<'py>(
         let items = copy.iter().map(|x| owned(x, originals)).collect::<PyResult<Vec<_>>>()?;
         target.set_slice(0, target.len(), PyList::new(py, items)?.as_any())?;
     } else if let (Ok(copy), Ok(target)) = (copy.cast::<PyDict>(), target.cast::<PyDict>()) {
-        // By way of the object, not of the dict beneath it, where keys come or go: a subclass may keep books of them.
+        // Keys are added and removed through the object, not through the dict beneath it: a subclass may track them.
         let object = target.as_any();
         for key in target.keys() {
             if !copy.contains(&key)? {
@@ -286,8 +285,8 @@ fn carry_over<'py>(
     Ok(())
 }
 
-/// A value with the caller's objects in place of those that were handed out, also inside lists, tuples and dicts that the
-/// function has made.
+/// A value with the caller's objects in place of the passed ones, also inside lists, tuples and dicts that the function
+/// has made.
 fn owned<'py>(value: Bound<'py, PyAny>, originals: &Originals<'py>) -> PyResult<Bound<'py, PyAny>> {
     if let Some(original) = originals.get(&address(&value)) {
         return Ok(original.clone());

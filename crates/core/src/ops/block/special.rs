@@ -1,13 +1,13 @@
 //! Special points of the elementwise functions: zeros of either sign, equal arguments, integers, the edges of the
 //! domain, infinities, huge and tiny numbers, with closed forms of the derivatives to third order.
 //!
-//! A rule may be right nearly everywhere and still lose a higher derivative at such a point, where a guard of the first
-//! one takes the other branch. The suite in `tests/special_points.rs` compares every row with its closed form here; a
-//! row without an entry fails it.
+//! A rule may be right nearly everywhere and still be wrong in a higher derivative at such a point, where a guard of the
+//! first derivative takes the other branch. The suite in `tests/special_points.rs` compares every row with its closed
+//! form here, and fails for a row without an entry.
 
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-/// A number that the suite does not compare: there is no derivative, and no convention either.
+/// A number that the suite does not compare, because neither a derivative nor a convention exists.
 pub const OPEN: f64 = f64::NAN;
 
 /// The value and the first three derivatives.
@@ -16,13 +16,13 @@ pub type Jet = [f64; 4];
 /// The value and all derivatives to third order: `f, a, b, aa, ab, bb, aaa, aab, abb, bbb`.
 pub type Jet2 = [f64; 10];
 
-/// How a function behaves at its special points.
+/// The derivatives of a function at its special points.
 pub enum Special {
     /// One argument.
     One {
         /// The closed form.
         jet: fn(f64) -> Jet,
-        /// Points where it holds.
+        /// Points where the closed form holds.
         at: &'static [f64],
         /// Points where the function is not smooth, and the convention or the limit there.
         edges: &'static [(f64, Jet)],
@@ -31,7 +31,7 @@ pub enum Special {
     Two {
         /// The closed form.
         jet: fn(f64, f64) -> Jet2,
-        /// Points where it holds.
+        /// Points where the closed form holds.
         at: &'static [(f64, f64)],
         /// Points where the function is not smooth, and the convention or the limit there.
         edges: &'static [((f64, f64), Jet2)],
@@ -56,12 +56,12 @@ pub(crate) fn two(
     Special::Two { jet, at, edges }
 }
 
-/// `1 − x²` without loss near ±1.
+/// `1 − x²` without loss of precision near ±1.
 pub(crate) fn complement(x: f64) -> f64 {
     (1.0 - x) * (1.0 + x)
 }
 
-/// The slope of the logistic function without loss in its tails.
+/// The slope of the logistic function without loss of precision in its tails.
 pub(crate) fn logistic_slope(x: f64) -> f64 {
     let e = (-x.abs()).exp();
     e / (1.0 + e) / (1.0 + e)
@@ -118,7 +118,7 @@ pub(crate) fn logistic(x: f64) -> Jet {
 pub(crate) const LOGISTIC_AT: &[f64] = &[0.0, -0.0, 1.0, -1.0, 20.0, -20.0, 40.0, -40.0, 700.0, -700.0];
 pub(crate) const LOGISTIC_EDGES: &[(f64, Jet)] = &[(INF, [1.0, 0.0, 0.0, 0.0]), (-INF, [0.0; 4])];
 
-/// The logistic function without loss in its tails.
+/// The logistic function without loss of precision in its tails.
 pub(crate) fn share(x: f64) -> f64 {
     if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) }
 }
