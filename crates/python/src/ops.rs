@@ -211,7 +211,7 @@ impl Parsed {
                     return Ok(());
                 }
             }
-            Kind::Int | Kind::Axes => {
+            Kind::Int | Kind::Ints | Kind::Axes => {
                 if let Ok(int) = object.cast_exact::<PyInt>()
                     && let Ok(value) = int.extract::<isize>()
                 {
