@@ -19,7 +19,7 @@ use covector_core::{Array, RowFn, ops, random};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -172,17 +172,23 @@ impl Parsed {
         signature: &Signature,
         object: impl Fn(usize) -> Option<Borrowed<'a, 'py, PyAny>>,
     ) -> PyResult<()> {
+        // Each value is written where it stays: as a whole it is large, and to move it costs more than to read it.
         for (i, param) in signature.params.iter().enumerate() {
-            let given = match (object(i), param.default) {
+            match (object(i), param.default) {
                 (Some(object), _) => self.read(i, name, param, object)?,
-                (None, Some(default)) => default(),
+                (None, Some(default)) => match default() {
+                    Given::None if param.kind == Kind::Axes => {
+                        let ndim = self.first()?.ndim();
+                        self.given.push(Given::all(ndim));
+                    }
+                    Given::None => self.given.push(Given::None),
+                    Given::Flag(value) => self.given.push(Given::Flag(value)),
+                    Given::Int(value) => self.given.push(Given::Int(value)),
+                    Given::Float(value) => self.given.push(Given::Float(value)),
+                    other => self.given.push(other),
+                },
                 (None, None) => return Err(missing(name, param)),
-            };
-            let given = match (param.kind, given) {
-                (Kind::Axes, Given::None) => Given::Ints((0..self.first()?.ndim() as isize).collect()),
-                (_, given) => given,
-            };
-            self.given.push(given);
+            }
         }
         if self.weak.is_empty() { Ok(()) } else { self.settle(signature) }
     }
@@ -195,25 +201,50 @@ impl Parsed {
         }
     }
 
-    /// Reads an argument.
+    /// Reads an argument. The kinds that most calls have come first.
     #[inline]
-    fn read(
-        &mut self,
-        i: usize,
-        name: &str,
-        param: &Param,
-        object: Borrowed<'_, '_, PyAny>,
-    ) -> PyResult<Given> {
-        // Most often it is an array, which need not come through the others' hands.
-        if matches!(param.kind, Kind::Array | Kind::Value | Kind::Paired | Kind::Beside)
-            && let Ok(array) = object.cast_exact::<PyArray>()
-        {
-            return Ok(Given::Array(array.get().get()));
+    fn read(&mut self, i: usize, name: &str, param: &Param, object: Borrowed<'_, '_, PyAny>) -> PyResult<()> {
+        match param.kind {
+            Kind::Array | Kind::Value | Kind::Paired | Kind::Beside => {
+                if let Ok(array) = object.cast_exact::<PyArray>() {
+                    self.given.push(Given::Array(array.get().get()));
+                    return Ok(());
+                }
+            }
+            Kind::Int | Kind::Ints | Kind::Axes => {
+                if let Ok(int) = object.cast_exact::<PyInt>()
+                    && let Ok(value) = int.extract::<isize>()
+                {
+                    self.given.push(Given::Int(value));
+                    return Ok(());
+                }
+                if param.kind == Kind::Axes && object.is_none() {
+                    let ndim = self.first()?.ndim();
+                    self.given.push(Given::all(ndim));
+                    return Ok(());
+                }
+            }
+            Kind::Flag => {
+                if let Ok(flag) = object.cast_exact::<PyBool>() {
+                    self.given.push(Given::Flag(flag.is_true()));
+                    return Ok(());
+                }
+            }
+            Kind::Dtype => {
+                if let Ok(dtype) = object.extract::<DtypeArg>() {
+                    self.given.push(Given::Dtype(dtype.0));
+                    return Ok(());
+                }
+            }
+            _ => {}
         }
-        if (param.optional || param.kind == Kind::Axes) && object.is_none() {
-            return Ok(Given::None);
+        if param.optional && object.is_none() {
+            self.given.push(Given::None);
+            return Ok(());
         }
-        self.convert(i, name, param, object).map_err(|error| of_argument(error, object.py(), name, param))
+        let given = self.convert(i, name, param, object);
+        self.given.push(given.map_err(|error| of_argument(error, object.py(), name, param))?);
+        Ok(())
     }
 
     fn convert(
@@ -288,14 +319,13 @@ impl Parsed {
     }
 
     /// Gives weak operands the element type that they have beside the others.
-    #[cold]
     fn settle(&mut self, signature: &Signature) -> PyResult<()> {
-        let of_kind = |i: usize, kind: Kind| signature.params[i].kind == kind;
-        let paired: SmallVec<[usize; 2]> =
-            (0..signature.params.len()).filter(|&i| of_kind(i, Kind::Paired)).collect();
-        if let [i, j] = paired[..]
-            && self.weak.iter().any(|(k, _)| of_kind(*k, Kind::Paired))
-        {
+        let is_paired = |k: usize| signature.params[k].kind == Kind::Paired;
+        if self.weak.iter().any(|(k, _)| is_paired(*k)) {
+            let mut paired = (0..signature.params.len()).filter(|&k| is_paired(k));
+            let (Some(i), Some(j)) = (paired.next(), paired.next()) else {
+                unreachable!("paired parameters come in pairs")
+            };
             let (a, b) = pair(self.operand(i), self.operand(j))?;
             self.given[i] = Given::Array(a);
             self.given[j] = Given::Array(b);
@@ -331,7 +361,8 @@ unsafe fn run(
     names: *mut ffi::PyObject,
 ) -> PyResult<*mut ffi::PyObject> {
     let Some(binding) = &spec.python else { unreachable!("only operations with a binding have a function") };
-    let made = match (spec.elementwise, binding.call) {
+    let made = |array: Array| Ok(Bound::new(py, PyArray::new(array))?.into_any().into_ptr());
+    match (spec.elementwise, binding.call) {
         (Some(function), _) => {
             let arity = binding.signature.params.len();
             let own = usize::from(!this.is_null());
@@ -349,7 +380,7 @@ unsafe fn run(
                 };
                 let first = object(0)?;
                 let second = if arity == 2 { Some(object(1)?) } else { None };
-                Made::One(elementwise(spec.name, function, first, second)?)
+                made(elementwise(spec.name, function, first, second)?)
             } else {
                 // SAFETY: the caller's promise.
                 let objects = unsafe { sorted(py, spec.name, &binding.signature, this, args, count, names)? };
@@ -357,7 +388,7 @@ unsafe fn run(
                 let Some(first) = operands.next().transpose()? else {
                     unreachable!("a call without arguments is refused")
                 };
-                Made::One(elementwise(spec.name, function, first, operands.next().transpose()?)?)
+                made(elementwise(spec.name, function, first, operands.next().transpose()?)?)
             }
         }
         (None, Some(call)) => {
@@ -380,21 +411,21 @@ unsafe fn run(
                 let objects = unsafe { sorted(py, name, signature, this, args, count, names)? };
                 parsed.fill(name, signature, |i| objects[i])?;
             }
-            call(&parsed.given).or_raise()?
-        }
-        (None, None) => unreachable!("an operation has one function or the other"),
-    };
-    Ok(match made {
-        Made::One(array) => Bound::new(py, PyArray::new(array))?.into_any(),
-        Made::Many(arrays) => {
-            let arrays = arrays.into_iter().map(PyArray::new);
-            match binding.returns {
-                Returns::List => PyList::new(py, arrays.collect::<Vec<_>>())?.into_any(),
-                _ => PyTuple::new(py, arrays.collect::<Vec<_>>())?.into_any(),
+            match call(&parsed.given) {
+                Ok(Made::One(array)) => made(array),
+                Ok(Made::Many(arrays)) => {
+                    let arrays: Vec<PyArray> = arrays.into_iter().map(PyArray::new).collect();
+                    Ok(match binding.returns {
+                        Returns::List => PyList::new(py, arrays)?.into_any(),
+                        _ => PyTuple::new(py, arrays)?.into_any(),
+                    }
+                    .into_ptr())
+                }
+                Err(error) => Err(crate::errors::to_py(error)),
             }
         }
+        (None, None) => unreachable!("an operation has one function or the other"),
     }
-    .into_ptr())
 }
 
 /// What both kinds of calls share: errors and panics become exceptions.

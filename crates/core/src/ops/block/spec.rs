@@ -253,6 +253,8 @@ pub enum Given {
     Number(Box<Operand>),
     /// An integer.
     Int(isize),
+    /// That many axes: all that an array has.
+    All(usize),
     /// Several integers.
     Ints(SmallVec<[isize; 4]>),
     /// Extents.
@@ -350,8 +352,6 @@ arguments! {
     Number = Kind::Number, Operand, Given::Number(x) => Operand::clone(x);
     /// [`Kind::Arrays`].
     Arrays = Kind::Arrays, &'a [Array], Given::Arrays(x) => x;
-    /// [`Kind::Axes`].
-    Axes = Kind::Axes, &'a [isize], Given::Ints(x) => x;
     /// [`Kind::Extents`].
     Extents = Kind::Extents, &'a [usize], Given::Extents(x) => x;
     /// [`Kind::Positive`].
@@ -363,9 +363,24 @@ arguments! {
 /// [`Kind::Ints`].
 pub enum Ints {}
 
+/// [`Kind::Axes`].
+pub enum Axes {}
+
+/// The axes of an array, for [`Given::All`].
+const ALL: &[isize] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+impl Given {
+    /// All axes of an array with so many.
+    pub fn all(ndim: usize) -> Self {
+        if ndim <= ALL.len() { Given::All(ndim) } else { Given::Ints((0..ndim as isize).collect()) }
+    }
+}
+
 arguments! { types
     Array = Kind::Array, &'a Array, Given::Array(x) => x;
     Ints = Kind::Ints, &'a [isize], Given::Ints(x) => x, Given::Int(x) => std::slice::from_ref(x);
+    Axes = Kind::Axes, &'a [isize], Given::Int(x) => std::slice::from_ref(x), Given::All(n) => &ALL[..*n],
+        Given::Ints(x) => x;
     isize = Kind::Int, isize, Given::Int(x) => *x;
     i32 = Kind::Int, i32, Given::Int(x) => i32::try_from(*x).unwrap_or(if *x < 0 { i32::MIN } else { i32::MAX });
     usize = Kind::Count, usize, Given::Int(x) => x.unsigned_abs();
