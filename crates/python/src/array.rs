@@ -453,7 +453,7 @@ fn asarray<'py>(
         }
     } else if copy == Some(false) {
         return Err(PyValueError::new_err(format!(
-            "[asarray] {} becomes an array only by a copy",
+            "[asarray] {} only becomes an array by copying",
             describe(a)
         )));
     }

@@ -221,7 +221,7 @@ fn given(op: &'static str, args: &Bound<'_, PyTuple>) -> PyResult<Vec<Array>> {
     for (i, arg) in args.iter().enumerate() {
         if arrays_in(op, &PyTuple::new(args.py(), [&arg])?)?.is_empty() {
             return Err(PyTypeError::new_err(format!(
-                "[{op}] argument {i} is {}, which holds no arrays; give arrays, or lists, tuples and dicts \
+                "[{op}] argument {i} of the arrays is {}, which holds none; give arrays, or lists, tuples and dicts \
                  of them",
                 describe(&arg)
             )));
