@@ -3,123 +3,22 @@
 //! Its entries are the samples that the operations have in the [registry](crate::ops::spec). One generic suite
 //! (`tests/catalog.rs`) runs each of them under every transform.
 
-pub mod sample;
-pub mod special;
+pub use crate::ops::block::sample::{Entry, Input, Kind, Run};
+pub use crate::ops::block::{sample, special};
 
 use crate::array::Array;
 use crate::error::Result;
 use crate::graph;
 use crate::ops;
-use crate::ops::spec::{OpSpec, specs};
+use crate::ops::spec::OpSpec;
 use crate::primitive::Derivative;
-use crate::transforms::{CustomFunction, checkpoint, compile_flat, vjp_flat};
-use covector_kernels::{C64, Dtype};
+use crate::registry::specs;
+use crate::transforms::{CustomFunction, checkpoint, compile_flat, jvp_flat, vjp_flat};
+use covector_kernels::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The kind of values of a sample input.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
-    /// Floating point, from an interval in which the operation is smooth.
-    Real(f64, f64),
-    /// Floating point, all different by a margin, so that small changes do not change their order.
-    Distinct,
-    /// `int32` from zero up to a bound.
-    Index(usize),
-    /// Different indices below a bound.
-    Permuted(usize),
-    /// Truth values.
-    Bool,
-    /// `uint32` random keys.
-    Key,
-}
-
-/// A sample input.
-#[derive(Clone, Debug)]
-pub struct Input {
-    /// The extents.
-    pub shape: Vec<usize>,
-    /// The values.
-    pub kind: Kind,
-}
-
-impl Input {
-    /// Whether derivatives with respect to it exist.
-    pub fn is_differentiable(&self) -> bool {
-        matches!(self.kind, Kind::Real(..) | Kind::Distinct)
-    }
-
-    /// Sample values, the same for the same `seed`; floating point in the given type.
-    pub fn sample(&self, seed: u64, float: Dtype) -> Array {
-        let n: usize = self.shape.iter().product();
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1;
-        let mut unit = || {
-            // SplitMix64 (Steele, Lea, Flood 2014).
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-        };
-        let order = |unit: &mut dyn FnMut() -> f64, n: usize| {
-            let mut order: Vec<usize> = (0..n).collect();
-            for i in (1..n).rev() {
-                order.swap(i, (unit() * (i + 1) as f64) as usize);
-            }
-            order
-        };
-        let array = |v: &[f64]| {
-            let x = Array::from_slice(v, &self.shape);
-            ops::to_dtype(&crate::error::expect(x), float)
-        };
-        let ints = |v: Vec<i32>| crate::error::expect(Array::from_slice(&v, &self.shape));
-        match self.kind {
-            Kind::Real(lo, hi) if float == Dtype::C64 => {
-                let scale = (hi - lo) as f32;
-                let v: Vec<C64> = (0..n)
-                    .map(|_| C64::new(lo as f32 + scale * unit() as f32, 0.5 * scale * (unit() as f32 - 0.5)))
-                    .collect();
-                crate::error::expect(Array::from_slice(&v, &self.shape))
-            }
-            Kind::Real(lo, hi) => array(&(0..n).map(|_| lo + (hi - lo) * unit()).collect::<Vec<_>>()),
-            Kind::Distinct => {
-                let scale = 3.0 / n.max(1) as f64;
-                let v = order(&mut unit, n);
-                array(&v.iter().map(|&i| (i as f64 + 0.3) * scale - 1.5).collect::<Vec<_>>())
-            }
-            Kind::Index(bound) => ints((0..n).map(|_| (unit() * bound as f64) as i32).collect()),
-            Kind::Permuted(bound) => {
-                let v = order(&mut unit, bound);
-                ints((0..n).map(|i| v[i % bound] as i32).collect())
-            }
-            Kind::Bool => {
-                let v: Vec<bool> = (0..n).map(|_| unit() < 0.5).collect();
-                crate::error::expect(Array::from_slice(&v, &self.shape))
-            }
-            Kind::Key => {
-                let v: Vec<u32> = (0..n).map(|_| (unit() * 4e9) as u32).collect();
-                crate::error::expect(Array::from_slice(&v, &self.shape))
-            }
-        }
-    }
-}
-
-/// An operation under test.
-pub type Run = Box<dyn Fn(&[Array]) -> Result<Vec<Array>> + Send + Sync>;
-
-/// One entry of the catalogue.
-pub struct Entry {
-    /// The name of the public operation.
-    pub name: &'static str,
-    /// Runs the operation.
-    pub run: Run,
-    /// Its sample inputs.
-    pub inputs: Vec<Input>,
-    /// Whether it has a derivative to check. False if the derivative is zero or does not exist.
-    pub smooth: bool,
-}
-
-/// The primitives that the catalogue reaches, by the family of their derivatives.
+/// The primitives that the catalogue reaches, by the family their derivative is written in.
 ///
 /// # Errors
 /// When an entry does not run on its own samples.
@@ -201,6 +100,12 @@ fn wrappers() -> Vec<Entry> {
         ..Default::default()
     };
     let plain = CustomFunction::default();
+    // The tangents and the transpose of an operation, which reverse mode alone does not make.
+    let overlapping =
+        |x: &[Array]| -> Result<Vec<Array>> { Ok(vec![ops::try_max_pool(&x[0], &[3], &[2], &[1])?]) };
+    let beside =
+        |x: &[Array]| -> Result<Vec<Array>> { Ok(vec![ops::try_max_pool(&x[0], &[2], &[2], &[0])?]) };
+    let pooled = |shape| vec![sample::distinct([1, shape, 2])];
     let two = || vec![sample::real([3]), sample::real([3])];
     vec![
         sample::entry("checkpoint", true, two(), move |x| checkpoint(x, cubic)),
@@ -215,5 +120,14 @@ fn wrappers() -> Vec<Entry> {
         sample::entry("custom_function", true, two(), move |x| by_vjp.call(x, cubic)),
         sample::entry("custom_function", true, two(), move |x| by_jvp.call(x, cubic)),
         sample::entry("custom_function", true, two(), move |x| plain.call(x, cubic)),
+        sample::entry("max_pool", true, [pooled(5), vec![sample::real([1, 5, 2])]].concat(), move |x| {
+            Ok(jvp_flat(&x[..1], &x[1..], overlapping)?.1)
+        }),
+        sample::entry("max_pool", true, [pooled(6), vec![sample::real([1, 6, 2])]].concat(), move |x| {
+            Ok(jvp_flat(&x[..1], &x[1..], beside)?.1)
+        }),
+        sample::entry("max_pool", true, [pooled(6), vec![sample::real([1, 3, 2])]].concat(), move |x| {
+            vjp_flat(&x[..1], beside)?.pullback(&x[1..])
+        }),
     ]
 }

@@ -19,89 +19,22 @@
 //! ```
 
 mod distributions;
+pub(crate) mod primitives;
 mod state;
 
+pub use crate::ops::block::operand::Operand;
 pub use distributions::*;
 pub(crate) use state::{Draw, Recording, Refusing};
 pub use state::{seed, set_state, state};
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::ops;
 use crate::ops::block::op;
 use crate::ops::spec::{Extents, Visitor};
-use crate::prim::random::RandomBits;
+use crate::random::primitives::RandomBits;
 use crate::shape::{Shape, ShapeText};
 use covector_kernels::Dtype;
 use smallvec::smallvec;
-
-/// A parameter of a distribution: a number, or an array that broadcasts with the result's shape.
-#[derive(Clone, Debug)]
-pub enum Operand {
-    /// A number.
-    Number(f64),
-    /// An integer, which bounds integers of any width exactly.
-    Int(i128),
-    /// An array. The result is differentiable with respect to it.
-    Array(Array),
-}
-
-macro_rules! numbers {
-    ($variant:ident: $($t:ty)*) => {$(
-        impl From<$t> for Operand {
-            fn from(value: $t) -> Self {
-                Operand::$variant(value as _)
-            }
-        }
-    )*};
-}
-numbers!(Number: f64 f32);
-numbers!(Int: i8 i16 i32 i64 isize u8 u16 u32 u64 usize);
-
-impl From<&Array> for Operand {
-    fn from(array: &Array) -> Self {
-        Operand::Array(array.clone())
-    }
-}
-
-impl From<Array> for Operand {
-    fn from(array: Array) -> Self {
-        Operand::Array(array)
-    }
-}
-
-impl Operand {
-    /// The parameter as an array of a given type.
-    fn array(&self, dtype: Dtype) -> Array {
-        match (self, self.number()) {
-            // A number counts as single precision, unless the result has double.
-            (_, Some(v)) if dtype == Dtype::F64 => ops::constant(v, dtype),
-            (_, Some(v)) => ops::constant(f64::from(v as f32), dtype),
-            (Operand::Array(x), None) => ops::to_dtype(x, dtype),
-            _ => unreachable!("a parameter is a number or an array"),
-        }
-    }
-
-    /// The number, unless the parameter is an array.
-    fn number(&self) -> Option<f64> {
-        match self {
-            Operand::Number(v) => Some(*v),
-            Operand::Int(v) => Some(*v as f64),
-            Operand::Array(_) => None,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        match self {
-            Operand::Number(_) | Operand::Int(_) => &[],
-            Operand::Array(x) => x.shape(),
-        }
-    }
-
-    fn is(&self, number: f64) -> bool {
-        self.number() == Some(number)
-    }
-}
 
 /// The key of a seed.
 pub fn key(seed: u64) -> Array {
@@ -149,20 +82,20 @@ fn key_or_next(op: &'static str, key: Option<&Array>) -> Result<Array> {
 op! {
     in Random;
 
-    /// Independent keys made from one: an array of shape `(count, 2)`.
+    /// Independent keys made from one: an array of shape `(num, 2)`.
     ///
     /// Use each key once; use [`split`] where a function needs several.
     ///
     /// # Errors
-    /// When `key` is not a key, an array of two `uint32`.
-    pub fn split(key: &Array, count: usize)
+    /// When `key` is no key: an array of two `uint32`.
+    pub fn split(key: &Array, num: usize)
     python split(key: Array, num: usize = 2)
     samples {
         flat [input([2], Kind::Key)] |key| split(key, 3);
     }
     {
         check_key("split", key)?;
-        random_bits(key, &[count, 2], Dtype::U32)
+        random_bits(key, &[num, 2], Dtype::U32)
     }
 
     /// Uniform random unsigned integers that fill all the bits of their type: `uint8`, `uint16` or `uint32`.

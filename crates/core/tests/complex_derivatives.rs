@@ -1,6 +1,7 @@
 //! Derivatives of complex functions against differences in four directions, and whether the holomorphic ones are.
 
-use covector_core::ops::{self, spec::elementwise};
+use covector_core::ops;
+use covector_core::registry::elementwise;
 use covector_core::transforms::jvp_flat;
 use covector_core::{Array, C64, Dtype, RowFn};
 use std::slice::from_ref;

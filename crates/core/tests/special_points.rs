@@ -3,7 +3,7 @@
 //! The catalogue's own samples come from the inside of intervals, where a guard in a rule never takes its other branch.
 
 use covector_core::catalog::special::Special;
-use covector_core::ops::spec::elementwise;
+use covector_core::registry::elementwise;
 use covector_core::transforms::{jvp_flat, vjp_flat};
 use covector_core::{Array, Dtype, Result, RowFn, ops};
 use covector_kernels::program::{MachineCode, set_machine_code};

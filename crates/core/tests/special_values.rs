@@ -5,7 +5,8 @@
 //! result may be two units in the last place away, in `float32` and in `float64`; a part of a complex one two units of
 //! `float32` of the number's modulus. Zeros must have the right sign, and infinities and NaN must be where they are.
 
-use covector_core::ops::{self, spec::elementwise};
+use covector_core::ops;
+use covector_core::registry::elementwise;
 use covector_core::{Array, C64, Dtype, RowFn};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -48,7 +48,7 @@ impl Normalizer {
 }
 
 function! {
-    /// [`leaky_relu`](crate::leaky_relu) whose slope is an array, usually a learned one, that broadcasts with `x`.
+    /// [`leaky_relu`] whose slope is an array, usually a learned one, that broadcasts with `x`.
     pub fn prelu / try_prelu(x: &Array, alpha: &Array) {
         let x = inexact(x);
         keep_positive(&x, &ops::try_multiply(alpha, &x)?)

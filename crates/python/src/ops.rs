@@ -12,13 +12,14 @@ use crate::errors::OrRaise;
 use crate::operators::Comparison;
 use crate::scalar::{FromScalar, Scalar};
 use covector_core::ops::spec::{
-    Binding, Given, Kind, Made, Module, OpSpec, Param, Registered, Returns, Signature, Visitor, visit,
+    Binding, Given, Kind, Made, Module, OpSpec, Param, Registered, Returns, Signature, Visitor,
 };
+use covector_core::registry::visit;
 use covector_core::{Array, RowFn, ops, random};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -116,10 +117,15 @@ unsafe fn sorted<'a, 'py>(
     }
     for (object, param) in objects.iter().zip(params) {
         if object.is_none() && param.default.is_none() {
-            return Err(PyTypeError::new_err(format!("[{name}] argument {:?} is missing", param.name)));
+            return Err(missing(name, param));
         }
     }
     Ok(objects)
+}
+
+#[cold]
+fn missing(name: &str, param: &Param) -> PyErr {
+    PyTypeError::new_err(format!("[{name}] argument {:?} is missing", param.name))
 }
 
 /// An error of an argument with the operation and the parameter in front.
@@ -158,29 +164,33 @@ struct Parsed {
 }
 
 impl Parsed {
-    fn parse(name: &str, signature: &Signature, objects: &Objects<'_, '_>) -> PyResult<Self> {
-        let mut parsed = Self { given: SmallVec::new(), weak: SmallVec::new() };
-        for (i, (object, param)) in objects.iter().zip(signature.params).enumerate() {
-            let given = match (object, param.default) {
-                (Some(object), _) if (param.optional || param.kind == Kind::Axes) && object.is_none() => {
-                    Given::None
-                }
-                (Some(object), _) => parsed
-                    .read(i, name, param, *object)
-                    .map_err(|error| of_argument(error, object.py(), name, param))?,
-                (None, Some(default)) => default(),
-                (None, None) => unreachable!("a call without this argument is refused"),
-            };
-            let given = match (param.kind, given) {
-                (Kind::Axes, Given::None) => Given::Ints((0..parsed.first()?.ndim() as isize).collect()),
-                (_, given) => given,
-            };
-            parsed.given.push(given);
+    /// Reads the arguments in order: `object` gives the one of a parameter, if it was given.
+    #[inline]
+    fn fill<'a, 'py>(
+        &mut self,
+        name: &str,
+        signature: &Signature,
+        object: impl Fn(usize) -> Option<Borrowed<'a, 'py, PyAny>>,
+    ) -> PyResult<()> {
+        // Each value is written where it stays: as a whole it is large, and to move it costs more than to read it.
+        for (i, param) in signature.params.iter().enumerate() {
+            match (object(i), param.default) {
+                (Some(object), _) => self.read(i, name, param, object)?,
+                (None, Some(default)) => match default() {
+                    Given::None if param.kind == Kind::Axes => {
+                        let ndim = self.first()?.ndim();
+                        self.given.push(Given::all(ndim));
+                    }
+                    Given::None => self.given.push(Given::None),
+                    Given::Flag(value) => self.given.push(Given::Flag(value)),
+                    Given::Int(value) => self.given.push(Given::Int(value)),
+                    Given::Float(value) => self.given.push(Given::Float(value)),
+                    other => self.given.push(other),
+                },
+                (None, None) => return Err(missing(name, param)),
+            }
         }
-        if !parsed.weak.is_empty() {
-            parsed.settle(signature)?;
-        }
-        Ok(parsed)
+        if self.weak.is_empty() { Ok(()) } else { self.settle(signature) }
     }
 
     /// The first array.
@@ -191,7 +201,53 @@ impl Parsed {
         }
     }
 
-    fn read(
+    /// Reads an argument. The kinds that most calls have come first.
+    #[inline]
+    fn read(&mut self, i: usize, name: &str, param: &Param, object: Borrowed<'_, '_, PyAny>) -> PyResult<()> {
+        match param.kind {
+            Kind::Array | Kind::Value | Kind::Paired | Kind::Beside => {
+                if let Ok(array) = object.cast_exact::<PyArray>() {
+                    self.given.push(Given::Array(array.get().get()));
+                    return Ok(());
+                }
+            }
+            Kind::Int | Kind::Ints | Kind::Axes => {
+                if let Ok(int) = object.cast_exact::<PyInt>()
+                    && let Ok(value) = int.extract::<isize>()
+                {
+                    self.given.push(Given::Int(value));
+                    return Ok(());
+                }
+                if param.kind == Kind::Axes && object.is_none() {
+                    let ndim = self.first()?.ndim();
+                    self.given.push(Given::all(ndim));
+                    return Ok(());
+                }
+            }
+            Kind::Flag => {
+                if let Ok(flag) = object.cast_exact::<PyBool>() {
+                    self.given.push(Given::Flag(flag.is_true()));
+                    return Ok(());
+                }
+            }
+            Kind::Dtype => {
+                if let Ok(dtype) = object.extract::<DtypeArg>() {
+                    self.given.push(Given::Dtype(dtype.0));
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        if param.optional && object.is_none() {
+            self.given.push(Given::None);
+            return Ok(());
+        }
+        let given = self.convert(i, name, param, object);
+        self.given.push(given.map_err(|error| of_argument(error, object.py(), name, param))?);
+        Ok(())
+    }
+
+    fn convert(
         &mut self,
         i: usize,
         name: &str,
@@ -208,7 +264,7 @@ impl Parsed {
                     Given::None
                 }
             },
-            Kind::Number => Given::Number(number(object.extract::<Value>()?.0, name, param)?),
+            Kind::Number => Given::Number(Box::new(number(object.extract::<Value>()?.0, name, param)?)),
             Kind::Arrays => Given::Arrays(object.extract::<Arrays>()?.0),
             Kind::Int | Kind::Count | Kind::Positive => {
                 let value = object.extract::<isize>().map_err(|error: PyErr| {
@@ -263,14 +319,13 @@ impl Parsed {
     }
 
     /// Gives weak operands the element type that they have beside the others.
-    #[cold]
     fn settle(&mut self, signature: &Signature) -> PyResult<()> {
-        let of_kind = |i: usize, kind: Kind| signature.params[i].kind == kind;
-        let paired: SmallVec<[usize; 2]> =
-            (0..signature.params.len()).filter(|&i| of_kind(i, Kind::Paired)).collect();
-        if let [i, j] = paired[..]
-            && self.weak.iter().any(|(k, _)| of_kind(*k, Kind::Paired))
-        {
+        let is_paired = |k: usize| signature.params[k].kind == Kind::Paired;
+        if self.weak.iter().any(|(k, _)| is_paired(*k)) {
+            let mut paired = (0..signature.params.len()).filter(|&k| is_paired(k));
+            let (Some(i), Some(j)) = (paired.next(), paired.next()) else {
+                unreachable!("paired parameters come in pairs")
+            };
             let (a, b) = pair(self.operand(i), self.operand(j))?;
             self.given[i] = Given::Array(a);
             self.given[j] = Given::Array(b);
@@ -306,7 +361,8 @@ unsafe fn run(
     names: *mut ffi::PyObject,
 ) -> PyResult<*mut ffi::PyObject> {
     let Some(binding) = &spec.python else { unreachable!("only operations with a binding have a function") };
-    let made = match (spec.elementwise, binding.call) {
+    let made = |array: Array| Ok(Bound::new(py, PyArray::new(array))?.into_any().into_ptr());
+    match (spec.elementwise, binding.call) {
         (Some(function), _) => {
             let arity = binding.signature.params.len();
             let own = usize::from(!this.is_null());
@@ -324,7 +380,7 @@ unsafe fn run(
                 };
                 let first = object(0)?;
                 let second = if arity == 2 { Some(object(1)?) } else { None };
-                Made::One(elementwise(spec.name, function, first, second)?)
+                made(elementwise(spec.name, function, first, second)?)
             } else {
                 // SAFETY: the caller's promise.
                 let objects = unsafe { sorted(py, spec.name, &binding.signature, this, args, count, names)? };
@@ -332,28 +388,44 @@ unsafe fn run(
                 let Some(first) = operands.next().transpose()? else {
                     unreachable!("a call without arguments is refused")
                 };
-                Made::One(elementwise(spec.name, function, first, operands.next().transpose()?)?)
+                made(elementwise(spec.name, function, first, operands.next().transpose()?)?)
             }
         }
         (None, Some(call)) => {
-            let name = public_name(spec);
-            // SAFETY: the caller's promise.
-            let objects = unsafe { sorted(py, name, &binding.signature, this, args, count, names)? };
-            call(&Parsed::parse(name, &binding.signature, &objects)?.given).or_raise()?
-        }
-        (None, None) => unreachable!("an operation has one function or the other"),
-    };
-    Ok(match made {
-        Made::One(array) => Bound::new(py, PyArray::new(array))?.into_any(),
-        Made::Many(arrays) => {
-            let arrays = arrays.into_iter().map(PyArray::new);
-            match binding.returns {
-                Returns::List => PyList::new(py, arrays.collect::<Vec<_>>())?.into_any(),
-                _ => PyTuple::new(py, arrays.collect::<Vec<_>>())?.into_any(),
+            let (name, signature) = (public_name(spec), &binding.signature);
+            let own = usize::from(!this.is_null());
+            let mut parsed = Parsed { given: SmallVec::new(), weak: SmallVec::new() };
+            if names.is_null() && own + count <= signature.positional {
+                parsed.fill(name, signature, |i| {
+                    let object = match i.checked_sub(own) {
+                        None => this,
+                        // SAFETY: the vector has one object for each positional argument.
+                        Some(k) if k < count => unsafe { *args.add(k) },
+                        Some(_) => return None,
+                    };
+                    // SAFETY: arguments, and the object that a method is called on, live through the call.
+                    Some(unsafe { Borrowed::from_ptr(py, object) })
+                })?;
+            } else {
+                // SAFETY: the caller's promise.
+                let objects = unsafe { sorted(py, name, signature, this, args, count, names)? };
+                parsed.fill(name, signature, |i| objects[i])?;
+            }
+            match call(&parsed.given) {
+                Ok(Made::One(array)) => made(array),
+                Ok(Made::Many(arrays)) => {
+                    let arrays: Vec<PyArray> = arrays.into_iter().map(PyArray::new).collect();
+                    Ok(match binding.returns {
+                        Returns::List => PyList::new(py, arrays)?.into_any(),
+                        _ => PyTuple::new(py, arrays)?.into_any(),
+                    }
+                    .into_ptr())
+                }
+                Err(error) => Err(crate::errors::to_py(error)),
             }
         }
+        (None, None) => unreachable!("an operation has one function or the other"),
     }
-    .into_ptr())
 }
 
 /// What both kinds of calls share: errors and panics become exceptions.
@@ -512,7 +584,7 @@ impl Visitor for Register<'_, '_> {
 #[pyfunction]
 fn _registry(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     let all = PyList::empty(py);
-    for spec in covector_core::ops::spec::specs() {
+    for spec in covector_core::registry::specs() {
         let Some(binding) = &spec.python else { continue };
         let types = PyDict::new(py);
         for param in binding.signature.params {

@@ -4,9 +4,9 @@
 //! graph --lower--> ir::Graph --passes--> ir::Graph --codegen--> Executable --exec--> values
 //! ```
 //!
-//! [`ir`] holds the graph, its text and its verifier; [`passes`] is the list of everything that is done to it;
-//! [`memory`] decides where values are stored; [`codegen`] makes the instructions of an [`executable`], and [`exec`] runs
-//! them. All constants of the decisions are in [`cost`].
+//! [`ir`] holds the graph, its text and its verifier; `passes` is the list of everything that is done to it; `memory`
+//! decides where values are stored; `codegen` makes the instructions of an [`executable`], and `exec` runs them. All
+//! constants of the decisions are in `cost`.
 
 pub mod aval;
 pub mod buffer;

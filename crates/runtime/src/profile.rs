@@ -73,7 +73,7 @@ impl EventKind {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// What ran: the line that [`plan_text`](crate::plan_text) has for an instruction.
+    /// What ran: the line that `plan_text` has for an instruction.
     pub name: Arc<str>,
     /// What it is.
     pub kind: EventKind,

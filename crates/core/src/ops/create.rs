@@ -1,15 +1,16 @@
 //! Arrays from nothing: constants, ranges, masks.
 
 use super::block::op;
-use crate::array::Array;
+use crate::array::{Array, Aval};
+use crate::buffer::Data;
 use crate::error::{Error, Result, named};
 use crate::ops;
+use crate::ops::shape::primitives::Broadcast;
 use crate::ops::spec::Extents;
-use crate::prim::range::Range;
-use crate::prim::shape::Broadcast;
+use crate::primitive::{Avals, Batch, Derivative, Param, Params, Primitive};
 use crate::shape::{Shape, checked_size};
 use covector_kernels::half_bits::{f64_to_bf16, f64_to_f16};
-use covector_kernels::{C64, Dtype, Element, Spaced, bf16, f16};
+use covector_kernels::{self as kernels, C64, Dtype, Element, Spaced, bf16, f16};
 use smallvec::smallvec;
 use std::sync::OnceLock;
 
@@ -492,5 +493,57 @@ impl Array {
 impl<T: Element + Values<Element = T>> From<T> for Array {
     fn from(value: T) -> Self {
         Array::scalar(value)
+    }
+}
+
+/// `count` evenly spaced numbers.
+pub(crate) struct Range {
+    pub(crate) numbers: Spaced,
+    pub(crate) count: usize,
+    pub(crate) dtype: Dtype,
+}
+
+impl Primitive for Range {
+    fn name(&self) -> &'static str {
+        match self.numbers {
+            Spaced::Whole { .. } | Spaced::Real { .. } => "arange",
+            Spaced::Ends { .. } => "linspace",
+        }
+    }
+    fn infer(&self, _inputs: &[Array]) -> Result<Avals> {
+        Ok(smallvec![Aval::new(self.dtype, [self.count])])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::Zero
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        // It has no inputs, so nothing of it is ever batched; a repeat is still the right answer.
+        Ok(vec![ops::with_batch(&batch.again(&[])?[0], batch.size)?])
+    }
+    fn eval(&self, _inputs: crate::primitive::Values, outs: &[Aval]) -> Result<crate::primitive::Values> {
+        let mut out = Data::alloc(self.name(), self.dtype, &outs[0].shape)?;
+        kernels::spaced(self.numbers, out.out());
+        Ok(smallvec![out])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        match self.numbers {
+            Spaced::Whole { start, step } => {
+                // An integer may need more than 64 bits: two parts of each.
+                for (name, rest, v) in [("start", "start_high", start), ("step", "step_high", step)] {
+                    params.put(name, Param::Int(v as i64));
+                    params.put(rest, Param::Int((v >> 64) as i64));
+                }
+            }
+            Spaced::Real { start, step } => {
+                params.put("start", Param::Float(start));
+                params.put("step", Param::Float(step));
+            }
+            Spaced::Ends { start, stop } => {
+                params.put("start", Param::Float(start));
+                params.put("stop", Param::Float(stop));
+            }
+        }
+        params.put("count", Param::Int(self.count as i64));
+        params.put("dtype", Param::Text(self.dtype.name()));
     }
 }

@@ -6,7 +6,7 @@ use crate::array::Array;
 use crate::dtype::promote;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::prim::shape::Dims;
+use crate::shape::Dims;
 use crate::shape::{Shape, ShapeText};
 use crate::wide;
 use covector_kernels::Dtype;

@@ -1,12 +1,12 @@
 //! More operations that move elements or see them differently.
 
 use super::block::op;
-use crate::array::Array;
+use crate::array::{Array, Aval};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::spec::{Axes, Value};
-use crate::prim::shape::{Dims, Window};
-use crate::prim::view::View;
+use crate::primitive::{Avals, Batch, Derivative, Param, Params, Primitive, Values};
+use crate::shape::{Dims, Window};
 use crate::shape::{Shape, ShapeText, Strides, normalize_axes, normalize_axis};
 use covector_kernels::Dtype;
 use smallvec::smallvec;
@@ -83,15 +83,15 @@ op! {
         Array::apply(View { dtype }, smallvec![x.clone()])
     }
 
-    /// The sum of the `k`-th diagonal of two axes. Small integers are counted in 32 bits.
-    pub fn trace / try_trace(x: &Array, k: isize, axis1: isize, axis2: isize)
+    /// The sum along the `offset`-th diagonal of two axes. Small integers are counted in 32 bits.
+    pub fn trace / try_trace(x: &Array, offset: isize, axis1: isize, axis2: isize)
     python trace(a: Array, /, offset: isize = 0, axis1: isize = 0, axis2: isize = 1, dtype: Option<Dtype> = None, *)
     => { try_trace(&ops::in_dtype(a, dtype), offset, axis1, axis2) }
     samples {
         [real([3, 2, 4])] |x| try_trace(x, 1, 0, 2);
     }
     {
-        ops::try_sum_axes(&ops::try_diagonal(x, k, axis1, axis2)?, &[-1], false)
+        ops::try_sum_axes(&ops::try_diagonal(x, offset, axis1, axis2)?, &[-1], false)
     }
 
     /// The parts of an array along an axis, which goes.
@@ -124,5 +124,54 @@ op! {
             lines.push(ops::reshape_to(x, &shape)?);
         }
         if sparse { Ok(lines) } else { ops::try_broadcast_arrays(&lines) }
+    }
+}
+
+/// The bytes of the elements, row-major, as elements of another type; the last axis changes with the elements' size.
+pub(crate) struct View {
+    pub(crate) dtype: Dtype,
+}
+
+impl Primitive for View {
+    fn name(&self) -> &'static str {
+        "view"
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let x = &inputs[0];
+        let mut shape = Shape::from_slice(x.shape());
+        let (from, to) = (x.dtype().size(), self.dtype.size());
+        if from != to {
+            let fits = shape.last().is_some_and(|n| (n * from).is_multiple_of(to));
+            let Some(last) = shape.last_mut().filter(|_| fits) else {
+                return Err(Error::shape(
+                    "view",
+                    format!(
+                        "the {from}-byte elements along the last axis of shape {} do not fill {to}-byte elements of {}",
+                        ShapeText(x.shape()),
+                        self.dtype
+                    ),
+                ));
+            };
+            *last = *last * from / to;
+        }
+        Ok(smallvec![Aval { dtype: self.dtype, shape }])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        Derivative::None(
+            "bits are not a smooth function of a number. Convert values with astype, or exclude this step with \
+             stop_gradient",
+        )
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        // The batch is the first axis and never the only one that changes: a scalar lane was refused by `infer`.
+        batch.again(batch.inputs)
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let row_major = inputs[0].row_major("view")?;
+        drop(inputs);
+        Ok(smallvec![row_major.reinterpreted("view", self.dtype, &outs[0].shape)?])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        params.put("dtype", Param::Text(self.dtype.name()));
     }
 }

@@ -1,19 +1,16 @@
-//! Reductions, cumulative operations and sorting.
+//! Reductions over axes.
 
 use super::block::op;
-use crate::array::Array;
-use crate::catalog::Entry;
-use crate::catalog::sample::{distinct, entry, real};
+use crate::array::{Array, Aval};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::spec::Axes;
-use crate::prim::reduce::{ArgReduce, Reduce};
-use crate::prim::scan::Scan;
-use crate::prim::shape::Dims;
-use crate::prim::sort::Sort;
-use crate::shape::{Shape, ShapeText, normalize_axes, normalize_axis, reduced_shape};
+use crate::primitive::{
+    Avals, Batch, Derivative, Linear, Lower, MaybeArrays, Param, Params, Primitive, Structured,
+};
+use crate::shape::{Dims, Shape, ShapeText, normalize_axes, reduced_shape};
 use crate::wide;
-use covector_kernels::{Dtype, Reduce as Kind, Scan as ScanKind};
+use covector_kernels::{Dtype, Reduce as Kind};
 use smallvec::{SmallVec, smallvec};
 
 /// A reduction whose axes stay with extent 1.
@@ -42,7 +39,7 @@ fn reduce(
 
 /// The element type of a sum of `count` elements: small integers count in 32 bits while no sum of so many can pass them,
 /// then in 64.
-fn sum_dtype(dtype: Dtype, count: usize) -> Dtype {
+pub(crate) fn sum_dtype(dtype: Dtype, count: usize) -> Dtype {
     let (most, narrow, wide) = match dtype {
         Dtype::Bool => (1, Dtype::I32, Dtype::I64),
         Dtype::I8 => (1 << 7, Dtype::I32, Dtype::I64),
@@ -83,20 +80,6 @@ pub(crate) fn along(
     }
 }
 
-/// The index of an extreme along an axis, or in the flattened array without one.
-fn extreme(
-    x: &Array,
-    axis: Option<isize>,
-    keepdims: bool,
-    f: fn(&Array, isize, bool) -> Result<Array>,
-) -> Result<Array> {
-    let index = along(x, axis, |x, k| f(x, k, keepdims && axis.is_some()))?;
-    match axis {
-        None if keepdims => ops::reshape_to(&index, &Shape::from_elem(1, x.ndim())),
-        _ => Ok(index),
-    }
-}
-
 /// The array in another element type, if one is given.
 pub(crate) fn in_dtype(x: &Array, dtype: Option<Dtype>) -> Array {
     dtype.map_or_else(|| x.clone(), |dtype| ops::to_dtype(x, dtype))
@@ -128,7 +111,7 @@ pub(crate) fn sum_to(x: &Array, shape: &[usize]) -> Result<Array> {
     ops::try_broadcast_to(&sum, shape)
 }
 
-fn refuse_empty(op: &'static str, x: &Array, axes: &[isize]) -> Result<()> {
+pub(super) fn refuse_empty(op: &'static str, x: &Array, axes: &[isize]) -> Result<()> {
     for &axis in &normalize_axes(op, axes, x.ndim())? {
         if x.shape()[axis] == 0 {
             return Err(Error::value(
@@ -431,165 +414,130 @@ op! {
         let sum = reduce_keeping(Kind::Sum, &exp, axes, x.dtype())?;
         shares(&exp, &sum)
     }
+}
 
-    /// The index of the largest element along an axis, the first if several tie.
-    pub fn argmax_axis / try_argmax_axis(x: &Array, axis: isize, keepdims: bool)
-    python argmax(a: Array, /, axis: Option<isize> = None, keepdims: bool = false, *) + method => { extreme(a, axis, keepdims, try_argmax_axis) }
-    samples {
-        flat [distinct([2, 3])] |x| try_argmax_axis(x, 1, true);
-    }
-    {
-        arg_reduce("argmax", true, x, axis, keepdims)
-    }
+/// A reduction over `axes` (sorted).
+pub(crate) struct Reduce {
+    pub(crate) kind: Kind,
+    pub(crate) axes: Dims,
+    /// Whether the axes stay, with extent 1.
+    pub(crate) keep: bool,
+    /// The element type of the result.
+    pub(crate) dtype: Dtype,
+}
 
-    /// The row-major index of the largest element.
-    pub fn argmax / try_argmax(x: &Array)
-    samples {
-        flat [distinct([2, 3])] |x| try_argmax(x);
-    }
-    {
-        try_argmax_axis(&ops::reshape_to(x, &[x.size()])?, 0, false)
+impl Reduce {
+    fn behind_batch(&self) -> Dims {
+        self.axes.iter().map(|a| a + 1).collect()
     }
 
-    /// The index of the smallest element along an axis, the first if several tie.
-    pub fn argmin_axis / try_argmin_axis(x: &Array, axis: isize, keepdims: bool)
-    python argmin(a: Array, /, axis: Option<isize> = None, keepdims: bool = false, *) + method => { extreme(a, axis, keepdims, try_argmin_axis) }
-    samples {
-        flat [distinct([2, 3])] |x| try_argmin_axis(x, 0, false);
-    }
-    {
-        arg_reduce("argmin", false, x, axis, keepdims)
-    }
-
-    /// The row-major index of the smallest element.
-    pub fn argmin / try_argmin(x: &Array)
-    samples {
-        flat [distinct([2, 3])] |x| try_argmin(x);
-    }
-    {
-        try_argmin_axis(&ops::reshape_to(x, &[x.size()])?, 0, false)
-    }
-
-    /// The elements along an axis in ascending order, NaN last; equal elements keep their order.
-    pub fn sort / try_sort(x: &Array, axis: isize)
-    python sort(a: Array, /, axis: Option<isize> = -1, *) => { along(a, axis, try_sort) }
-    samples {
-        [distinct([3, 4])] |x| try_sort(x, 0);
-    }
-    {
-        let axis = normalize_axis("sort", axis, x.ndim())?;
-        Array::apply(Sort { axis, indices: false }, smallvec![x.clone()])
-    }
-
-    /// The `uint32` indices that put an axis in ascending order.
-    pub fn argsort / try_argsort(x: &Array, axis: isize)
-    python argsort(a: Array, /, axis: Option<isize> = -1, *) => { along(a, axis, try_argsort) }
-    samples {
-        flat [distinct([3, 4])] |x| try_argsort(x, -1);
-    }
-    {
-        let axis = normalize_axis("argsort", axis, x.ndim())?;
-        check_numbered("argsort", x.shape()[axis])?;
-        Array::apply(Sort { axis, indices: true }, smallvec![x.clone()])
-    }
-
-    /// The cumulative sum along an axis; from the end if `reverse`, without the element itself if not `inclusive`.
-    pub fn cumsum / try_cumsum(x: &Array, axis: isize, reverse: bool, inclusive: bool)
-    python cumsum | cumulative_sum(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true, dtype: Option<Dtype> = None) + method
-    => { along(&in_dtype(a, dtype), axis, |x, axis| try_cumsum(x, axis, reverse, inclusive)) }
-    samples {
-        from scans("cumsum", try_cumsum);
-    }
-    {
-        let mut x = x.clone();
-        if x.dtype() == Dtype::Bool {
-            let count = x.shape()[normalize_axis("cumsum", axis, x.ndim())?];
-            x = ops::to_dtype(&x, sum_dtype(Dtype::Bool, count));
+    /// What has the result's shape, as if the axes had stayed, so that it broadcasts beside `x`.
+    fn beside(&self, v: &Array, x: &Array) -> Result<Array> {
+        let aligned = self.axes.iter().enumerate().all(|(k, &axis)| k == axis);
+        if self.keep || aligned {
+            return Ok(v.clone());
         }
-        scan("cumsum", ScanKind::Sum, &x, axis, reverse, inclusive)
-    }
-
-    /// The cumulative product along an axis.
-    pub fn cumprod / try_cumprod(x: &Array, axis: isize, reverse: bool, inclusive: bool)
-    python cumprod | cumulative_prod(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true, dtype: Option<Dtype> = None) + method
-    => { along(&in_dtype(a, dtype), axis, |x, axis| try_cumprod(x, axis, reverse, inclusive)) }
-    samples {
-        from scans("cumprod", try_cumprod);
-    }
-    {
-        scan("cumprod", ScanKind::Prod, x, axis, reverse, inclusive)
-    }
-
-    /// The cumulative maximum along an axis.
-    pub fn cummax / try_cummax(x: &Array, axis: isize, reverse: bool, inclusive: bool)
-    python cummax(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true) + method
-    => { along(a, axis, |x, axis| try_cummax(x, axis, reverse, inclusive)) }
-    samples {
-        from scans("cummax", try_cummax);
-    }
-    {
-        scan("cummax", ScanKind::Max, x, axis, reverse, inclusive)
-    }
-
-    /// The cumulative minimum along an axis.
-    pub fn cummin / try_cummin(x: &Array, axis: isize, reverse: bool, inclusive: bool)
-    python cummin(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true) + method
-    => { along(a, axis, |x, axis| try_cummin(x, axis, reverse, inclusive)) }
-    samples {
-        from scans("cummin", try_cummin);
-    }
-    {
-        scan("cummin", ScanKind::Min, x, axis, reverse, inclusive)
-    }
-
-    /// The cumulative [`logsumexp`] along an axis.
-    pub fn logcumsumexp / try_logcumsumexp(x: &Array, axis: isize, reverse: bool, inclusive: bool)
-    python logcumsumexp(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true) + method
-    => { along(a, axis, |x, axis| try_logcumsumexp(x, axis, reverse, inclusive)) }
-    samples {
-        from scans("logcumsumexp", try_logcumsumexp);
-    }
-    {
-        let x = ops::to_inexact(x);
-        scan("logcumsumexp", ScanKind::LogAddExp, &x, axis, reverse, inclusive)
+        ops::reshape_to(v, &reduced_shape(x.shape(), &self.axes, true))
     }
 }
 
-fn arg_reduce(op: &'static str, max: bool, x: &Array, axis: isize, keepdims: bool) -> Result<Array> {
-    refuse_empty(op, x, &[axis])?;
-    let axis = normalize_axis(op, axis, x.ndim())?;
-    check_numbered(op, x.shape()[axis])?;
-    let out = Array::apply(ArgReduce { max, axis }, smallvec![x.clone()])?;
-    if keepdims { Ok(out) } else { ops::try_squeeze(&out, &[axis as isize]) }
+impl Primitive for Reduce {
+    fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Sum => "sum",
+            Kind::Prod => "prod",
+            Kind::Max => "max",
+            Kind::Min => "min",
+            Kind::All => "all",
+            Kind::Any => "any",
+        }
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let shape = reduced_shape(inputs[0].shape(), &self.axes, self.keep);
+        Ok(Avals::from_buf([Aval { dtype: self.dtype, shape }]))
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        match self.kind {
+            Kind::Sum => Derivative::Linear(self),
+            Kind::Prod | Kind::Max | Kind::Min => Derivative::Structured(self),
+            Kind::All | Kind::Any => Derivative::Zero,
+        }
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        let reduce = Reduce { axes: self.behind_batch(), ..*self };
+        Ok(vec![Array::apply(reduce, smallvec![batch.inputs[0].clone()])?])
+    }
+    fn lower(&self, _inputs: &[Array]) -> Lower<'_> {
+        Lower::Reduce { kind: self.kind, axes: &self.axes }
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        params.put("axes", Param::Ints(&self.axes));
+        params.put("dtype", Param::Text(self.dtype.name()));
+        params.put("keep", Param::Int(i64::from(self.keep)));
+    }
 }
 
-fn scan(
-    op: &'static str,
-    kind: ScanKind,
-    x: &Array,
-    axis: isize,
-    reverse: bool,
-    inclusive: bool,
-) -> Result<Array> {
-    let axis = normalize_axis(op, axis, x.ndim())?;
-    Array::apply(Scan { kind, axis, reverse, inclusive }, smallvec![x.clone()])
+impl Linear for Reduce {
+    fn is_linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    fn transpose(&self, i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
+        let Some(ct) = &cotangents[0] else { return Ok(None) };
+        // A sum may be wider than what it adds up.
+        let ct = ops::to_dtype(ct, x[i].dtype());
+        ops::try_broadcast_to(&self.beside(&ct, &x[i])?, x[i].shape()).map(Some)
+    }
 }
 
-/// Entries for a cumulative operation: both directions, with and without the element itself.
-fn scans(name: &'static str, f: fn(&Array, isize, bool, bool) -> Result<Array>) -> Vec<Entry> {
-    let modes = [(false, true), (true, true), (false, false), (true, false)];
-    let scan = |(reverse, inclusive): (bool, bool)| {
-        // Exclusive extremes start with an infinity, which finite differences cannot take.
-        let infinite = name.starts_with("cumm") || name.starts_with("log");
-        let input = if infinite { distinct([2, 5]) } else { real([2, 5]) };
-        entry(name, true, vec![input], move |x: &[Array]| {
-            let y = f(&x[0], 1, reverse, inclusive)?;
-            if inclusive || !infinite {
-                return Ok(vec![y]);
-            }
-            let (from, to) = if reverse { (0, 4) } else { (1, 5) };
-            Ok(vec![ops::try_index(&y, &[ops::Index::from(..), ops::Index::from(from..to)])?])
-        })
-    };
-    modes.map(scan).into()
+impl Structured for Reduce {
+    fn jvp(&self, tangents: &[Option<Array>], x: &[Array], y: &[Array]) -> Result<MaybeArrays> {
+        let Some(t) = &tangents[0] else { return Ok(vec![None]) };
+        if self.kind == Kind::Prod {
+            let out = prod_tangent(&x[0], t, &self.axes)?;
+            return Ok(vec![Some(ops::reshape_to(&out, y[0].shape())?)]);
+        }
+        // Elements that tie for the extreme share the tangent equally.
+        let extreme = self.beside(&y[0], &x[0])?;
+        let mask = ops::to_dtype(&ops::try_equal(&x[0], &extreme)?, t.dtype());
+        let count = ops::reduce_keeping(Kind::Sum, &mask, self.axes.clone(), t.dtype())?;
+        let share = ops::try_divide(&mask, &count)?;
+        let hit = ops::try_where_(
+            &ops::try_equal(&x[0], &extreme)?,
+            &ops::try_multiply(t, &share)?,
+            &ops::zero_of(t.dtype()),
+        )?;
+        Ok(vec![Some(ops::reduce_over(Kind::Sum, &hit, self.axes.clone(), self.keep, t.dtype())?)])
+    }
+}
+
+/// The tangent of a product: pairs are multiplied by the product rule, level by level, so that zeros among the
+/// factors are as exact as any other value, to any order.
+fn prod_tangent(x: &Array, t: &Array, axes: &[usize]) -> Result<Array> {
+    let n: usize = axes.iter().map(|&a| x.shape()[a]).product();
+    // Bring the reduced axes to the end and make them one.
+    let kept: Dims = (0..x.ndim()).filter(|a| !axes.contains(a)).collect();
+    let order: Dims = kept.iter().chain(axes).copied().collect();
+    let mut flat: Shape = kept.iter().map(|&a| x.shape()[a]).collect();
+    flat.push(n);
+    let line = |v: &Array| ops::reshape_to(&ops::permute(v, order.clone())?, &flat);
+    let (mut p, mut d) = (line(x)?, line(t)?);
+    let mut left = n;
+    while left > 1 {
+        let half = left / 2;
+        let part = |v: &Array, from: usize, to: usize| ops::slice_axis(v, flat.len() - 1, from, to);
+        let (pa, pb) = (part(&p, 0, half)?, part(&p, half, 2 * half)?);
+        let (da, db) = (part(&d, 0, half)?, part(&d, half, 2 * half)?);
+        let tangent = &(&da * &pb) + &(&pa * &db);
+        let product = &pa * &pb;
+        if left % 2 == 1 {
+            let last = (part(&p, left - 1, left)?, part(&d, left - 1, left)?);
+            p = ops::try_concatenate(&[product, last.0], -1)?;
+            d = ops::try_concatenate(&[tangent, last.1], -1)?;
+        } else {
+            (p, d) = (product, tangent);
+        }
+        left = half + left % 2;
+    }
+    let out = reduced_shape(x.shape(), axes, true);
+    if n == 0 { Ok(ops::zeros(&out, x.dtype())) } else { ops::reshape_to(&d, &out) }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Listed {
     /// The word of the key that says whether it is kept.
     word: u32,
     /// Whether something outside of the graph holds the node, so that its values must be stored.
-    kept: bool,
+    pub(crate) kept: bool,
 }
 
 /// A pending graph, inputs first, with its structural key: all that a known plan needs. Recipes stay in their nodes,
@@ -40,30 +40,6 @@ pub(crate) struct Listing {
     /// Equal for graphs that one plan serves: primitives, parameters, connections, layouts of the leaves, and
     /// what is kept; not values.
     pub(crate) key: Vec<u64>,
-}
-
-/// A node with its recipe.
-pub(crate) struct LinearStep {
-    pub(crate) node: Arc<Node>,
-    pub(crate) recipe: Recipe,
-    /// Its inputs in `Linear::refs`.
-    pub(crate) refs: std::ops::Range<u32>,
-    /// As in the listing.
-    pub(crate) kept: bool,
-}
-
-/// What the planner reads.
-pub(crate) struct Linear {
-    pub(crate) steps: Vec<LinearStep>,
-    pub(crate) leaves: Vec<Data>,
-    pub(crate) refs: Vec<Ref>,
-}
-
-impl Linear {
-    pub(crate) fn inputs(&self, step: usize) -> &[Ref] {
-        let refs = &self.steps[step].refs;
-        &self.refs[refs.start as usize..refs.end as usize]
-    }
 }
 
 /// Marker of a node: its inputs are being listed, or it was found already evaluated.
@@ -195,15 +171,10 @@ impl Listing {
         Ok(())
     }
 
-    /// The list for the planner; `None` if another thread has computed one of the nodes since, which takes its recipe.
-    pub(crate) fn linear(&self) -> Option<Linear> {
-        let step = |listed: &Listed| {
-            let Listed { node, refs, kept, .. } = listed;
-            let recipe = node.recipe()?;
-            Some(LinearStep { node: node.clone(), recipe, refs: refs.clone(), kept: *kept })
-        };
-        let steps = self.nodes.iter().map(step).collect::<Option<_>>()?;
-        Some(Linear { steps, leaves: self.leaves.clone(), refs: self.refs.clone() })
+    /// The inputs of a listed node.
+    pub(crate) fn inputs(&self, step: usize) -> &[Ref] {
+        let refs = &self.nodes[step].refs;
+        &self.refs[refs.start as usize..refs.end as usize]
     }
 
     pub(crate) fn hash(&self) -> u64 {
@@ -217,22 +188,27 @@ impl Listing {
 
 /// The identities that the operations of a graph hold (users' functions, compiled graphs, primitives that are their own
 /// key), and the operations themselves: while the key is remembered, no other may get such an address.
-pub(crate) fn identities(linear: &Linear) -> (Vec<usize>, Vec<Op>) {
-    let (mut found, mut holders) = (Vec::new(), Vec::new());
-    for step in &linear.steps {
-        let Op::Shared(op) = &step.recipe.op else { continue };
-        let before = found.len();
+#[derive(Default)]
+pub(crate) struct Identities {
+    pub(crate) found: Vec<usize>,
+    pub(crate) holders: Vec<Op>,
+}
+
+impl Identities {
+    /// Adds those of a recipe.
+    pub(crate) fn add(&mut self, recipe: &Recipe) {
+        let Op::Shared(op) = &recipe.op else { return };
+        let before = self.found.len();
         let mut sink = |_: &'static str, value: Param<'_>| {
             if let Param::Identity(id) = value {
-                found.push(id);
+                self.found.push(id);
             }
         };
         op.params(&mut Params::new(&mut sink));
-        if found.len() > before && !matches!(op.lower(&step.recipe.inputs), Lower::Identity { .. }) {
-            holders.push(step.recipe.op.clone());
+        if self.found.len() > before && !matches!(op.lower(&recipe.inputs), Lower::Identity { .. }) {
+            self.holders.push(recipe.op.clone());
         }
     }
-    (found, holders)
 }
 
 /// Writes the identity of a primitive.

@@ -1,8 +1,8 @@
 //! From the list of a pending graph to the planner's graph: equal steps are merged, and views become layouts of operands.
 
-use crate::array::Aval;
+use crate::array::{Aval, Recipe};
 use crate::error::Result;
-use crate::plan::key::{Linear, Ref, write_op};
+use crate::plan::key::{Identities, Listing, Ref, write_op};
 use crate::primitive::{Avals, Lower, Op, Primitive, Values, describe};
 use crate::shape::{Shape, Strides, reduced_shape};
 use covector_runtime::ir::{Callable, Graph, Kind, Layout, LiveOut, NodeId, Operand};
@@ -69,11 +69,12 @@ fn write_operand(x: &Operand, key: &mut Vec<u64>) {
     }
 }
 
-/// The planner's graph of a list.
-pub(crate) fn lower(linear: &Linear) -> Graph {
+/// The planner's graph of a list, with the identities that its operations hold. Recipes are read in place. `None` if another
+/// thread has evaluated one of the nodes since it was listed, which drops the recipe.
+pub(crate) fn lower(listing: &Listing) -> Option<(Graph, Identities)> {
     let mut graph = Graph::default();
-    let mut leaves: Vec<Operand> = Vec::with_capacity(linear.leaves.len());
-    for (i, leaf) in (0..).zip(&linear.leaves) {
+    let mut leaves: Vec<Operand> = Vec::with_capacity(listing.leaves.len());
+    for (i, leaf) in (0..).zip(&listing.leaves) {
         let value = graph.add(Kind::Leaf(i), SmallVec::new(), Aval::new(leaf.dtype(), leaf.shape()));
         let strides = Strides::from_slice(leaf.strides());
         let layout = Layout { shape: Shape::from_slice(leaf.shape()), strides, shift: 0 };
@@ -81,12 +82,15 @@ pub(crate) fn lower(linear: &Linear) -> Graph {
         let layout = (!leaf.view().is_row_major()).then(|| Box::new(layout));
         leaves.push(Operand { value, layout });
     }
-    graph.nodes.reserve(linear.steps.len());
-    let mut first: Vec<u32> = Vec::with_capacity(linear.steps.len());
-    let mut values: Vec<Operand> = Vec::with_capacity(linear.steps.len());
+    graph.nodes.reserve(listing.nodes.len());
+    let mut identities = Identities::default();
+    let mut first: Vec<u32> = Vec::with_capacity(listing.nodes.len());
+    let mut values: Vec<Operand> = Vec::with_capacity(listing.nodes.len());
     let mut known = Known::default();
-    for (i, step) in linear.steps.iter().enumerate() {
-        let operands: SmallVec<[Operand; 3]> = linear
+    known.words.reserve(listing.key.len());
+    known.first.reserve(listing.nodes.len());
+    for (i, step) in listing.nodes.iter().enumerate() {
+        let operands: SmallVec<[Operand; 3]> = listing
             .inputs(i)
             .iter()
             .map(|r| match *r {
@@ -95,33 +99,38 @@ pub(crate) fn lower(linear: &Linear) -> Graph {
             })
             .collect();
         first.push(values.len() as u32);
-        let found = known.find(values.len() as u32, |key| {
-            write_op(&step.recipe.op, &step.recipe.inputs, key);
-            operands.iter().for_each(|x| write_operand(x, key));
-        });
         let avals = &step.node.avals;
-        match found {
-            Some(same) => (0..avals.len()).for_each(|k| values.push(values[same as usize + k].clone())),
-            None => lower_step(&mut graph, linear, i, operands, &mut values),
-        }
+        step.node.peek_recipe(|recipe| {
+            identities.add(recipe);
+            let found = known.find(values.len() as u32, |key| {
+                write_op(&recipe.op, &recipe.inputs, key);
+                operands.iter().for_each(|x| write_operand(x, key));
+            });
+            match found {
+                Some(same) => {
+                    (0..avals.len()).for_each(|k| values.push(values[same as usize + k].clone()));
+                }
+                None => lower_step(&mut graph, recipe, avals, operands, &mut values),
+            }
+            Some(())
+        })?;
         if step.kept {
             let outs = values[first[i] as usize..].iter().cloned().collect();
             graph.live_outs.push(LiveOut { step: i as u32, values: outs });
         }
     }
-    graph
+    Some((graph, identities))
 }
 
 /// Appends the nodes of a step, and its outputs to `values`.
 fn lower_step(
     graph: &mut Graph,
-    linear: &Linear,
-    step: usize,
+    recipe: &Recipe,
+    avals: &Avals,
     operands: SmallVec<[Operand; 3]>,
     values: &mut Vec<Operand>,
 ) {
-    let step = &linear.steps[step];
-    let (op, inputs, avals) = (&step.recipe.op, &step.recipe.inputs, &step.node.avals);
+    let Recipe { op, inputs } = recipe;
     let call = |graph: &mut Graph, operands, values: &mut Vec<Operand>| {
         let first = graph.add_call(Arc::new(op.clone()), operands, avals);
         values.extend((first..first + avals.len() as NodeId).map(Operand::whole));
@@ -169,7 +178,7 @@ fn lower_step(
 }
 
 /// The avals that the wanted steps must have.
-pub(crate) fn wanted(linear: &Linear) -> Vec<(u32, Avals)> {
-    let kept = (0..).zip(&linear.steps).filter(|(_, step)| step.kept);
+pub(crate) fn wanted(listing: &Listing) -> Vec<(u32, Avals)> {
+    let kept = (0..).zip(&listing.nodes).filter(|(_, step)| step.kept);
     kept.map(|(i, step)| (i, step.node.avals.clone())).collect()
 }

@@ -20,7 +20,7 @@ use cache::Cached;
 pub(crate) use cache::{forget, forgotten};
 use covector_runtime::{self as runtime, executable::Executable};
 use donate::Turn;
-use key::{Linear, Listing, identities};
+use key::{Identities, Listing};
 pub(crate) use prepared::Prepared;
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -117,9 +117,13 @@ fn run_planned(arrays: &[Array], call: &Array) -> Result<()> {
     Ok(())
 }
 
-/// Makes the executable of a list.
-fn compile(linear: &Linear) -> Executable {
-    runtime::compile(lower::lower(linear), &linear.leaves, &lower::wanted(linear))
+/// Makes the executable of a list; `None` if another thread has evaluated one of its nodes since.
+fn compile(listing: &Listing) -> Option<(Executable, Identities)> {
+    let planning = profile::span(EventKind::Plan, "plan");
+    let (graph, identities) = lower::lower(listing)?;
+    let executable = runtime::compile(graph, &listing.leaves, &lower::wanted(listing));
+    drop(planning);
+    Some((executable, identities))
 }
 
 fn find(listing: &Listing) -> Option<Arc<Executable>> {
@@ -127,13 +131,10 @@ fn find(listing: &Listing) -> Option<Arc<Executable>> {
     if let Some(plan) = cache::find(hash, &listing.key) {
         return Some(plan);
     }
-    let planning = profile::span(EventKind::Plan, "plan");
-    let linear = listing.linear()?;
-    let plan = Arc::new(compile(&linear));
-    drop(planning);
-    let (identities, holders) = identities(&linear);
-    let cached = Cached { key: listing.key[..].into(), plan: plan.clone(), identities, holders };
-    cache::keep(hash, cached);
+    let (plan, identities) = compile(listing)?;
+    let plan = Arc::new(plan);
+    let Identities { found, holders } = identities;
+    cache::keep(hash, Cached { key: listing.key[..].into(), plan: plan.clone(), identities: found, holders });
     Some(plan)
 }
 

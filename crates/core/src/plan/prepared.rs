@@ -6,7 +6,6 @@ use crate::error::{Result, no_value};
 use crate::graph;
 use crate::plan::key::{Bound, Listing};
 use crate::primitive::Values;
-use crate::profile::{self, EventKind};
 use covector_runtime::executable::{Argument, Executable};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -35,16 +34,13 @@ impl Prepared {
     /// other leaves are constants. The traced graph itself is listed: a second graph over the values would double the memory.
     pub(crate) fn new(inputs: &[Array], values: &[Data], outputs: &[Array]) -> Result<Self> {
         let bound: Bound = inputs.iter().zip(values).map(|(x, v)| (graph::id(x), v.clone())).collect();
-        let (listing, linear) = loop {
+        let (listing, plan) = loop {
             let listing = Listing::over(outputs, Some(&bound))?;
             // Otherwise another thread has computed a constant meanwhile.
-            if let Some(linear) = listing.linear() {
-                break (listing, linear);
+            if let Some((plan, _)) = super::compile(&listing) {
+                break (listing, plan);
             }
         };
-        let planning = profile::span(EventKind::Plan, "plan");
-        let plan = super::compile(&linear);
-        drop(planning);
         let input: FxHashMap<(graph::NodeId, u32), u32> =
             inputs.iter().enumerate().map(|(i, x)| ((graph::id(x), x.index), i as u32)).collect();
         let leaves = listing
@@ -53,8 +49,12 @@ impl Prepared {
             .zip(&listing.leaves)
             .map(|(id, data)| input.get(id).map_or_else(|| Leaf::Constant(data.clone()), |&i| Leaf::Input(i)))
             .collect();
-        let step: FxHashMap<graph::NodeId, u32> =
-            linear.steps.iter().enumerate().map(|(i, s)| (Arc::as_ptr(&s.node) as usize, i as u32)).collect();
+        let step: FxHashMap<graph::NodeId, u32> = listing
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(i, s)| (Arc::as_ptr(&s.node) as usize, i as u32))
+            .collect();
         let results: FxHashMap<u32, &SmallVec<[Argument; 1]>> =
             plan.results().iter().map(|(s, o)| (*s, o)).collect();
         let outs = outputs

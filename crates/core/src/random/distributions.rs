@@ -6,10 +6,10 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::block::op;
+use crate::ops::elementwise::apply1;
 use crate::ops::spec::{Extents, Number};
-use crate::prim::elementwise::apply1;
-use crate::prim::random::{Draw, RandomFloat, RandomIntegers, STREAM_LOG, TRUNCATED_NORMAL};
 use crate::primitive::Op;
+use crate::random::primitives::{Draw, RandomFloat, RandomIntegers, STREAM_LOG, TRUNCATED_NORMAL};
 use crate::shape::{Shape, ShapeText, broadcast_shapes, normalize_axis};
 use covector_kernels::half_bits::{f64_to_bf16, f64_to_f16};
 use covector_kernels::{Dtype, bf16, f16};
@@ -462,13 +462,13 @@ op! {
 
     /// Random indices along an axis of `logits`, index `i` with a probability proportional to `exp(logits[i])`.
     ///
-    /// By default, the result has one index for each position of the other axes. `samples` is the number of indices for each
-    /// position, along a new last axis. `shape` is the shape of the result, to which the other axes broadcast.
+    /// Without more said, one index for each position of the other axes. `num_samples` draws that many for each, as a new last
+    /// axis; `shape` gives the shape of the result, to which the other axes broadcast.
     ///
     /// # Errors
-    /// When both `shape` and `samples` are given, when `shape` does not fit, when the array does not have the axis or the
-    /// axis is empty, or when `key` is not a key.
-    pub fn categorical(logits: &Array, axis: isize, shape: Option<&[usize]>, samples: Option<usize>, key: Option<&Array>)
+    /// When both `shape` and `num_samples` are given, `shape` does not fit, the array has no such axis or it is empty, or `key` is
+    /// no key.
+    pub fn categorical(logits: &Array, axis: isize, shape: Option<&[usize]>, num_samples: Option<usize>, key: Option<&Array>)
     python categorical(logits: Array, axis: isize = -1, shape: Option<Extents> = None, num_samples: Option<usize> = None, key: Option<Array> = None)
     samples {
         flat [input([2], Kind::Key), real([2, 3])] |key, logits| categorical(&real_part(logits)?, -1, None, Some(4), Some(key));
@@ -479,7 +479,7 @@ op! {
         let classes = logits.shape()[axis];
         let mut rest = Shape::from_slice(logits.shape());
         rest.remove(axis);
-        let (noise, logits, axis) = match (shape, samples) {
+        let (noise, logits, axis) = match (shape, num_samples) {
             (Some(_), Some(_)) => {
                 return Err(Error::value(OP, "both shape and num_samples were given; give one of them"));
             }

@@ -9,8 +9,8 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::eval::eval;
+use crate::ops::basic::ALIAS;
 use crate::plan::{self, Prepared};
-use crate::prim::basic::ALIAS;
 use crate::primitive::{
     Avals, Batch, Derivative, MaybeArrays, Op, Param, Params, Primitive, Structured, Values,
 };

@@ -10,7 +10,7 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::ops;
-use crate::prim::basic;
+use crate::ops::basic;
 use crate::primitive::{
     Avals, Batch, Derivative, Handwritten, Linear, Lower, MaybeArrays, Param, Params, Primitive, Structured,
 };

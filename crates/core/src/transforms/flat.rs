@@ -4,7 +4,7 @@ use crate::ad::{batch, or_zeros, pullback, pushforward};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::prim::basic::ALIAS;
+use crate::ops::basic::ALIAS;
 use crate::primitive::{MaybeArrays, Op};
 use crate::random::{self, Draw, Recording, Refusing};
 use crate::shape::{ShapeText, normalize_axis};

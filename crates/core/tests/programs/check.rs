@@ -95,7 +95,9 @@ fn shaken(leaves: &[Array], by: f64, seed: u64) -> Result<Vec<Array>> {
         if !x.dtype().is_inexact() {
             return Ok(x.clone());
         }
-        let factors: Vec<f64> = (0..x.size()).map(|_| 1.0 + by * (2.0 * rng.unit() - 1.0)).collect();
+        // All one way as well, or the sum of many would hardly change.
+        let common = 2.0 * rng.unit() - 1.0;
+        let factors: Vec<f64> = (0..x.size()).map(|_| 1.0 + by * (common + 2.0 * rng.unit() - 1.0)).collect();
         let factors = Array::from_slice(&factors, x.shape())?;
         let y = match x.dtype().is_complex() {
             true => x * ops::try_astype(&factors, Dtype::C64)?,
@@ -111,8 +113,12 @@ fn same(a: f64, b: f64) -> bool {
     a == b || (a.is_nan() && b.is_nan())
 }
 
-/// Compares values. Where they differ by more than rounding, they may if shaken arguments change them as much. Where a
-/// derivative is singular, another way to it may cancel otherwise: `singular` says that these places do not count.
+/// A program as it is computed for `expected`, and for `found`, on shaken arguments and with noise in its steps.
+type Again<'a> = &'a dyn Fn(&[Array], Vec<f64>) -> Result<Vec<Array>>;
+
+/// Compares values. Where they differ by more than rounding, they may if shaken arguments and steps change one of them as
+/// much; `again` computes `expected`, and then perhaps `found`, with these. Where a derivative is singular, another way to
+/// it may cancel otherwise: `singular` says that these places do not count.
 fn agree(
     float: Dtype,
     singular: bool,
@@ -120,13 +126,14 @@ fn agree(
     expected: &[Array],
     exact: &[bool],
     leaves: &[Array],
-    again: &dyn Fn(&[Array]) -> Result<Vec<Array>>,
+    again: &[Again<'_>],
 ) -> Result<Option<String>> {
     if found.len() != expected.len() {
         return Ok(Some(format!("{} outputs against {}", found.len(), expected.len())));
     }
     let Rounding { tolerance, shake } = rounding(float);
-    let mut others: Option<Vec<Vec<Array>>> = None;
+    // Results on shaken arguments: of the expected values, and of those that were found.
+    let mut others: Option<Vec<(bool, Vec<Array>)>> = None;
     for (k, (a, b)) in found.iter().zip(expected).enumerate() {
         if a.shape() != b.shape() || a.dtype() != b.dtype() {
             return Ok(Some(format!(
@@ -149,14 +156,23 @@ fn agree(
                 return Ok(Some(format!("{said}, which must be equal")));
             }
             if others.is_none() {
-                let shaken = (0..6).map(|seed| again(&shaken(leaves, shake, seed)?));
+                let runs = again
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(way, again)| (0..6).map(move |seed| (way, again, seed)));
+                let shaken = runs.map(|(way, again, seed)| {
+                    let mut rng = Rng::new(seed);
+                    let noise = (0..64).map(|_| shake * (2.0 * rng.unit() - 1.0)).collect();
+                    Ok((way == 0, again(&shaken(leaves, shake, seed)?, noise)?))
+                });
                 others = Some(shaken.collect::<Result<_>>()?);
             }
             let mut allowed = tolerance * scale;
-            for other in others.iter().flatten() {
+            for (of_expected, other) in others.iter().flatten() {
                 let z = numbers(&other[k])?[i];
-                let change = (z - y).abs();
-                allowed += if same(z, y) {
+                let base = if *of_expected { y } else { x };
+                let change = (z - base).abs();
+                allowed += if same(z, base) {
                     0.0
                 } else if change.is_finite() {
                     16.0 * change
@@ -202,9 +218,10 @@ fn compared(subject: Subject<'_>, mode: Mode) -> Result<Outcome> {
     let program = subject.program;
     let kept = program.leaves();
     let before: Vec<Vec<u64>> = kept.iter().map(bits).collect::<Result<_>>()?;
-    let stepwise = |leaves: &[Array]| {
+    let stepwise = |leaves: &[Array], noise: Vec<f64>| {
         set_machine_code(MachineCode::Never);
-        let outputs = subject.build(mode, leaves)?;
+        let program = Program { noise, ..program.clone() };
+        let outputs = Subject { program: &program, ..subject }.build(mode, leaves)?;
         step_by_step(&outputs)?;
         Ok(outputs)
     };
@@ -231,25 +248,30 @@ fn compared(subject: Subject<'_>, mode: Mode) -> Result<Outcome> {
     }
     eval(&outputs)?;
     eval(&held)?;
-    let expected = stepwise(&kept)?;
+    let expected = stepwise(&kept, Vec::new())?;
     let found = |all: Option<String>| all.map(|said| format!("{mode:?} against step by step: {said}"));
-    if let Some(said) = found(agree(float, false, &outputs, &expected, &sure, &kept, &stepwise)?) {
+    if let Some(said) = found(agree(float, false, &outputs, &expected, &sure, &kept, &[&stepwise])?) {
         return Ok(Outcome::Fails(said));
     }
     if !held.is_empty() {
-        let of_held = |leaves: &[Array]| {
+        let of_held = |leaves: &[Array], noise: Vec<f64>| {
             set_machine_code(MachineCode::Never);
+            let program = Program { noise, ..program.clone() };
             let values = program.values(subject.entries, leaves)?;
             let held: Vec<Array> = program.held.iter().map(|v| values[v.item][v.output].clone()).collect();
             step_by_step(&held)?;
             Ok(held)
         };
-        if let Some(said) = agree(float, false, &held, &of_held(&kept)?, &sure_held, &kept, &of_held)? {
+        if let Some(said) =
+            agree(float, false, &held, &of_held(&kept, Vec::new())?, &sure_held, &kept, &[&of_held])?
+        {
             return Ok(Outcome::Fails(format!("held values against step by step: {said}")));
         }
     }
-    let other = |leaves: &[Array]| {
+    let other = |leaves: &[Array], noise: Vec<f64>| {
         set_machine_code(MachineCode::Never);
+        let program = Program { noise, ..program.clone() };
+        let subject = Subject { program: &program, ..subject };
         let outputs = subject.other(mode, leaves).expect("asked for only where there is one")?;
         step_by_step(&outputs)?;
         Ok(outputs)
@@ -261,7 +283,9 @@ fn compared(subject: Subject<'_>, mode: Mode) -> Result<Outcome> {
             _ => vec![false; outputs.len()],
         };
         let derived = mode != Mode::Compiled;
-        if let Some(said) = agree(float, derived, &outputs, &other(&kept)?, &sure, &kept, &other)? {
+        let expected = other(&kept, Vec::new())?;
+        let again: [Again<'_>; 2] = [&other, &stepwise];
+        if let Some(said) = agree(float, derived, &outputs, &expected, &sure, &kept, &again)? {
             return Ok(Outcome::Fails(format!("{mode:?} against the other way: {said}")));
         }
     }

@@ -64,7 +64,8 @@ pub(crate) fn program(entries: &[Entry], seed: u64, size: Size) -> Program {
         (_, 0..=9) => Dtype::F64,
         _ => Dtype::F32,
     };
-    let program = Program { seed, float, items: Vec::new(), outputs: Vec::new(), held: Vec::new() };
+    let program =
+        Program { seed, float, items: Vec::new(), outputs: Vec::new(), held: Vec::new(), noise: Vec::new() };
     let mut maker = Maker { entries, rng, size, program, values: Vec::new() };
     maker.leaves();
     let most = match size {

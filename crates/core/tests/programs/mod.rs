@@ -152,6 +152,8 @@ pub(crate) struct Program {
     pub(crate) items: Vec<Item>,
     pub(crate) outputs: Vec<Value>,
     pub(crate) held: Vec<Value>,
+    /// By how much the results of steps are changed, one after the other, to see how far rounding matters; else empty.
+    pub(crate) noise: Vec<f64>,
 }
 
 impl Program {
@@ -171,7 +173,13 @@ impl Program {
         for item in &self.items {
             let made = match item {
                 Item::Leaf(_) => vec![leaves.next().expect("one for each leaf").clone()],
-                Item::Step { what, args } => run_step(entries, what, args, &values, self.float)?,
+                Item::Step { what, args } => {
+                    let made = run_step(entries, what, args, &values, self.float)?;
+                    match self.noise.get(values.len()) {
+                        Some(by) => made.iter().map(|x| noisy(x, *by)).collect(),
+                        None => made,
+                    }
+                }
             };
             values.push(made);
         }
@@ -230,6 +238,10 @@ impl Program {
         let _ = writeln!(text, "({}) // held: {}", list(&self.outputs), list(&self.held));
         text
     }
+}
+
+fn noisy(x: &Array, by: f64) -> Array {
+    if x.dtype().is_inexact() { x * (1.0 + by) } else { x.clone() }
 }
 
 /// The outputs of one step.

@@ -101,5 +101,6 @@ fn pruned(p: &Program) -> Program {
         items: items.collect(),
         outputs: p.outputs.iter().map(moved).collect(),
         held: p.held.iter().map(moved).collect(),
+        noise: Vec::new(),
     }
 }

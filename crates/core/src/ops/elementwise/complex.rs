@@ -3,7 +3,7 @@
 use crate::array::{Array, Aval};
 use crate::error::Result;
 use crate::ops;
-use crate::prim::elementwise::batch_elementwise;
+use crate::ops::elementwise::batch_elementwise;
 use crate::primitive::{
     Avals, Batch, Derivative, Linear, Lower, MaybeArrays, Op, Params, Primitive, Structured, TileFn,
 };

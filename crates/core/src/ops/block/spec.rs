@@ -1,23 +1,21 @@
-//! The registry: what every public operation says of itself.
+//! What every public operation says of itself.
 //!
-//! An operation is one block of [`op!`](super) or one row of the elementwise tables. The block expands to the functions,
-//! the methods, and an [`OpSpec`]. From the specification follow the Python function and method with docstring and
-//! signature, the type in the stub file, the entries of the [catalogue](crate::catalog), and the table in
-//! `docs/operations.md`.
+//! An operation is one [block](super) or one row of the elementwise tables. It expands to the functions, the methods, and an
+//! [`OpSpec`]. From the specification follow the Python function and method with docstring and signature, the type in the
+//! stub file, the entries of the catalogue, and the table in `docs/operations.md`.
 //!
-//! Specifications are found by [visiting](visit) a list of types, one for each operation, and not through a slice alone: a
-//! binding can then make one C function for each operation from a generic function.
+//! A type stands for each operation, and a [`Visitor`] sees all of them: a binding can then make one C function for each
+//! operation from a generic function.
 
+use super::operand::Operand;
+use super::sample::Entry;
+use super::special::Special;
 use crate::array::Array;
-use crate::catalog::Entry;
-use crate::catalog::special::Special;
 use crate::error::Result;
-use crate::prim::RowFn;
-use crate::random;
+use crate::ops::elementwise::RowFn;
 use crate::shape::Shape;
 use covector_kernels::Dtype;
 use smallvec::SmallVec;
-use std::sync::LazyLock;
 
 /// One public operation.
 pub struct OpSpec {
@@ -252,9 +250,11 @@ pub enum Given {
     /// Several arrays.
     Arrays(Vec<Array>),
     /// A parameter of a random distribution.
-    Number(random::Operand),
+    Number(Box<Operand>),
     /// An integer.
     Int(isize),
+    /// That many axes: all that an array has.
+    All(usize),
     /// Several integers.
     Ints(SmallVec<[isize; 4]>),
     /// Extents.
@@ -349,11 +349,9 @@ arguments! {
     /// [`Kind::Beside`].
     Beside = Kind::Beside, &'a Array, Given::Array(x) => x;
     /// [`Kind::Number`].
-    Number = Kind::Number, random::Operand, Given::Number(x) => x.clone();
+    Number = Kind::Number, Operand, Given::Number(x) => Operand::clone(x);
     /// [`Kind::Arrays`].
     Arrays = Kind::Arrays, &'a [Array], Given::Arrays(x) => x;
-    /// [`Kind::Axes`].
-    Axes = Kind::Axes, &'a [isize], Given::Ints(x) => x;
     /// [`Kind::Extents`].
     Extents = Kind::Extents, &'a [usize], Given::Extents(x) => x;
     /// [`Kind::Positive`].
@@ -365,9 +363,24 @@ arguments! {
 /// [`Kind::Ints`].
 pub enum Ints {}
 
+/// [`Kind::Axes`].
+pub enum Axes {}
+
+/// The axes of an array, for [`Given::All`].
+const ALL: &[isize] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+impl Given {
+    /// All axes of an array with so many.
+    pub fn all(ndim: usize) -> Self {
+        if ndim <= ALL.len() { Given::All(ndim) } else { Given::Ints((0..ndim as isize).collect()) }
+    }
+}
+
 arguments! { types
     Array = Kind::Array, &'a Array, Given::Array(x) => x;
     Ints = Kind::Ints, &'a [isize], Given::Ints(x) => x, Given::Int(x) => std::slice::from_ref(x);
+    Axes = Kind::Axes, &'a [isize], Given::Int(x) => std::slice::from_ref(x), Given::All(n) => &ALL[..*n],
+        Given::Ints(x) => x;
     isize = Kind::Int, isize, Given::Int(x) => *x;
     i32 = Kind::Int, i32, Given::Int(x) => i32::try_from(*x).unwrap_or(if *x < 0 { i32::MIN } else { i32::MAX });
     usize = Kind::Count, usize, Given::Int(x) => x.unsigned_abs();
@@ -454,34 +467,6 @@ pub trait Registered: 'static {
 pub trait Visitor {
     /// Does it for one.
     fn op<T: Registered>(&mut self);
-}
-
-/// Visits all operations, family by family.
-pub fn visit(visitor: &mut impl Visitor) {
-    crate::prim::visit(visitor);
-    super::visit(visitor);
-    crate::random::visit_all(visitor);
-}
-
-/// The specifications of all operations.
-pub fn specs() -> &'static [&'static OpSpec] {
-    struct All(Vec<&'static OpSpec>);
-    impl Visitor for All {
-        fn op<T: Registered>(&mut self) {
-            self.0.push(T::spec());
-        }
-    }
-    static SPECS: LazyLock<Vec<&'static OpSpec>> = LazyLock::new(|| {
-        let mut all = All(Vec::new());
-        visit(&mut all);
-        all.0
-    });
-    &SPECS
-}
-
-/// The elementwise operations: their specifications and functions.
-pub fn elementwise() -> impl Iterator<Item = (&'static OpSpec, RowFn)> {
-    specs().iter().filter_map(|spec| Some((*spec, spec.elementwise?)))
 }
 
 /// A name without the underscore at its end.

@@ -1,15 +1,14 @@
-//! Convolution and pooling. Channels are the last axis: inputs are `[n, spatial.., c]` with one to three spatial axes.
+//! Convolution. Channels are the last axis: inputs are `[n, spatial.., c]` with one to three spatial axes.
 
-use super::block::op;
+pub(crate) mod primitive;
+
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::block::op;
+use crate::ops::conv::primitive::convolve;
 use crate::ops::spec::Positive;
-use crate::prim::conv::convolve;
-use crate::prim::pooling::{Kind, Pool};
 use crate::shape::{Shape, ShapeText};
-use crate::transforms::{jvp_flat, vjp_flat};
-use covector_kernels::conv::pooling::Windows;
 use covector_kernels::conv::{Axis, Conv};
 use smallvec::smallvec;
 
@@ -58,7 +57,7 @@ fn each<T: Copy + std::fmt::Debug>(op: &'static str, name: &str, values: &[T], n
     }
 }
 
-fn positive(op: &'static str, name: &str, values: &[usize]) -> Result<()> {
+pub(super) fn check_positive(op: &'static str, name: &str, values: &[usize]) -> Result<()> {
     if values.contains(&0) {
         return Err(Error::value(op, format!("{name} {values:?} must be positive")));
     }
@@ -106,10 +105,10 @@ fn general(op: &'static str, x: &Array, weight: &Array, options: &ConvOptions<'_
     let high = each(op, "padding", options.padding_high, n)?;
     let kernel_dilation = each(op, "kernel dilation", options.kernel_dilation, n)?;
     let input_dilation = each(op, "input dilation", options.input_dilation, n)?;
-    positive(op, "stride", &stride)?;
-    positive(op, "kernel dilation", &kernel_dilation)?;
-    positive(op, "input dilation", &input_dilation)?;
-    positive(op, "groups", &[options.groups])?;
+    check_positive(op, "stride", &stride)?;
+    check_positive(op, "kernel dilation", &kernel_dilation)?;
+    check_positive(op, "input dilation", &input_dilation)?;
+    check_positive(op, "groups", &[options.groups])?;
     let (groups, c, d) = (options.groups, x.shape()[n + 1], weight.shape()[0]);
     if weight.shape()[n + 1].checked_mul(groups) != Some(c) {
         return Err(Error::shape(
@@ -186,7 +185,7 @@ fn general(op: &'static str, x: &Array, weight: &Array, options: &ConvOptions<'_
 }
 
 /// Refuses inputs that do not have `n` spatial axes.
-fn spatial(op: &'static str, x: &Array, n: usize) -> Result<()> {
+pub(super) fn spatial(op: &'static str, x: &Array, n: usize) -> Result<()> {
     if x.ndim() == n + 2 {
         return Ok(());
     }
@@ -225,7 +224,7 @@ fn transposed(
     forward: &ConvOptions<'_>,
     output_padding: &[isize],
 ) -> Result<Array> {
-    positive(op, "stride", forward.stride)?;
+    check_positive(op, "stride", forward.stride)?;
     let n = forward.stride.len();
     let (mut low, mut high) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for (k, &behind) in output_padding.iter().enumerate().take(n) {
@@ -356,88 +355,4 @@ op! {
     {
         general("conv_general", x, weight, options)
     }
-
-    /// The greatest element of each window of `[n, spatial.., c]`. Windows have an extent per spatial axis, are `stride`
-    /// apart, and may cover `padding` places in front of and behind the input, which hold nothing. Elements that tie
-    /// share the gradient equally.
-    pub fn max_pool / try_max_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize])
-    samples {
-        [distinct([1, 5, 4, 2])] |x| try_max_pool(x, &[2, 3], &[2, 1], &[1, 1]);
-        // Its tangent, which reverse mode alone does not make.
-        [distinct([1, 5, 2]), real([1, 5, 2])] all |x| {
-            let pool = |x: &[Array]| Ok(vec![try_max_pool(&x[0], &[3], &[2], &[1])?]);
-            Ok(jvp_flat(&x[..1], &x[1..], pool)?.1.remove(0))
-        };
-        // Windows side by side, where the transposes write elements instead of adding to them.
-        [distinct([2, 6, 1])] |x| try_max_pool(x, &[2], &[2], &[0]);
-        [distinct([1, 6, 3])] |x| try_max_pool(x, &[3], &[3], &[0]);
-        [distinct([1, 4, 4, 2])] |x| try_max_pool(x, &[2, 2], &[2, 2], &[1, 1]);
-        [distinct([1, 3, 4, 1])] |x| try_max_pool(x, &[3, 2], &[3, 2], &[0, 0]);
-        [distinct([1, 2, 4, 2, 1])] |x| try_max_pool(x, &[1, 2, 2], &[1, 2, 2], &[0, 0, 0]);
-        // The transpose as an operation of its own.
-        [distinct([1, 6, 2]), real([1, 3, 2])] all |x| {
-            let pool = |x: &[Array]| Ok(vec![try_max_pool(&x[0], &[2], &[2], &[0])?]);
-            Ok(vjp_flat(&x[..1], pool)?.pullback(&x[1..])?.remove(0))
-        };
-        [distinct([1, 6, 2]), real([1, 6, 2])] all |x| {
-            let pool = |x: &[Array]| Ok(vec![try_max_pool(&x[0], &[2], &[2], &[0])?]);
-            Ok(jvp_flat(&x[..1], &x[1..], pool)?.1.remove(0))
-        };
-    }
-    {
-        pooled("max_pool", Kind::Max, x, window, stride, padding)
-    }
-
-    /// The mean of each window; see [`max_pool`]. Places outside of the input count as zeros. Integers become `float32`.
-    pub fn avg_pool / try_avg_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize]) once(x)
-    samples {
-        [real([2, 5, 2])] |x| try_avg_pool(x, &[3], &[1], &[1]);
-        [real([2, 6, 1])] |x| try_avg_pool(x, &[2], &[2], &[0]);
-        [real([1, 4, 4, 1])] |x| try_avg_pool(x, &[2, 2], &[2, 2], &[1, 1]);
-    }
-    {
-        let sums = pooled("avg_pool", Kind::Sum, &ops::to_inexact(x), window, stride, padding)?;
-        let size: f64 = window.iter().map(|&n| n as f64).product();
-        ops::try_multiply(&sums, &ops::constant_like(&sums, 1.0 / size))
-    }
-}
-
-fn pooled(
-    op: &'static str,
-    kind: Kind,
-    x: &Array,
-    window: &[usize],
-    stride: &[usize],
-    padding: &[usize],
-) -> Result<Array> {
-    let n = window.len();
-    if !(1..=3).contains(&n) || stride.len() != n || padding.len() != n {
-        return Err(Error::value(
-            op,
-            format!(
-                "window {window:?}, stride {stride:?} and padding {padding:?} must have the same length, one to three"
-            ),
-        ));
-    }
-    spatial(op, x, n)?;
-    positive(op, "window", window)?;
-    positive(op, "stride", stride)?;
-    let (mut windows, mut outputs) = (Vec::with_capacity(n), Shape::new());
-    for k in 0..n {
-        let (size, stride, padding) = (window[k], stride[k], padding[k]);
-        let length = padding.checked_mul(2).and_then(|p| p.checked_add(x.shape()[k + 1]));
-        let Some(length) = length.filter(|&l| l.max(size).max(stride) <= isize::MAX as usize / 8) else {
-            return Err(Error::value(
-                op,
-                format!("the windows of spatial axis {k} are too large to be addressed"),
-            ));
-        };
-        outputs.push(if length < size { 0 } else { (length - size) / stride + 1 });
-        windows.push(Windows { size, stride, padding });
-    }
-    let mut shape: Shape = smallvec![x.shape()[0]];
-    shape.extend_from_slice(&outputs);
-    shape.push(x.shape()[n + 1]);
-    crate::shape::checked_size(op, &shape)?;
-    Array::apply(Pool { kind, windows, outputs }, smallvec![x.clone()])
 }

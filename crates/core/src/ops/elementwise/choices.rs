@@ -1,14 +1,16 @@
 //! Elementwise operations that are not rows of the tables: choices, conversions, comparisons with a tolerance,
 //! and compositions.
 
-use super::block::op;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::basic::{ALIAS, AS_TYPE, STOP_GRADIENT};
+use crate::ops::block::op;
+use crate::ops::elementwise::complex::{
+    COMPLEX_ABS, COMPLEX_SIGN, CONJUGATE, IMAG, MAKE_COMPLEX, REAL, apply1,
+};
+use crate::ops::elementwise::select;
 use crate::ops::spec::{Beside, Paired, Value};
-use crate::prim::basic::{ALIAS, AS_TYPE, STOP_GRADIENT};
-use crate::prim::complex::{COMPLEX_ABS, COMPLEX_SIGN, CONJUGATE, IMAG, MAKE_COMPLEX, REAL, apply1};
-use crate::prim::elementwise::select;
 use crate::primitive::Op;
 use crate::wide;
 use covector_kernels::Dtype;
@@ -67,8 +69,8 @@ op! {
         Ok(x.clone())
     }
 
-    /// Quotient, rounded down, and remainder: [`floor_divide`](crate::ops::floor_divide) and
-    /// [`remainder`](crate::ops::remainder) together.
+    /// Quotient, rounded down, and remainder: `floor_divide` and
+    /// `remainder` together.
     pub fn divmod / try_divmod(a: &Array, b: &Array) -> ((Array, Array))
     python divmod(a: Paired, b: Paired) -> List
     samples {

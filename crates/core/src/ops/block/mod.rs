@@ -1,4 +1,9 @@
-//! The block in which an operation is written.
+//! The block in which an operation is written, and what it expands to.
+
+pub(crate) mod operand;
+pub mod sample;
+pub mod spec;
+pub mod special;
 
 /// Defines operations, each by one block:
 ///
@@ -21,10 +26,10 @@
 ///   called.
 /// - `once(x, y)`: computed in the type of their sums, and the result rounded once; see [`wide`](crate::wide).
 /// - `python`: the Python function, if there is one with a plain signature: MLX's names, `/`, `*` and defaults, and types that
-///   are read as [`Argument`](super::spec::Argument)s. `| name` adds further names, `-> Tuple` says what several results are
+///   are read as [`Argument`](spec::Argument)s. `| name` adds further names, `-> Tuple` says what several results are
 ///   given as, and `+ method` makes it a method of `array` under the first name. Where its arguments are not those of the Rust function, `=> { … }`
 ///   says the call.
-/// - `samples`: entries of the catalogue, each a list of [inputs](crate::catalog::sample) and the call on them. `flat` in
+/// - `samples`: entries of the catalogue, each a list of [inputs](sample) and the call on them. `flat` in
 ///   front says that the derivative is zero or does not exist, `all` takes the inputs as a slice, and `from expression;`
 ///   adds entries that a function makes.
 ///
@@ -292,8 +297,8 @@ pub(crate) use op_call;
 macro_rules! op_samples {
     ($op:expr, {$($samples:tt)*}) => {{
         #[allow(unused_imports, reason = "each block uses some of these")]
-        use $crate::catalog::sample::*;
-        let mut all: Vec<$crate::catalog::Entry> = Vec::new();
+        use $crate::ops::block::sample::*;
+        let mut all: Vec<$crate::ops::block::sample::Entry> = Vec::new();
         $crate::ops::block::op_samples!(@one all $op; $($samples)*);
         all
     }};

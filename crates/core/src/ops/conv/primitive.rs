@@ -9,8 +9,8 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::Result;
 use crate::ops;
-use crate::prim::shape::Dims;
 use crate::primitive::{Avals, Batch, Bilinear, Derivative, Param, Params, Primitive, Values};
+use crate::shape::Dims;
 use crate::shape::Shape;
 use covector_kernels as kernels;
 use covector_kernels::conv::{Axis, Conv};
@@ -33,7 +33,7 @@ pub(crate) struct ConvolveWeights {
 }
 
 /// The spatial extents: those between the batch and the channels.
-pub(super) fn spatial(x: &Array) -> &[usize] {
+pub(crate) fn spatial(x: &Array) -> &[usize] {
     &x.shape()[1..x.ndim() - 1]
 }
 

@@ -1,14 +1,111 @@
-//! Cumulative reductions along an axis.
+//! Cumulative operations along an axis.
 
+use super::block::op;
+use super::block::sample::{Entry, distinct, entry, real};
 use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::Result;
-use crate::ops;
+use crate::ops::{self, along, in_dtype, sum_dtype};
 use crate::primitive::{
     Avals, Batch, Derivative, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
 };
-use covector_kernels::{self as kernels, Scan as Kind};
+use crate::shape::normalize_axis;
+use covector_kernels::{self as kernels, Dtype, Scan as Kind};
 use smallvec::smallvec;
+
+op! {
+    /// The cumulative sum along an axis; from the end if `reverse`, without the element itself if not `inclusive`.
+    pub fn cumsum / try_cumsum(x: &Array, axis: isize, reverse: bool, inclusive: bool)
+    python cumsum | cumulative_sum(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true, dtype: Option<Dtype> = None) + method
+    => { along(&in_dtype(a, dtype), axis, |x, axis| try_cumsum(x, axis, reverse, inclusive)) }
+    samples {
+        from scans("cumsum", try_cumsum);
+    }
+    {
+        let mut x = x.clone();
+        if x.dtype() == Dtype::Bool {
+            let count = x.shape()[normalize_axis("cumsum", axis, x.ndim())?];
+            x = ops::to_dtype(&x, sum_dtype(Dtype::Bool, count));
+        }
+        scan("cumsum", Kind::Sum, &x, axis, reverse, inclusive)
+    }
+
+    /// The cumulative product along an axis.
+    pub fn cumprod / try_cumprod(x: &Array, axis: isize, reverse: bool, inclusive: bool)
+    python cumprod | cumulative_prod(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true, dtype: Option<Dtype> = None) + method
+    => { along(&in_dtype(a, dtype), axis, |x, axis| try_cumprod(x, axis, reverse, inclusive)) }
+    samples {
+        from scans("cumprod", try_cumprod);
+    }
+    {
+        scan("cumprod", Kind::Prod, x, axis, reverse, inclusive)
+    }
+
+    /// The cumulative maximum along an axis.
+    pub fn cummax / try_cummax(x: &Array, axis: isize, reverse: bool, inclusive: bool)
+    python cummax(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true) + method
+    => { along(a, axis, |x, axis| try_cummax(x, axis, reverse, inclusive)) }
+    samples {
+        from scans("cummax", try_cummax);
+    }
+    {
+        scan("cummax", Kind::Max, x, axis, reverse, inclusive)
+    }
+
+    /// The cumulative minimum along an axis.
+    pub fn cummin / try_cummin(x: &Array, axis: isize, reverse: bool, inclusive: bool)
+    python cummin(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true) + method
+    => { along(a, axis, |x, axis| try_cummin(x, axis, reverse, inclusive)) }
+    samples {
+        from scans("cummin", try_cummin);
+    }
+    {
+        scan("cummin", Kind::Min, x, axis, reverse, inclusive)
+    }
+
+    /// The cumulative `logsumexp` along an axis.
+    pub fn logcumsumexp / try_logcumsumexp(x: &Array, axis: isize, reverse: bool, inclusive: bool)
+    python logcumsumexp(a: Array, /, axis: Option<isize> = None, *, reverse: bool = false, inclusive: bool = true) + method
+    => { along(a, axis, |x, axis| try_logcumsumexp(x, axis, reverse, inclusive)) }
+    samples {
+        from scans("logcumsumexp", try_logcumsumexp);
+    }
+    {
+        let x = ops::to_inexact(x);
+        scan("logcumsumexp", Kind::LogAddExp, &x, axis, reverse, inclusive)
+    }
+}
+
+fn scan(
+    op: &'static str,
+    kind: Kind,
+    x: &Array,
+    axis: isize,
+    reverse: bool,
+    inclusive: bool,
+) -> Result<Array> {
+    let axis = normalize_axis(op, axis, x.ndim())?;
+    Array::apply(Scan { kind, axis, reverse, inclusive }, smallvec![x.clone()])
+}
+
+/// Entries for a cumulative operation: both directions, with and without the element itself.
+fn scans(name: &'static str, f: fn(&Array, isize, bool, bool) -> Result<Array>) -> Vec<Entry> {
+    let modes = [(false, true), (true, true), (false, false), (true, false)];
+    let scan = |(reverse, inclusive): (bool, bool)| {
+        // Exclusive extremes start with an infinity, which finite differences cannot take.
+        let infinite = name.starts_with("cumm") || name.starts_with("log");
+        let input = if infinite { distinct([2, 5]) } else { real([2, 5]) };
+        entry(name, true, vec![input], move |x: &[Array]| {
+            let y = f(&x[0], 1, reverse, inclusive)?;
+            if inclusive || !infinite {
+                return Ok(vec![y]);
+            }
+            let (from, to) = if reverse { (0, 4) } else { (1, 5) };
+            Ok(vec![ops::try_index(&y, &[ops::Index::from(..), ops::Index::from(from..to)])?])
+        })
+    };
+    modes.map(scan).into()
+}
 
 /// A cumulative sum, product, maximum, minimum or log-sum-exp along `axis`.
 #[derive(Clone, Copy)]

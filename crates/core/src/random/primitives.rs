@@ -4,7 +4,7 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::Result;
 use crate::ops;
-use crate::prim::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply1, batch_elementwise};
+use crate::ops::elementwise::{Partials, Row, RowFn, Takes, Tiles, apply1, batch_elementwise};
 use crate::primitive::{
     Avals, Batch, Derivative, Elementwise, Lower, Param, Params, Primitive, TileFn, Values,
 };

@@ -1,17 +1,88 @@
-//! Pooling: sums and maxima over windows, and their transposes.
+//! Pooling: sums and maxima over windows of `[n, spatial.., c]`, and their transposes.
 
+use super::block::op;
 use crate::array::{Array, Aval};
 use crate::buffer::Data;
-use crate::error::Result;
-use crate::ops;
-use crate::prim::conv::spatial;
-use crate::prim::shape::Dims;
+use crate::error::{Error, Result};
+use crate::ops::{self, conv};
 use crate::primitive::{
     Avals, Batch, Derivative, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
 };
-use crate::shape::Shape;
+use crate::shape::{Dims, Shape};
 use covector_kernels::conv::pooling::{self, Pooling, Windows};
 use smallvec::smallvec;
+
+op! {
+    /// The greatest element of each window of `[n, spatial.., c]`. Windows have an extent per spatial axis, are `stride`
+    /// apart, and may cover `padding` places in front of and behind the input, which hold nothing. Elements that tie
+    /// share the gradient equally.
+    pub fn max_pool / try_max_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize])
+    samples {
+        [distinct([1, 5, 4, 2])] |x| try_max_pool(x, &[2, 3], &[2, 1], &[1, 1]);
+        // Windows side by side, where the transposes write elements instead of adding to them.
+        [distinct([2, 6, 1])] |x| try_max_pool(x, &[2], &[2], &[0]);
+        [distinct([1, 6, 3])] |x| try_max_pool(x, &[3], &[3], &[0]);
+        [distinct([1, 4, 4, 2])] |x| try_max_pool(x, &[2, 2], &[2, 2], &[1, 1]);
+        [distinct([1, 3, 4, 1])] |x| try_max_pool(x, &[3, 2], &[3, 2], &[0, 0]);
+        [distinct([1, 2, 4, 2, 1])] |x| try_max_pool(x, &[1, 2, 2], &[1, 2, 2], &[0, 0, 0]);
+    }
+    {
+        pooled("max_pool", Kind::Max, x, window, stride, padding)
+    }
+
+    /// The mean of each window; see [`max_pool`]. Places outside of the input count as zeros. Integers become `float32`.
+    pub fn avg_pool / try_avg_pool(x: &Array, window: &[usize], stride: &[usize], padding: &[usize]) once(x)
+    samples {
+        [real([2, 5, 2])] |x| try_avg_pool(x, &[3], &[1], &[1]);
+        [real([2, 6, 1])] |x| try_avg_pool(x, &[2], &[2], &[0]);
+        [real([1, 4, 4, 1])] |x| try_avg_pool(x, &[2, 2], &[2, 2], &[1, 1]);
+    }
+    {
+        let sums = pooled("avg_pool", Kind::Sum, &ops::to_inexact(x), window, stride, padding)?;
+        let size: f64 = window.iter().map(|&n| n as f64).product();
+        ops::try_multiply(&sums, &ops::constant_like(&sums, 1.0 / size))
+    }
+}
+
+fn pooled(
+    op: &'static str,
+    kind: Kind,
+    x: &Array,
+    window: &[usize],
+    stride: &[usize],
+    padding: &[usize],
+) -> Result<Array> {
+    let n = window.len();
+    if !(1..=3).contains(&n) || stride.len() != n || padding.len() != n {
+        return Err(Error::value(
+            op,
+            format!(
+                "window {window:?}, stride {stride:?} and padding {padding:?} must have the same length, one to three"
+            ),
+        ));
+    }
+    conv::spatial(op, x, n)?;
+    conv::check_positive(op, "window", window)?;
+    conv::check_positive(op, "stride", stride)?;
+    let (mut windows, mut outputs) = (Vec::with_capacity(n), Shape::new());
+    for k in 0..n {
+        let (size, stride, padding) = (window[k], stride[k], padding[k]);
+        let length = padding.checked_mul(2).and_then(|p| p.checked_add(x.shape()[k + 1]));
+        let Some(length) = length.filter(|&l| l.max(size).max(stride) <= isize::MAX as usize / 8) else {
+            return Err(Error::value(
+                op,
+                format!("the windows of spatial axis {k} are too large to be addressed"),
+            ));
+        };
+        outputs.push(if length < size { 0 } else { (length - size) / stride + 1 });
+        windows.push(Windows { size, stride, padding });
+    }
+    let mut shape: Shape = smallvec![x.shape()[0]];
+    shape.extend_from_slice(&outputs);
+    shape.push(x.shape()[n + 1]);
+    crate::shape::checked_size(op, &shape)?;
+    Array::apply(Pool { kind, windows, outputs }, smallvec![x.clone()])
+}
 
 /// What is done with windows that slide over the spatial axes of `[n, spatial.., c]`.
 #[derive(Clone, Copy, PartialEq)]
@@ -119,7 +190,7 @@ impl Linear for Pool {
     }
     fn transpose(&self, _i: usize, cotangents: &[Option<Array>], x: &[Array]) -> Result<Option<Array>> {
         let Some(ct) = &cotangents[0] else { return Ok(None) };
-        let to = spatial(&x[0]);
+        let to = conv::primitive::spatial(&x[0]);
         match self.kind {
             Kind::Sum => self.other(Kind::Spread, to, &[ct]),
             Kind::Spread => self.other(Kind::Sum, to, &[ct]),

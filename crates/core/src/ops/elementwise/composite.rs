@@ -1,13 +1,13 @@
 //! The table of elementwise operations that are composed of others.
 //!
 //! A row is: documentation; name and name of the fallible form; for each input an interval in which it is
-//! smooth; the expression, in fallible ops; and its [special points](crate::catalog::special). The functions, the methods, the
+//! smooth; the expression, in fallible ops; and its [special points](crate::ops::block::special). The functions, the methods, the
 //! catalogue's tests and the Python function with its docstring follow from the row, as they do for the rows of
-//! [`unary`](crate::prim::unary).
+//! [`unary`](crate::ops::elementwise::unary).
 
 use crate::array::Array;
+use crate::ops::elementwise::RowFn;
 use crate::ops::{self, to_inexact};
-use crate::prim::RowFn;
 
 macro_rules! composites {
     ($(
@@ -28,16 +28,16 @@ macro_rules! composites {
 
         $(impl crate::ops::spec::Registered for registered::$name {
             fn spec() -> &'static crate::ops::spec::OpSpec {
-                const FUNCTION: RowFn = crate::prim::elementwise::by_arity!(
+                const FUNCTION: RowFn = crate::ops::elementwise::by_arity!(
                     [$($y)?] RowFn::One($try_name), RowFn::Two($try_name)
                 );
                 static SPEC: crate::ops::spec::OpSpec = crate::ops::spec::OpSpec {
                     name: stringify!($name),
                     doc: concat!($($doc, "\n"),*),
                     elementwise: Some(FUNCTION),
-                    special: Some(|| crate::prim::elementwise::special!(d $special)),
-                    python: crate::prim::elementwise::binding!([] [$($y)?] &[stringify!($name)]),
-                    samples: || crate::catalog::sample::elementwise(stringify!($name), FUNCTION, &[$(($low, $high)),*]),
+                    special: Some(|| crate::ops::elementwise::special!(d $special)),
+                    python: crate::ops::elementwise::binding!([] [$($y)?] &[stringify!($name)]),
+                    samples: || crate::ops::block::sample::elementwise(stringify!($name), FUNCTION, &[$(($low, $high)),*]),
                 };
                 &SPEC
             }

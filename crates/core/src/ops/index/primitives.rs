@@ -4,10 +4,10 @@ use crate::array::{Array, Aval};
 use crate::buffer::Data;
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::prim::shape::Dims;
 use crate::primitive::{
     Avals, Batch, Derivative, Linear, MaybeArrays, Param, Params, Primitive, Structured, Values,
 };
+use crate::shape::Dims;
 use crate::shape::{Shape, ShapeText};
 use covector_kernels::{self as kernels, Dtype, OutOfBounds, Scatter as Kind, View};
 use smallvec::{SmallVec, smallvec};

@@ -1,4 +1,11 @@
-//! Elementwise primitives: one row of a table each, and what all rows share.
+//! Elementwise operations. One input or two: rows of the tables [`unary`], [`binary`] and [`composite`]. Others are
+//! [`choices`] and conversions; [`complex`] has the primitives of complex numbers. This file has what all rows share.
+
+pub(crate) mod binary;
+pub(crate) mod choices;
+pub(crate) mod complex;
+pub(crate) mod composite;
+pub(crate) mod unary;
 
 use crate::array::{Array, Aval, Inputs};
 use crate::error::{Error, Result};
@@ -7,6 +14,19 @@ use crate::primitive::{Avals, Batch, Code, Derivative, Elementwise, Lower, Op, P
 use crate::shape::{Shape, broadcast_shapes};
 use covector_kernels::{Dtype, Tile1, Tile2, Tile3, tile3};
 use smallvec::smallvec;
+
+/// The rows of all tables.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    unary::ROWS.iter().chain(binary::ROWS)
+}
+
+/// Visits the elementwise operations.
+pub(crate) fn visit(visitor: &mut impl crate::ops::spec::Visitor) {
+    unary::visit(visitor);
+    binary::visit(visitor);
+    choices::visit(visitor);
+    composite::visit(visitor);
+}
 
 /// What element types an operation works on, and so what its inputs are converted to first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -289,8 +309,8 @@ pub(crate) use gives;
 /// `[real |x| …]`, `[int |x| …]`, `[uint |x| …]`, `[bool |x| …]`, `[c64 |z| …]`.
 macro_rules! tiles {
     ($macro:ident, $gives:ident, { $([$kind:ident $($spec:tt)*])* }) => {{
-        let mut table: [Option<$crate::prim::elementwise::tile_fn!($macro)>; 14] = [None; 14];
-        $($crate::prim::elementwise::tile_entry!(table, $macro, $gives, $kind, $($spec)*);)*
+        let mut table: [Option<$crate::ops::elementwise::tile_fn!($macro)>; 14] = [None; 14];
+        $($crate::ops::elementwise::tile_entry!(table, $macro, $gives, $kind, $($spec)*);)*
         table
     }};
 }
@@ -316,19 +336,19 @@ macro_rules! tile_entry {
         $t[Dtype::F64 as usize] = Some(tile2!(f64, f64 => f64, |x, y| math::f64::$f(x, y)));
     };
     ($t:ident, $m:ident, $g:ident, real, $($e:tt)*) => {
-        $crate::prim::elementwise::tile_types!($t, $m, $g, {f32 F32, f64 F64}, $($e)*);
+        $crate::ops::elementwise::tile_types!($t, $m, $g, {f32 F32, f64 F64}, $($e)*);
     };
     ($t:ident, $m:ident, $g:ident, int, $($e:tt)*) => {
-        $crate::prim::elementwise::tile_types!($t, $m, $g, {i8 I8, i16 I16, i32 I32, i64 I64}, $($e)*);
+        $crate::ops::elementwise::tile_types!($t, $m, $g, {i8 I8, i16 I16, i32 I32, i64 I64}, $($e)*);
     };
     ($t:ident, $m:ident, $g:ident, uint, $($e:tt)*) => {
-        $crate::prim::elementwise::tile_types!($t, $m, $g, {u8 U8, u16 U16, u32 U32, u64 U64}, $($e)*);
+        $crate::ops::elementwise::tile_types!($t, $m, $g, {u8 U8, u16 U16, u32 U32, u64 U64}, $($e)*);
     };
     ($t:ident, $m:ident, $g:ident, bool, $($e:tt)*) => {
-        $crate::prim::elementwise::tile_types!($t, $m, $g, {bool Bool}, $($e)*);
+        $crate::ops::elementwise::tile_types!($t, $m, $g, {bool Bool}, $($e)*);
     };
     ($t:ident, $m:ident, $g:ident, c64, $($e:tt)*) => {
-        $crate::prim::elementwise::tile_types!($t, $m, $g, {C64 C64}, $($e)*);
+        $crate::ops::elementwise::tile_types!($t, $m, $g, {C64 C64}, $($e)*);
     };
 }
 pub(crate) use tile_entry;
@@ -336,18 +356,18 @@ pub(crate) use tile_entry;
 macro_rules! tile_types {
     ($t:ident, tile1, $g:ident, {$($ty:ident $d:ident),*}, |$x:ident| $e:expr) => {$(
         $t[Dtype::$d as usize] =
-            Some(tile1!($ty => $crate::prim::elementwise::gives!($g, $ty), |$x| $e));
+            Some(tile1!($ty => $crate::ops::elementwise::gives!($g, $ty), |$x| $e));
     )*};
     ($t:ident, tile2, $g:ident, {$($ty:ident $d:ident),*}, |$x:ident, $y:ident| $e:expr) => {$(
         $t[Dtype::$d as usize] =
-            Some(tile2!($ty, $ty => $crate::prim::elementwise::gives!($g, $ty), |$x, $y| $e));
+            Some(tile2!($ty, $ty => $crate::ops::elementwise::gives!($g, $ty), |$x, $y| $e));
     )*};
 }
 pub(crate) use tile_types;
 
 /// Reads the rows of a table and makes of each the functions, the methods, the [`Row`], and what the
 /// [registry](crate::ops::spec) has of it.
-macro_rules! rows {
+macro_rules! row_table {
     ($(
         $(#[doc = $doc:literal])*
         $name:ident / $try_name:ident ($x:ident $(, $y:ident)?) $(| $alias:ident)* $(@ $hidden:ident)?:
@@ -365,13 +385,13 @@ macro_rules! rows {
                 doc: concat!($($doc, "\n"),*),
                 takes: Takes::$takes,
                 gives_bool: matches!(stringify!($gives).as_bytes(), b"Bool"),
-                tiles: $crate::prim::elementwise::by_arity!(
+                tiles: $crate::ops::elementwise::by_arity!(
                     [$($y)?] Tiles::One(tiles!(tile1, $gives, $tiles)), Tiles::Two(tiles!(tile2, $gives, $tiles))
                 ),
-                code: $crate::prim::elementwise::code!($($code)?),
-                partials: $crate::prim::elementwise::partials!($d),
+                code: $crate::ops::elementwise::code!($($code)?),
+                partials: $crate::ops::elementwise::partials!($d),
                 domain: &[$(($low, $high)),*],
-                function: $crate::prim::elementwise::by_arity!([$($y)?] RowFn::One($try_name), RowFn::Two($try_name)),
+                function: $crate::ops::elementwise::by_arity!([$($y)?] RowFn::One($try_name), RowFn::Two($try_name)),
             },
         )*];
 
@@ -381,7 +401,7 @@ macro_rules! rows {
             /// # Errors
             /// When the shapes do not broadcast or the element type is not supported.
             pub fn $try_name($x: &Array $(, $y: &Array)?) -> Result<Array> {
-                $crate::prim::elementwise::by_arity!(
+                $crate::ops::elementwise::by_arity!(
                     [$($y)?] apply1(&ROWS[Id::$name as usize], $x), apply2(&ROWS[Id::$name as usize], $x $(, $y)?)
                 )
             }
@@ -421,13 +441,13 @@ macro_rules! rows {
                     name: stringify!($name),
                     doc: concat!($($doc, "\n"),*),
                     elementwise: Some(
-                        $crate::prim::elementwise::by_arity!([$($y)?] RowFn::One($try_name), RowFn::Two($try_name))
+                        $crate::ops::elementwise::by_arity!([$($y)?] RowFn::One($try_name), RowFn::Two($try_name))
                     ),
-                    special: Some(|| $crate::prim::elementwise::special!($d $($special)?)),
-                    python: $crate::prim::elementwise::binding!(
+                    special: Some(|| $crate::ops::elementwise::special!($d $($special)?)),
+                    python: $crate::ops::elementwise::binding!(
                         [$($hidden)?] [$($y)?] &[stringify!($name) $(, stringify!($alias))*]
                     ),
-                    samples: || $crate::catalog::sample::row(&ROWS[Id::$name as usize]),
+                    samples: || $crate::ops::block::sample::row(&ROWS[Id::$name as usize]),
                 };
                 &SPEC
             }
@@ -439,7 +459,7 @@ macro_rules! rows {
         }
     };
 }
-pub(crate) use rows;
+pub(crate) use row_table;
 
 /// The first expression for one input, the second for two.
 macro_rules! by_arity {
@@ -455,13 +475,13 @@ pub(crate) use by_arity;
 /// The derivative of a row, as it is written.
 macro_rules! partials {
     (zero) => {
-        $crate::prim::elementwise::Partials::Zero
+        $crate::ops::elementwise::Partials::Zero
     };
     ((|$t:ident, $x:ident, $y:ident| $e:expr)) => {
-        $crate::prim::elementwise::Partials::One(|$t: &Array, $x: &Array, $y: &Array| -> Array { $e })
+        $crate::ops::elementwise::Partials::One(|$t: &Array, $x: &Array, $y: &Array| -> Array { $e })
     };
     (($(|$t:ident, $a:ident, $b:ident, $y:ident| $e:expr),*)) => {
-        $crate::prim::elementwise::Partials::Two([
+        $crate::ops::elementwise::Partials::Two([
             $(|$t: &Array, $a: &Array, $b: &Array, $y: &Array| -> Array { $e }),*
         ])
     };
@@ -471,11 +491,11 @@ pub(crate) use partials;
 /// The special points of a row, which only one without a derivative may lack.
 macro_rules! special {
     (zero) => {
-        $crate::catalog::special::Special::None($crate::catalog::special::STEP)
+        $crate::ops::block::special::Special::None($crate::ops::block::special::STEP)
     };
     ($d:tt $special:expr) => {{
         #[allow(unused_imports, reason = "each row uses some of these")]
-        use {std::f64::consts::*, $crate::catalog::special::*};
+        use {std::f64::consts::*, $crate::ops::block::special::*};
         $special
     }};
 }
@@ -490,10 +510,10 @@ macro_rules! binding {
         Some($crate::ops::spec::Binding {
             module: $crate::ops::spec::Module::Core,
             names: $names,
-            signature: $crate::prim::elementwise::by_arity!(
+            signature: $crate::ops::elementwise::by_arity!(
                 [$($y)?] $crate::ops::spec::Signature::ONE, $crate::ops::spec::Signature::TWO
             ),
-            method: $crate::prim::elementwise::by_arity!([$($y)?] true, false),
+            method: $crate::ops::elementwise::by_arity!([$($y)?] true, false),
             returns: $crate::ops::spec::Returns::Array,
             call: None,
         })

@@ -4,8 +4,8 @@
 use crate::array::Array;
 use crate::error::Result;
 use crate::ops;
-use crate::prim::elementwise::{Row, RowFn, Takes, Tiles, apply2, rows, tiles};
-use crate::prim::unary::{log, negative, square};
+use crate::ops::elementwise::unary::{log, negative, square};
+use crate::ops::elementwise::{Row, RowFn, Takes, Tiles, apply2, row_table, tiles};
 use covector_kernels::{C64, Dtype, math, tile2};
 
 /// An integer to an exponent that may have 64 bits, wrapped.
@@ -50,7 +50,7 @@ pub(crate) fn multiply_row() -> &'static Row {
     &ROWS[Id::multiply as usize]
 }
 
-rows! {
+row_table! {
     /// The sum; of truth values their disjunction.
     add / try_add(a, b): Same => Same, on (-2.0, 2.0) (-2.0, 2.0), d (|t, _a, _b, _y| t.clone(), |t, _a, _b, _y| t.clone()),
         {[real |a, b| a + b] [int |a, b| a.wrapping_add(b)] [uint |a, b| a.wrapping_add(b)] [bool |a, b| a | b]

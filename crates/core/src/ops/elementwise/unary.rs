@@ -3,13 +3,13 @@
 //! A row is: documentation; name and name of the fallible form; further names in Python, or `@hidden` for a building block
 //! that Python does not get; what it takes and gives; an interval where it is smooth; the derivative as `t · dy/dx` in public
 //! ops; the scalar kernels; the machine instruction that these are, where there is one (`as Negative`); and its
-//! [special points](crate::catalog::special). Everything else follows from the row: the free functions, the methods, both
+//! [special points](crate::ops::block::special). Everything else follows from the row: the free functions, the methods, both
 //! differentiation modes to any order, vmap, the Python function with its docstring, the tests.
 
 use crate::array::Array;
 use crate::error::Result;
 use crate::ops;
-use crate::prim::elementwise::{Row, RowFn, Takes, Tiles, apply1, rows, tiles};
+use crate::ops::elementwise::{Row, RowFn, Takes, Tiles, apply1, row_table, tiles};
 use covector_kernels::{C64, Dtype, math, tile1};
 use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
 
@@ -26,7 +26,7 @@ fn root_of_square_and_one(x: &Array) -> Array {
     ops::real_hypot(x, &ops::constant_like(x, 1.0))
 }
 
-rows! {
+row_table! {
     /// Minus `x`.
     negative / try_negative(x): Same => Same, on (-2.0, 2.0), d (|t, _x, _y| negative(t)),
         {[real |x| -x] [int |x| x.wrapping_neg()] [uint |x| x.wrapping_neg()] [c64 |z| -z]} as Negative

@@ -1,14 +1,16 @@
-//! Order statistics and searching, made of [`sort`](crate::ops::sort), slices and comparisons.
+//! Sorting along an axis, order statistics and searching.
 
 use super::block::op;
-use crate::array::Array;
+use crate::array::{Array, Aval};
+use crate::buffer::Data;
 use crate::error::{Error, Result};
-use crate::ops;
 use crate::ops::spec::{Axes, Beside, Text};
-use crate::prim::shape::Dims;
-use crate::shape::{Shape, ShapeText, normalize_axes, normalize_axis, reduced_shape};
+use crate::ops::{self, along, check_numbered};
+use crate::primitive::{Avals, Batch, Derivative, MaybeArrays, Param, Params, Primitive, Structured, Values};
+use crate::shape::{Dims, Shape, ShapeText, normalize_axes, normalize_axis, reduced_shape};
 use crate::wide;
-use covector_kernels::Dtype;
+use covector_kernels::{self as kernels, Dtype};
+use smallvec::smallvec;
 
 /// The place that `kth` names on an axis; negative ones count from the end.
 fn place(op: &'static str, x: &Array, kth: isize, axis: isize) -> Result<usize> {
@@ -20,6 +22,29 @@ fn place(op: &'static str, x: &Array, kth: isize, axis: isize) -> Result<usize> 
 }
 
 op! {
+    /// The elements along an axis in ascending order, NaN last; equal elements keep their order.
+    pub fn sort / try_sort(x: &Array, axis: isize)
+    python sort(a: Array, /, axis: Option<isize> = -1, *) => { along(a, axis, try_sort) }
+    samples {
+        [distinct([3, 4])] |x| try_sort(x, 0);
+    }
+    {
+        let axis = normalize_axis("sort", axis, x.ndim())?;
+        Array::apply(Sort { axis, indices: false }, smallvec![x.clone()])
+    }
+
+    /// The `uint32` indices that put an axis in ascending order.
+    pub fn argsort / try_argsort(x: &Array, axis: isize)
+    python argsort(a: Array, /, axis: Option<isize> = -1, *) => { along(a, axis, try_argsort) }
+    samples {
+        flat [distinct([3, 4])] |x| try_argsort(x, -1);
+    }
+    {
+        let axis = normalize_axis("argsort", axis, x.ndim())?;
+        check_numbered("argsort", x.shape()[axis])?;
+        Array::apply(Sort { axis, indices: true }, smallvec![x.clone()])
+    }
+
     /// An axis rearranged so that the element at `kth` is the one that sorting puts there, with nothing greater in
     /// front of it and nothing less behind.
     pub fn partition / try_partition(x: &Array, kth: isize, axis: isize)
@@ -104,8 +129,8 @@ op! {
         try_median_axes(&ops::reshape_to(x, &[x.size()])?, &[0], false)
     }
 
-    /// Where `values` belong in a sorted vector, as `uint32`: in front of the elements that equal them, or behind them if
-    /// `right`.
+    /// Where `values` belong in a sorted vector, as `uint32`: in front of the elements that equal them, or behind them
+    /// (`right`).
     pub fn searchsorted / try_searchsorted(sorted: &Array, values: &Array, right: bool)
     python searchsorted(sorted_sequence: Array, values: Beside, /, side: Text = "left", *) => {
         let right = match side {
@@ -189,4 +214,51 @@ fn before(a: &Array, b: &Array) -> Result<Array> {
     }
     let only_b = ops::try_logical_and(&ops::try_isnan(b)?, &ops::try_logical_not(&ops::try_isnan(a)?)?)?;
     ops::try_logical_or(&less, &only_b)
+}
+
+/// The elements along an axis in ascending order, or the indices that would order them; stable, NaN last.
+pub(crate) struct Sort {
+    pub(crate) axis: usize,
+    pub(crate) indices: bool,
+}
+
+impl Primitive for Sort {
+    fn name(&self) -> &'static str {
+        if self.indices { "argsort" } else { "sort" }
+    }
+    fn infer(&self, inputs: &[Array]) -> Result<Avals> {
+        let dtype = if self.indices { Dtype::U32 } else { inputs[0].dtype() };
+        Ok(smallvec![Aval::new(dtype, inputs[0].shape())])
+    }
+    fn derivative(&self) -> Derivative<'_> {
+        if self.indices { Derivative::Zero } else { Derivative::Structured(self) }
+    }
+    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<Array>> {
+        let sort = Sort { axis: self.axis + 1, indices: self.indices };
+        Ok(vec![Array::apply(sort, smallvec![batch.inputs[0].clone()])?])
+    }
+    fn eval(&self, inputs: Values, outs: &[Aval]) -> Result<Values> {
+        let mut out = Data::alloc(self.name(), outs[0].dtype, &outs[0].shape)?;
+        if self.indices {
+            kernels::argsort(inputs[0].view(), self.axis, out.out());
+        } else {
+            kernels::sort(inputs[0].view(), self.axis, out.out());
+        }
+        Ok(smallvec![out])
+    }
+    fn params(&self, params: &mut Params<'_>) {
+        params.put("axis", Param::Int(self.axis as i64));
+    }
+}
+
+impl Structured for Sort {
+    /// The tangents move as the elements do.
+    fn jvp(&self, tangents: &[Option<Array>], x: &[Array], _y: &[Array]) -> Result<MaybeArrays> {
+        let Some(t) = &tangents[0] else { return Ok(vec![None]) };
+        let order = ops::try_argsort(&x[0], self.axis as isize)?;
+        Ok(vec![Some(ops::try_take_along_axis(t, &order, self.axis as isize)?)])
+    }
+    fn accumulates(&self) -> bool {
+        false
+    }
 }

@@ -1,11 +1,13 @@
 //! Operations that move elements.
 
-use super::block::op;
+pub(crate) mod primitives;
+
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::ops::block::op;
+use crate::ops::shape::primitives::{Broadcast, Concatenate, Pad, Reshape, Slice, SliceUpdate, Transpose};
 use crate::ops::spec::{Arrays, Extents, Ints, Value};
-use crate::prim::shape::{Broadcast, Concatenate, Pad, Reshape, Slice, SliceUpdate, Transpose};
 use crate::primitive::Batch;
 use crate::shape::{Dims, Shape, ShapeText, Window, broadcast_shapes, normalize_axes, normalize_axis};
 use covector_kernels::Dtype;
@@ -174,7 +176,7 @@ op! {
         permute(x, axes)
     }
 
-    /// Axes of extent 1 inserted so that they stand at `axes` of the result.
+    /// Axes of extent 1 inserted, so that they have the given places in the result.
     pub fn expand_dims / try_expand_dims(x: &Array, axes: &[isize])
     python expand_dims(a: Array, /, axis: Ints, *)
     samples {
@@ -217,8 +219,8 @@ op! {
         reshape_to(x, &x.shape().iter().copied().filter(|&n| n != 1).collect::<Shape>())
     }
 
-    /// Axes `start` to `end`, both included, made one.
-    pub fn flatten / try_flatten(x: &Array, start: isize, end: isize)
+    /// Axes `start_axis` to `end_axis`, both included, made one.
+    pub fn flatten / try_flatten(x: &Array, start_axis: isize, end_axis: isize)
     python flatten(a: Array, /, start_axis: isize = 0, end_axis: isize = -1, *) + method
     samples {
         [real([2, 3, 2])] |x| try_flatten(x, 1, -1);
@@ -228,7 +230,7 @@ op! {
             return reshape_to(x, &[1]);
         }
         let clamp = |a: isize| normalize_axis("flatten", a, x.ndim());
-        let (start, end) = (clamp(start)?, clamp(end)?);
+        let (start, end) = (clamp(start_axis)?, clamp(end_axis)?);
         if start > end {
             return Err(Error::axis("flatten", format!("start axis {start} lies behind end axis {end}")));
         }
@@ -296,8 +298,8 @@ op! {
         update_window(&base, x, window)
     }
 
-    /// The elements of the `k`-th diagonal of two axes, which go; the diagonal becomes the last axis.
-    pub fn diagonal / try_diagonal(x: &Array, k: isize, axis1: isize, axis2: isize)
+    /// The elements of the `offset`-th diagonal of two axes, which go; the diagonal becomes the last axis.
+    pub fn diagonal / try_diagonal(x: &Array, offset: isize, axis1: isize, axis2: isize)
     python diagonal(a: Array, offset: isize = 0, axis1: isize = 0, axis2: isize = 1) + method
     samples {
         [real([3, 2, 4])] |x| try_diagonal(x, 1, 0, 2);
@@ -311,7 +313,7 @@ op! {
             return Err(Error::axis("diagonal", format!("axis {a} was given twice; a diagonal needs two")));
         }
         let (rows, columns) = (x.shape()[a], x.shape()[b]);
-        let (i0, j0) = ((-k).max(0) as usize, k.max(0) as usize);
+        let (i0, j0) = ((-offset).max(0) as usize, offset.max(0) as usize);
         let count = rows.saturating_sub(i0).min(columns.saturating_sub(j0));
         let mut order: Dims = (0..x.ndim()).filter(|&n| n != a && n != b).collect();
         order.extend([a, b]);
@@ -388,8 +390,8 @@ op! {
         reshape_to(&try_broadcast_to(&reshape_to(x, &one)?, &many)?, &out)
     }
 
-    /// Each element repeated `count` times along an axis.
-    pub fn repeat / try_repeat(x: &Array, count: usize, axis: isize)
+    /// Each element repeated along an axis, `repeats` times.
+    pub fn repeat / try_repeat(x: &Array, repeats: usize, axis: isize)
     python repeat(array: Array, repeats: usize, axis: Option<isize> = None, *) => { ops::along(array, axis, |x, axis| try_repeat(x, repeats, axis)) }
     samples {
         [real([2, 3])] |x| try_repeat(x, 2, 1);
@@ -399,9 +401,9 @@ op! {
         let mut one = Shape::from_slice(x.shape());
         one.insert(axis + 1, 1);
         let mut many = one.clone();
-        many[axis + 1] = count;
+        many[axis + 1] = repeats;
         let mut out = Shape::from_slice(x.shape());
-        out[axis] *= count;
+        out[axis] *= repeats;
         reshape_to(&try_broadcast_to(&reshape_to(x, &one)?, &many)?, &out)
     }
 
